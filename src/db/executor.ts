@@ -1,0 +1,135 @@
+import type postgres from 'postgres';
+import { ConnectionError } from '../model/errors.js';
+import { faultOf, translate } from './driver-errors.js';
+import type { Relations } from './relation.js';
+import { bound, type Compiled, compile, type Param, type Row, type Statement } from './statement.js';
+
+/** Runs statements on one database, or inside one transaction of a caller. */
+export interface Executor {
+  readonly relations: Relations;
+  run<K extends string>(statement: Statement<K>, values: Readonly<Record<K, Param>>, options?: RunOptions): Promise<Row[]>;
+}
+
+export interface RunOptions {
+  /** ms after which the caller is told. Default: the executor's own. */
+  timeout?: number;
+}
+
+/** Any Drizzle database or transaction, whichever driver and major version made it. */
+export interface DrizzleLike {
+  // biome-ignore lint/suspicious/noExplicitAny: the SQL type differs between drizzle-orm's majors and copies
+  execute(query: any): PromiseLike<unknown>;
+}
+
+export const DEFAULT_STATEMENT_TIMEOUT = 30_000;
+const RETRY_DELAYS = [50, 200, 800, 2_000];
+
+/**
+ * Prepared and pipelined over postgres.js: one round trip per statement once it is known, and many at once on a
+ * connection. `values()` takes rows as arrays, past the app's column transforms.
+ */
+export class PreparedExecutor implements Executor {
+  readonly relations: Relations;
+  readonly #client: () => postgres.Sql;
+  readonly #prepare: boolean;
+  readonly #timeout: number;
+  readonly #compiled = new Map<Statement<string>, Compiled<string>>();
+
+  constructor(client: () => postgres.Sql, relations: Relations, options: { prepare: boolean; timeout: number }) {
+    this.#client = client;
+    this.relations = relations;
+    this.#prepare = options.prepare;
+    this.#timeout = options.timeout;
+  }
+
+  run<K extends string>(
+    statement: Statement<K>,
+    values: Readonly<Record<K, Param>>,
+    options: RunOptions = {},
+  ): Promise<Row[]> {
+    let compiled = this.#compiled.get(statement as unknown as Statement<string>);
+    if (!compiled) {
+      compiled = compile(statement, this.relations) as Compiled<string>;
+      this.#compiled.set(statement as unknown as Statement<string>, compiled);
+    }
+    const { text } = compiled;
+    const params = compiled.bind(values);
+    return withRetries(statement, () => {
+      const query = this.#client().unsafe(text, params, { prepare: this.#prepare });
+      return withDeadline(query.values() as unknown as Promise<Row[]>, options.timeout ?? this.#timeout, statement.name);
+    });
+  }
+}
+
+/** Through `db.execute`: node-postgres, PGlite, Bun SQL, Neon, or a caller's open transaction. */
+export class DrizzleExecutor implements Executor {
+  readonly relations: Relations;
+  readonly #db: DrizzleLike;
+  readonly #inTransaction: boolean;
+  readonly #timeout: number;
+
+  constructor(db: DrizzleLike, relations: Relations, options: { inTransaction: boolean; timeout: number }) {
+    this.#db = db;
+    this.relations = relations;
+    this.#inTransaction = options.inTransaction;
+    this.#timeout = options.timeout;
+  }
+
+  run<K extends string>(
+    statement: Statement<K>,
+    values: Readonly<Record<K, Param>>,
+    options: RunOptions = {},
+  ): Promise<Row[]> {
+    const send = async () => rowsOf(await this.#db.execute(bound(statement, this.relations, values)));
+    // A failed statement has ended the caller's transaction: sending it again there cannot help.
+    if (this.#inTransaction) {
+      return send().catch((error) => {
+        throw translate(error, statement.name);
+      });
+    }
+    return withRetries(statement, () => withDeadline(send(), options.timeout ?? this.#timeout, statement.name));
+  }
+}
+
+/** Drivers answer with an array, or with an object that holds one; a row is an array or an object in column order. */
+function rowsOf(result: unknown): Row[] {
+  const rows = Array.isArray(result) ? result : ((result as { rows?: unknown }).rows ?? []);
+  return (rows as unknown[]).map((row) => (Array.isArray(row) ? row : Object.values(row as object)) as Row);
+}
+
+async function withRetries(statement: Pick<Statement<string>, 'name' | 'repeatable'>, send: () => Promise<Row[]>): Promise<Row[]> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await send();
+    } catch (error) {
+      const fault = faultOf(error);
+      const again = fault === 'rolled back' || (fault === 'unknown' && statement.repeatable);
+      const delay = RETRY_DELAYS[attempt];
+      if (!again || delay === undefined) throw translate(error, statement.name);
+      await new Promise((resolve) => setTimeout(resolve, delay * (0.5 + Math.random())));
+    }
+  }
+}
+
+/**
+ * A half-open connection answers nothing at all: the caller must not wait for the kernel to notice. The statement is
+ * not cancelled from here: a cancel request stops whatever the backend runs by then, which in a pipeline may be
+ * somebody else's. Our own connections carry a `statement_timeout` for the server's side.
+ */
+function withDeadline<T>(work: Promise<T>, ms: number, name: string): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      reject(new ConnectionError(`"${name}" did not answer within ${ms} ms.`));
+    }, ms);
+    work.then(
+      (value) => {
+        clearTimeout(timer);
+        resolve(value);
+      },
+      (error) => {
+        clearTimeout(timer);
+        reject(error);
+      },
+    );
+  });
+}

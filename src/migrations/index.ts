@@ -1,0 +1,25 @@
+/** Migrations on their own, for a deploy step: `await migrate({ connection: process.env.DATABASE_URL })`. */
+import type { ConnectionOptions } from '../db/connection.js';
+import { type Applied, type DrizzleTransactor, migrateConnection, migrateDrizzle } from './migrator.js';
+
+export type { Applied } from './migrator.js';
+
+export interface MigrateOptions {
+  /** A URL, or postgres.js options. */
+  connection?: ConnectionOptions;
+  /** Instead of `connection`: an app's Drizzle database. */
+  db?: DrizzleTransactor;
+  /** The Postgres schema the tables live in. Default: the first one of the connection's search path. */
+  schema?: string;
+}
+
+/**
+ * Brings the conveyor tables up to date. Safe to call from any number of processes at once; needs no DDL right when
+ * there is nothing to do. Throws `SchemaError` for a database that is newer than this code, or whose tables were
+ * changed by hand; `ConnectionError` when the server cannot be reached.
+ */
+export async function migrate(options: MigrateOptions): Promise<Applied> {
+  if (options.connection !== undefined) return migrateConnection(options.connection, options.schema);
+  if (options.db !== undefined) return migrateDrizzle(options.db, options.schema);
+  throw new TypeError('migrate() needs `connection` (a URL or postgres.js options) or `db` (a Drizzle database).');
+}

@@ -1,0 +1,59 @@
+import type { Duration } from './job.js';
+import { show } from './text.js';
+
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+const UNIT_MS: Readonly<Record<string, number>> = {
+  ms: 1,
+  s: SECOND,
+  second: SECOND,
+  seconds: SECOND,
+  m: MINUTE,
+  minute: MINUTE,
+  minutes: MINUTE,
+  h: HOUR,
+  hour: HOUR,
+  hours: HOUR,
+  d: DAY,
+  day: DAY,
+  days: DAY,
+  w: 7 * DAY,
+  week: 7 * DAY,
+  weeks: 7 * DAY,
+};
+
+/** 100 years in ms. Far enough for any job, and near enough that `now + delay` is a time Postgres can hold. */
+export const MAX_DURATION_MS = 36_525 * DAY;
+
+const FORMS =
+  "a number of ms, or a number and a unit such as '500ms', '5s', '10 minutes', '2h', '1 day', '1w' " +
+  '(ms, s, second(s), m, minute(s), h, hour(s), d, day(s), w, week(s)), from 0 to 100 years';
+
+/**
+ * Milliseconds of a duration, rounded to a whole number.
+ *
+ * A number is ms. A string is a number and a unit, with or without a space, in any case, fractions allowed
+ * (`'1.5h'`); a leading `in ` is accepted. From 0 to 100 years.
+ *
+ * @param name what the error calls the option
+ * @throws TypeError for neither a number nor a string; RangeError for anything else that is not a duration
+ */
+export function parseDelay(value: Duration, name = 'delay'): number {
+  if (typeof value !== 'number' && typeof value !== 'string') {
+    throw new TypeError(`${name} is ${show(value)}; it must be ${FORMS}.`);
+  }
+  const ms = typeof value === 'number' ? value : textToMs(value);
+  // Negated so that NaN is refused too.
+  if (!(ms >= 0 && ms <= MAX_DURATION_MS)) throw new RangeError(`${name} is ${show(value)}; it must be ${FORMS}.`);
+  return Math.round(ms) + 0; // + 0 turns -0 into 0
+}
+
+function textToMs(text: string): number {
+  const match = /^(?:in\s+)?(\d+(?:\.\d+)?)\s*([a-z]+)$/i.exec(text.trim());
+  if (!match) return Number.NaN;
+  const unit = match[2]!.toLowerCase();
+  return Object.hasOwn(UNIT_MS, unit) ? Number(match[1]) * UNIT_MS[unit]! : Number.NaN;
+}

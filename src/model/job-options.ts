@@ -1,0 +1,122 @@
+import { timeOf } from './dates.js';
+import { MAX_DURATION_MS, parseDelay } from './duration.js';
+import type { BackoffOptions, ChildFailurePolicy, DeduplicationOptions, GroupOptions, JobOptions } from './job.js';
+import { integerIn, oneOf, validateName } from './names.js';
+import { readOptions } from './option-object.js';
+import { validateRepeat } from './repeat-options.js';
+import { show } from './text.js';
+
+const INT_MAX = 2 ** 31 - 1;
+const BACKOFF_TYPES = ['fixed', 'exponential', 'custom'] as const;
+const CHILD_FAILURE_POLICIES: readonly ChildFailurePolicy[] = ['fail', 'ignore', 'remove'];
+
+/** One check per option; the table is also the list of the options that there are. */
+const CHECKS: { readonly [K in keyof Required<JobOptions>]: (value: unknown) => Required<JobOptions>[K] } = {
+  attempts: (value) => integerIn(value, 'opts.attempts', 1, INT_MAX),
+  backoff: backoffOption,
+  delay: (value) => durationOption(value, 'opts.delay'),
+  repeat: validateRepeat,
+  priority: (value) => integerIn(value, 'opts.priority', -(2 ** 31), INT_MAX),
+  lifo: (value) => booleanOption(value, 'opts.lifo'),
+  deduplication: deduplicationOption,
+  removeOnComplete: (value) => retentionOption(value, 'opts.removeOnComplete'),
+  removeOnFail: (value) => retentionOption(value, 'opts.removeOnFail'),
+  // A Node.js timer with more than that goes off at once.
+  timeout: (value) => integerIn(value, 'opts.timeout', 1, INT_MAX),
+  jobId: (value) => validateName(value, 'opts.jobId'),
+  failParentOnChildFailure: (value) => oneOf(value, 'opts.failParentOnChildFailure', CHILD_FAILURE_POLICIES),
+  group: groupOption,
+};
+
+const KNOWN = Object.keys(CHECKS) as (keyof JobOptions)[];
+
+/**
+ * The options of a job, checked and as they were given, without those that are undefined. `null` and `undefined` are
+ * no options.
+ *
+ * @throws RangeError or TypeError that names the option (`opts.attempts`), its value and what is allowed; TypeError
+ * for a name that is no option, and for `delay` together with `repeat`
+ */
+export function validateJobOptions(opts: unknown): JobOptions {
+  if (opts === undefined || opts === null) return {};
+  const fields = readOptions(opts, 'opts', KNOWN);
+  const checked: Record<string, unknown> = {};
+  for (const key in fields) checked[key] = CHECKS[key as keyof JobOptions](fields[key]);
+
+  const options = checked as JobOptions;
+  if (options.repeat && options.delay !== undefined && parseDelay(options.delay) > 0) {
+    throw new TypeError(
+      `opts.delay is ${show(options.delay)} together with opts.repeat, whose schedule says when the job runs; ` +
+        'for a later first run use opts.repeat.startDate.',
+    );
+  }
+  return options;
+}
+
+/** Checked options as JSON can hold them: without the backoff function, and with dates as ISO 8601 texts. */
+export function storableOptions(opts: JobOptions): JobOptions {
+  const { backoff, repeat, ...stored } = opts as JobOptions & Record<string, unknown>;
+  const options: JobOptions = stored;
+  if (backoff) {
+    const { customStrategy: _function, ...rest } = backoff;
+    options.backoff = rest;
+  }
+  if (repeat) {
+    options.repeat = { ...repeat };
+    if (repeat.startDate !== undefined) options.repeat.startDate = isoOf(repeat.startDate, 'opts.repeat.startDate');
+    if (repeat.endDate !== undefined) options.repeat.endDate = isoOf(repeat.endDate, 'opts.repeat.endDate');
+  }
+  return options;
+}
+
+function isoOf(date: Date | string | number, name: string): string {
+  return new Date(timeOf(date, name)).toISOString();
+}
+
+function durationOption(value: unknown, name: string): number | string {
+  parseDelay(value as string, name);
+  return value as number | string;
+}
+
+function booleanOption(value: unknown, name: string): boolean {
+  if (typeof value === 'boolean') return value;
+  throw new TypeError(`${name} is ${show(value)}; it must be true or false.`);
+}
+
+function retentionOption(value: unknown, name: string): boolean | number {
+  if (typeof value === 'boolean') return value;
+  if (typeof value === 'number') return integerIn(value, name, 0, MAX_DURATION_MS);
+  throw new TypeError(`${name} is ${show(value)}; it must be true, false or the ms to keep the job.`);
+}
+
+function backoffOption(value: unknown): BackoffOptions {
+  const fields = readOptions(value, 'opts.backoff', ['type', 'delay', 'customStrategy']);
+  const type = oneOf(fields['type'], 'opts.backoff.type', BACKOFF_TYPES);
+  const strategy = fields['customStrategy'];
+  if (strategy !== undefined && (type !== 'custom' || typeof strategy !== 'function')) {
+    throw new TypeError(
+      `opts.backoff.customStrategy is ${show(strategy)} with type '${type}'; it must be a function, with type 'custom'.`,
+    );
+  }
+  // A custom strategy need not look at the delay, so it need not be given.
+  if (type !== 'custom' || fields['delay'] !== undefined) durationOption(fields['delay'], 'opts.backoff.delay');
+  return { ...fields } as unknown as BackoffOptions;
+}
+
+function deduplicationOption(value: unknown): DeduplicationOptions {
+  const fields = readOptions(value, 'opts.deduplication', ['key', 'hash', 'ttl']);
+  if (fields['key'] !== undefined) validateName(fields['key'], 'opts.deduplication.key');
+  if (fields['hash'] !== undefined) booleanOption(fields['hash'], 'opts.deduplication.hash');
+  if (fields['ttl'] !== undefined) integerIn(fields['ttl'], 'opts.deduplication.ttl', 1, MAX_DURATION_MS);
+  if (fields['key'] === undefined && fields['hash'] !== true) {
+    throw new TypeError('opts.deduplication has neither key nor hash: true; it needs one of them.');
+  }
+  return { ...fields };
+}
+
+function groupOption(value: unknown): GroupOptions {
+  const fields = readOptions(value, 'opts.group', ['id', 'maxSize']);
+  const id = validateName(fields['id'], 'opts.group.id');
+  if (fields['maxSize'] === undefined) return { id };
+  return { id, maxSize: integerIn(fields['maxSize'], 'opts.group.maxSize', 1, INT_MAX) };
+}

@@ -1,0 +1,28 @@
+/** Where the queue says what nobody is told by a promise or an event. `console` is one, so are pino and winston. */
+export interface Logger {
+  debug(msg: string, ...args: unknown[]): void;
+  info(msg: string, ...args: unknown[]): void;
+  warn(msg: string, ...args: unknown[]): void;
+  error(msg: string, ...args: unknown[]): void;
+}
+
+function silent(): void {}
+
+/** Says nothing. */
+export const noopLogger: Logger = { debug: silent, info: silent, warn: silent, error: silent };
+
+/** Everything to the console. It looks `console` up on each call, so that a test or a tool may replace its methods. */
+export const consoleLogger: Logger = {
+  debug: (msg, ...args) => console.debug(msg, ...args),
+  info: (msg, ...args) => console.info(msg, ...args),
+  warn: (msg, ...args) => console.warn(msg, ...args),
+  error: (msg, ...args) => console.error(msg, ...args),
+};
+
+/** What is used when no logger is given: trouble is heard, routine is not. */
+export const defaultLogger: Logger = {
+  debug: silent,
+  info: silent,
+  warn: consoleLogger.warn,
+  error: consoleLogger.error,
+};

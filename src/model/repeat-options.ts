@@ -1,0 +1,70 @@
+import { timeOf } from './dates.js';
+import { parseDelay } from './duration.js';
+import type { RepeatOptions } from './job.js';
+import { integerIn, validateName } from './names.js';
+import { readOptions } from './option-object.js';
+import { validateCron, validateTimezone } from './schedule.js';
+import { show } from './text.js';
+
+type Checks = { readonly [K in keyof Required<RepeatOptions>]: (value: unknown) => unknown };
+
+const CHECKS: Checks = {
+  cron: (value) => value, // with its time zone, below
+  every: (value) => {
+    if (parseDelay(value as string, 'opts.repeat.every') < 1) {
+      throw new RangeError(`opts.repeat.every is ${show(value)}; it must be at least 1 ms.`);
+    }
+    return value;
+  },
+  limit: (value) => integerIn(value, 'opts.repeat.limit', 0, Number.MAX_SAFE_INTEGER),
+  startDate: (value) => dateOption(value, 'opts.repeat.startDate'),
+  endDate: (value) => dateOption(value, 'opts.repeat.endDate'),
+  tz: (value) => named(() => validateTimezone(value as string)),
+  key: (value) => validateName(value, 'opts.repeat.key'),
+};
+
+const KNOWN = Object.keys(CHECKS) as (keyof RepeatOptions)[];
+
+/** @throws RangeError or TypeError that names the option, its value and what is allowed */
+export function validateRepeat(value: unknown): RepeatOptions {
+  const fields = readOptions(value, 'opts.repeat', KNOWN);
+  if ((fields['cron'] === undefined) === (fields['every'] === undefined)) {
+    throw new TypeError(
+      `opts.repeat has ${fields['cron'] === undefined ? 'neither' : 'both'} cron and every; it needs exactly one.`,
+    );
+  }
+  const repeat: Record<string, unknown> = {};
+  for (const key of KNOWN) if (fields[key] !== undefined) repeat[key] = CHECKS[key](fields[key]);
+
+  const { cron, tz, startDate, endDate } = repeat as RepeatOptions;
+  if (cron !== undefined) named(() => validateCron(cron, tz));
+  if (startDate !== undefined && endDate !== undefined) refuseEmptyWindow(startDate, endDate);
+  return repeat;
+}
+
+function dateOption(value: unknown, name: string): unknown {
+  timeOf(value, name);
+  return value;
+}
+
+function refuseEmptyWindow(startDate: unknown, endDate: unknown): void {
+  const start = timeOf(startDate, 'opts.repeat.startDate');
+  const end = timeOf(endDate, 'opts.repeat.endDate');
+  if (start <= end) return;
+  throw new RangeError(
+    `opts.repeat.startDate is ${new Date(start).toISOString()}, after opts.repeat.endDate ` +
+      `${new Date(end).toISOString()}; it must not be later.`,
+  );
+}
+
+/** The public validators say `cron` and `time zone`; here it is known which option they came from. */
+function named(check: () => string): string {
+  try {
+    return check();
+  } catch (error) {
+    const message = (error as Error).message
+      .replace(/^cron /, 'opts.repeat.cron ')
+      .replace(/^time zone /, 'opts.repeat.tz ');
+    throw error instanceof TypeError ? new TypeError(message) : new RangeError(message, { cause: error });
+  }
+}

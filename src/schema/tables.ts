@@ -1,0 +1,218 @@
+import { sql } from 'drizzle-orm';
+import {
+  bigint,
+  boolean,
+  check,
+  doublePrecision,
+  index,
+  integer,
+  pgSchema,
+  pgTable,
+  primaryKey,
+  text,
+  uniqueIndex,
+} from 'drizzle-orm/pg-core';
+import type { AttemptRecord, JobOptions, JobState } from '../model/job.js';
+import { instant, int64, json } from './columns.js';
+
+/**
+ * Makes the conveyor tables in a Postgres schema; without a name, in the first one of the connection's search path.
+ *
+ * States are `text` with a CHECK, not an enum: a value added to an enum cannot be used in the same migration. The
+ * constraints say what always holds; combinations that `updateJob` may legally make (an active job without a lock)
+ * are not forbidden. There are no foreign keys: a parent may not exist, and on a hot table they make MultiXacts.
+ * Index predicates are literals, so that a generic plan still proves that an index applies.
+ */
+export function defineConveyor(schema?: string) {
+  const table = (schema === undefined || schema === 'public' ? pgTable : pgSchema(schema).table) as typeof pgTable;
+
+  const conveyorJobs = table(
+    'conveyor_jobs',
+    {
+      queueName: text('queue_name').notNull(),
+      id: text('id').notNull(),
+      /** First in, first out inside a priority; negative for `lifo` jobs. A retried job takes a new one. */
+      seq: bigint('seq', { mode: 'number' }).notNull().generatedByDefaultAsIdentity({ name: 'conveyor_jobs_seq_seq' }),
+      priority: integer('priority').notNull().default(0),
+      attemptsMade: integer('attempts_made').notNull().default(0),
+      /** The fencing token: each claim increments it, and every write of a worker names it. */
+      lease: integer('lease').notNull().default(0),
+      stalledCount: integer('stalled_count').notNull().default(0),
+      pendingChildrenCount: integer('pending_children_count').notNull().default(0),
+      progress: doublePrecision('progress').notNull().default(0),
+      createdAt: instant('created_at').notNull().default(sql`now()`),
+      discarded: boolean('discarded').notNull().default(false),
+      state: text('state').notNull().$type<JobState>(),
+      name: text('name').notNull(),
+      data: json('data').notNull(),
+      opts: json('opts').notNull().$type<JobOptions>().default(sql`'{}'::jsonb`),
+      logs: json('logs').notNull().$type<string[]>().default(sql`'[]'::jsonb`),
+      stacktrace: json('stacktrace').notNull().$type<string[]>().default(sql`'[]'::jsonb`),
+      childrenIds: json('children_ids').notNull().$type<string[]>().default(sql`'[]'::jsonb`),
+      attemptLogs: json('attempt_logs').notNull().$type<AttemptRecord[]>().default(sql`'[]'::jsonb`),
+      processedAt: instant('processed_at'),
+      lockUntil: instant('lock_until'),
+      lockedBy: text('locked_by'),
+      completedAt: instant('completed_at'),
+      failedAt: instant('failed_at'),
+      cancelledAt: instant('cancelled_at'),
+      delayUntil: instant('delay_until'),
+      returnvalue: json('returnvalue'),
+      failedReason: text('failed_reason'),
+      deduplicationKey: text('deduplication_key'),
+      groupId: text('group_id'),
+      parentId: text('parent_id'),
+      parentQueueName: text('parent_queue_name'),
+      /** Values of completed children that were removed, by `queue:id`. */
+      childrenValues: json('children_values').$type<Record<string, unknown>>(),
+      /** The repeating schedule that made this job. */
+      scheduleKey: text('schedule_key'),
+      /** When a finished job is deleted: `removeOnComplete` and `removeOnFail` with a number. */
+      removeAt: instant('remove_at'),
+    },
+    (t) => [
+      primaryKey({ name: 'conveyor_jobs_pkey', columns: [t.queueName, t.id] }),
+      check(
+        'conveyor_jobs_state_check',
+        sql`state in ('waiting', 'waiting-children', 'delayed', 'active', 'completed', 'failed')`,
+      ),
+      check('conveyor_jobs_progress_check', sql`progress >= 0 and progress <= 100`),
+      check(
+        'conveyor_jobs_counts_check',
+        sql`attempts_made >= 0 and stalled_count >= 0 and pending_children_count >= 0 and lease >= 0`,
+      ),
+      index('conveyor_jobs_id_idx').on(t.id),
+      index('conveyor_jobs_waiting_idx').on(t.queueName, t.priority, t.seq).where(sql`state = 'waiting'`),
+      index('conveyor_jobs_group_idx').on(t.queueName, t.groupId, t.priority, t.seq).where(sql`state = 'waiting'`),
+      index('conveyor_jobs_active_idx').on(t.queueName, t.groupId).where(sql`state = 'active'`),
+      index('conveyor_jobs_delayed_idx').on(t.queueName, t.delayUntil).where(sql`state = 'delayed'`),
+      index('conveyor_jobs_waiting_children_idx').on(t.queueName, t.seq).where(sql`state = 'waiting-children'`),
+      index('conveyor_jobs_completed_idx').on(t.queueName, t.completedAt, t.seq).where(sql`state = 'completed'`),
+      index('conveyor_jobs_failed_idx').on(t.queueName, t.failedAt, t.seq).where(sql`state = 'failed'`),
+      uniqueIndex('conveyor_jobs_deduplication_idx')
+        .on(t.queueName, t.deduplicationKey)
+        .where(sql`deduplication_key is not null and state not in ('completed', 'failed')`),
+      index('conveyor_jobs_parent_idx').on(t.parentId, t.parentQueueName).where(sql`parent_id is not null`),
+      index('conveyor_jobs_schedule_idx').on(t.queueName, t.scheduleKey).where(sql`schedule_key is not null`),
+      index('conveyor_jobs_remove_idx').on(t.removeAt).where(sql`remove_at is not null`),
+    ],
+  );
+
+  const conveyorPausedNames = table(
+    'conveyor_paused_names',
+    {
+      queueName: text('queue_name').notNull(),
+      /** `__all__` pauses the whole queue. */
+      jobName: text('job_name').notNull(),
+    },
+    (t) => [primaryKey({ name: 'conveyor_paused_names_pkey', columns: [t.queueName, t.jobName] })],
+  );
+
+  const conveyorGroupCursors = table(
+    'conveyor_group_cursors',
+    {
+      queueName: text('queue_name').notNull(),
+      /** Empty for the jobs without a group. */
+      groupId: text('group_id').notNull(),
+      lastServedAt: instant('last_served_at'),
+      /** The order of service, exact also within one millisecond; 0 was never served. */
+      servedSeq: int64('served_seq').notNull().default(0),
+      /** Each claim and each counted add increments it: a count made before someone else's write is void. */
+      version: int64('version').notNull().default(0),
+      /** Recent fetches of a rate-limited group: `[[ms, count], …]`. */
+      fetches: json('fetches').notNull().$type<[number, number][]>().default(sql`'[]'::jsonb`),
+    },
+    (t) => [primaryKey({ name: 'conveyor_group_cursors_pkey', columns: [t.queueName, t.groupId] })],
+  );
+
+  const conveyorRateLimits = table(
+    'conveyor_rate_limits',
+    {
+      queueName: text('queue_name').notNull(),
+      /** As in the group cursors: guards the count of a queue's active jobs. */
+      version: int64('version').notNull().default(0),
+      /** Recent rate-limited fetches: `[[ms, count], …]`, oldest first. */
+      fetches: json('fetches').notNull().$type<[number, number][]>().default(sql`'[]'::jsonb`),
+      /** The longest window anybody has asked for, in ms: older fetches are forgotten. */
+      windowMs: int64('window_ms').notNull().default(0),
+    },
+    (t) => [primaryKey({ name: 'conveyor_rate_limits_pkey', columns: [t.queueName] })],
+  );
+
+  const conveyorSchedules = table(
+    'conveyor_schedules',
+    {
+      queueName: text('queue_name').notNull(),
+      /** The caller's `repeat.key`, or one derived from name, schedule and data. */
+      key: text('key').notNull(),
+      jobName: text('job_name').notNull(),
+      data: json('data').notNull(),
+      opts: json('opts').notNull().$type<JobOptions>(),
+      cron: text('cron'),
+      everyMs: int64('every_ms'),
+      timezone: text('timezone'),
+      startAt: instant('start_at'),
+      endAt: instant('end_at'),
+      /** Where the ticks of an interval count from. */
+      anchorAt: instant('anchor_at').notNull(),
+      /** The tick whose job exists already; when it has passed, the next tick's job is made. */
+      tickAt: instant('tick_at'),
+      /** Jobs that may still be made; null: no limit. */
+      runsLeft: integer('runs_left'),
+      createdAt: instant('created_at').notNull().default(sql`now()`),
+    },
+    (t) => [
+      primaryKey({ name: 'conveyor_schedules_pkey', columns: [t.queueName, t.key] }),
+      check('conveyor_schedules_kind_check', sql`(cron is null) <> (every_ms is null)`),
+      index('conveyor_schedules_tick_idx').on(t.queueName, t.tickAt).where(sql`tick_at is not null`),
+    ],
+  );
+
+  const conveyorMetrics = table(
+    'conveyor_metrics',
+    {
+      queueName: text('queue_name').notNull(),
+      /** `__all__` stands for the queue. */
+      jobName: text('job_name').notNull(),
+      granularity: text('granularity').notNull().$type<'minute' | 'hour'>(),
+      periodStart: instant('period_start').notNull(),
+      /** Parallel writers add to rows of their own, so that no one row makes them wait for each other. */
+      shard: integer('shard').notNull().default(0),
+      completedCount: int64('completed_count').notNull().default(0),
+      failedCount: int64('failed_count').notNull().default(0),
+      totalProcessMs: int64('total_process_ms').notNull().default(0),
+      minProcessMs: int64('min_process_ms'),
+      maxProcessMs: int64('max_process_ms'),
+    },
+    (t) => [
+      primaryKey({
+        name: 'conveyor_metrics_pkey',
+        columns: [t.queueName, t.jobName, t.granularity, t.periodStart, t.shard],
+      }),
+      check('conveyor_metrics_granularity_check', sql`granularity in ('minute', 'hour')`),
+      index('conveyor_metrics_period_idx').on(t.granularity, t.periodStart),
+    ],
+  );
+
+  const conveyorMigrations = table(
+    'conveyor_migrations',
+    {
+      version: integer('version').notNull(),
+      name: text('name').notNull(),
+      appliedAt: instant('applied_at').notNull().default(sql`now()`),
+    },
+    (t) => [primaryKey({ name: 'conveyor_migrations_pkey', columns: [t.version] })],
+  );
+
+  return {
+    conveyorJobs,
+    conveyorPausedNames,
+    conveyorGroupCursors,
+    conveyorRateLimits,
+    conveyorSchedules,
+    conveyorMetrics,
+    conveyorMigrations,
+  };
+}
+
+export type ConveyorTables = ReturnType<typeof defineConveyor>;

@@ -1,0 +1,97 @@
+import { faultOf } from '../db/driver-errors.js';
+
+interface Item<T, R> {
+  readonly value: T;
+  readonly size: number;
+  resolve(result: R): void;
+  reject(error: unknown): void;
+}
+
+export interface BatcherOptions {
+  /** Most items of one flush. */
+  maxItems: number;
+  /** Most of `size` of one flush; a larger single item goes alone. */
+  maxSize: number;
+  /** Flushes under way at once. */
+  parallel: number;
+}
+
+/**
+ * Collects what is asked for at once into one flush. There is no timer: with nothing under way it flushes in the
+ * same turn of the event loop, else what came meanwhile goes together when a flush returns. So a lone call pays no
+ * wait, and under load batches grow to what one round trip's time brings.
+ */
+export class Batcher<T, R> {
+  readonly #flush: (values: T[]) => Promise<R[]>;
+  readonly #options: BatcherOptions;
+  #queue: Item<T, R>[] = [];
+  #underWay = 0;
+  #scheduled = false;
+  #idle: (() => void)[] = [];
+
+  constructor(flush: (values: T[]) => Promise<R[]>, options: BatcherOptions) {
+    this.#flush = flush;
+    this.#options = options;
+  }
+
+  /** Resolves with this value's own result once its flush is committed. */
+  push(value: T, size = 1): Promise<R> {
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ value, size, resolve, reject });
+      this.#schedule();
+    });
+  }
+
+  /** Resolves when nothing is queued or under way. */
+  async idle(): Promise<void> {
+    if (this.#queue.length === 0 && this.#underWay === 0) return;
+    await new Promise<void>((resolve) => this.#idle.push(resolve));
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.#underWay >= this.#options.parallel) return;
+    this.#scheduled = true;
+    // After the current turn, so that calls made together travel together.
+    setImmediate(() => {
+      this.#scheduled = false;
+      while (this.#queue.length > 0 && this.#underWay < this.#options.parallel) void this.#send(this.#take());
+    });
+  }
+
+  #take(): Item<T, R>[] {
+    const { maxItems, maxSize } = this.#options;
+    let size = 0;
+    let count = 0;
+    for (const item of this.#queue) {
+      if (count > 0 && (count >= maxItems || size + item.size > maxSize)) break;
+      size += item.size;
+      count++;
+    }
+    const taken = this.#queue.slice(0, count);
+    this.#queue = this.#queue.slice(count);
+    return taken;
+  }
+
+  async #send(items: Item<T, R>[]): Promise<void> {
+    this.#underWay++;
+    try {
+      const results = await this.#flush(items.map((item) => item.value));
+      items.forEach((item, i) => {
+        item.resolve(results[i] as R);
+      });
+    } catch (error) {
+      // One value that the server refuses must not take the others with it.
+      if (items.length > 1 && faultOf(error) === 'refused') {
+        for (const item of items) {
+          await this.#flush([item.value]).then(([result]) => item.resolve(result as R), item.reject);
+        }
+      } else {
+        for (const item of items) item.reject(error);
+      }
+    } finally {
+      this.#underWay--;
+      if (this.#queue.length > 0) this.#schedule();
+      else if (this.#underWay === 0) for (const resolve of this.#idle.splice(0)) resolve();
+    }
+  }
+}

@@ -1,0 +1,149 @@
+import { type SQL, sql } from 'drizzle-orm';
+import type { Executor } from '../db/executor.js';
+import type { Relations } from '../db/relation.js';
+import { interval, now, type Statement, statement } from '../db/statement.js';
+import { jobColumns, readJob, type StoredJob } from './job-row.js';
+
+/** Where a claim's scan begins: everything of a lower priority value, or before `seq` in it, is passed over. */
+export interface Watermark {
+  readonly priority: number;
+  readonly seq: number;
+}
+
+export const FROM_THE_START: Watermark = { priority: -2_147_483_648, seq: -Number.MAX_SAFE_INTEGER };
+
+export interface ClaimRequest {
+  queueName: string;
+  workerId: string;
+  /** ms. */
+  lockDuration: number;
+  limit: number;
+  lifo?: boolean | undefined;
+  jobName?: string | undefined;
+  from?: Watermark | undefined;
+}
+
+/**
+ * The limit of a claim, and the one place that turns off waiting for the disk: if the server dies before a claim is
+ * on disk, the job is simply waiting again. The settling that follows waits for the disk, and covers the claim.
+ */
+export function softLimit(limit: SQL): SQL {
+  return sql`(select case set_config('synchronous_commit', 'off', true) when 'off' then ${limit}::int end)`;
+}
+
+type JobNames = ReturnType<Relations['jobs']['of']>;
+
+/** Names that must not be claimed now, as one array; `__all__` among them stops the queue. */
+export function pausedNames(db: Relations, queue: SQL): SQL {
+  const n = db.pausedNames.of('n');
+  return sql`select coalesce(array_agg(${n.jobName}), '{}'::text[]) as names
+    from ${db.pausedNames.as('n')} where ${n.queueName} = ${queue}`;
+}
+
+/** May be claimed: its name is not paused, and it is of the wanted name. */
+export function claimable(j: JobNames, jobName: SQL | undefined): SQL {
+  const byName = jobName ? sql` and ${j.name} = ${jobName}` : sql``;
+  return sql`not ('__all__' = any((select names from paused)::text[]))
+    and not (${j.name} = any((select names from paused)::text[]))${byName}`;
+}
+
+/** What a claim makes of a job. */
+export function takeUnderLease(db: Relations, worker: SQL, lock: SQL, time: SQL = now): SQL {
+  const { col } = db.jobs;
+  const j = db.jobs.of('j');
+  return sql`${col.state} = 'active', ${col.lease} = ${j.lease} + 1, ${col.lockedBy} = ${worker},
+    ${col.processedAt} = ${time}, ${col.lockUntil} = ${time} + ${interval(lock)}`;
+}
+
+interface Variant {
+  lifo: boolean;
+  byName: boolean;
+}
+
+type ClaimParams = 'queue' | 'worker' | 'lock' | 'limit' | 'name' | 'priority' | 'seq';
+
+/**
+ * Rows are locked in the base table and re-checked in the update. They are found again by `ctid`: the row is locked,
+ * so it stays where it is, and no second index probe is needed.
+ */
+function claimStatement({ lifo, byName }: Variant): Statement<ClaimParams> {
+  return statement(
+    `claim${lifo ? ' lifo' : ''}${byName ? ' by name' : ''}`,
+    ['queue', 'worker', 'lock', 'limit', 'name', 'priority', 'seq'],
+    (db, p) => {
+      const j = db.jobs.of('j');
+      const heads = lifo ? newestFirst(db, p) : oldestFirst(db, p, byName ? p.name : undefined);
+      return sql`
+        with ${lifo ? sql`recursive` : sql``} paused as materialized (${pausedNames(db, p.queue)}),
+        ${heads}
+        update ${db.jobs.as('j')} set ${takeUnderLease(db, p.worker, p.lock)}
+        where ${j.ctid} = any(array(select ctid from next)) and ${j.state} = 'waiting'
+        returning ${jobColumns(j)}`;
+    },
+  );
+}
+
+function oldestFirst(db: Relations, p: Record<ClaimParams, SQL>, name: SQL | undefined): SQL {
+  const j = db.jobs.of('j');
+  return sql`next as (
+    select ${j.ctid} from ${db.jobs.as('j')}
+    where ${j.queueName} = ${p.queue} and ${j.state} = 'waiting'
+      and (${j.priority}, ${j.seq}) > (${p.priority}::int, ${p.seq}::bigint) and ${claimable(j, name)}
+    order by ${j.priority}, ${j.seq} limit ${softLimit(p.limit)} for update skip locked)`;
+}
+
+/**
+ * Priority ascending but newest first inside one is not an order of the index: walk from priority to priority, and
+ * read each backwards. The walk ends as soon as enough rows are found.
+ */
+function newestFirst(db: Relations, p: Record<ClaimParams, SQL>): SQL {
+  const j = db.jobs.of('j');
+  const waiting = sql`${j.queueName} = ${p.queue} and ${j.state} = 'waiting'`;
+  return sql`priorities as (
+    (select ${j.priority} as priority from ${db.jobs.as('j')} where ${waiting} order by ${j.priority}, ${j.seq} limit 1)
+    union all
+    select (select ${j.priority} from ${db.jobs.as('j')} where ${waiting} and ${j.priority} > r.priority
+      order by ${j.priority}, ${j.seq} limit 1)
+    from priorities r where r.priority is not null),
+  next as (
+    select head.ctid from priorities r cross join lateral (
+      select ${j.ctid} from ${db.jobs.as('j')}
+      where ${waiting} and ${j.priority} = r.priority
+        and ${claimable(j, undefined)} and (${p.name} is null or ${j.name} = ${p.name})
+      order by ${j.seq} desc limit ${softLimit(p.limit)} for update skip locked) head
+    limit ${softLimit(p.limit)})`;
+}
+
+const variants = new Map<string, Statement<ClaimParams>>();
+
+/** Built once per shape, so that each is one prepared statement. */
+function variant(shape: Variant): Statement<ClaimParams> {
+  const key = `${shape.lifo}${shape.byName}`;
+  let found = variants.get(key);
+  if (!found) {
+    found = claimStatement(shape);
+    variants.set(key, found);
+  }
+  return found;
+}
+
+/** Takes up to `limit` waiting jobs under a lease, in order: priority, then insertion. Never waits for a lock. */
+export async function claim(executor: Executor, request: ClaimRequest): Promise<StoredJob[]> {
+  const lifo = request.lifo ?? false;
+  const from = request.from ?? FROM_THE_START;
+  const rows = await executor.run(variant({ lifo, byName: request.jobName !== undefined && !lifo }), {
+    queue: request.queueName,
+    worker: request.workerId,
+    lock: request.lockDuration,
+    limit: request.limit,
+    name: request.jobName ?? null,
+    priority: from.priority,
+    seq: from.seq,
+  });
+  return inOrder(rows.map(readJob), lifo);
+}
+
+/** An update returns its rows in no particular order. */
+export function inOrder(jobs: StoredJob[], lifo: boolean): StoredJob[] {
+  return jobs.sort((a, b) => a.priority - b.priority || (lifo ? b.seq - a.seq : a.seq - b.seq));
+}

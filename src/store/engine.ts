@@ -1,0 +1,238 @@
+import { randomInt } from 'node:crypto';
+import type postgres from 'postgres';
+import { type ConnectionOptions, closeClient, openPool } from '../db/connection.js';
+import { DrizzleExecutor, type DrizzleLike, type Executor, PreparedExecutor } from '../db/executor.js';
+import { Listener } from '../db/listener.js';
+import { relationsIn } from '../db/relation.js';
+import { compile } from '../db/statement.js';
+import {
+  type DrizzleTransactor,
+  migrateConnection,
+  migrateDrizzle,
+  pendingReason,
+  verifySchema,
+} from '../migrations/migrator.js';
+import { ClosedError, ConveyorError } from '../model/errors.js';
+import { generateId } from '../model/ids.js';
+import { Batcher } from './batcher.js';
+import { EventHub } from './event-hub.js';
+import { glanceStatement, readGlance } from './glance.js';
+import { insertBatch, type JobRecord, type Saved } from './insert.js';
+import { removeOutlived } from './maintenance.js';
+import type { ResolvedOptions } from './options.js';
+import { type ParentChange, type Settled, type Settlement, settle } from './settle.js';
+import { Watch } from './watch.js';
+
+/** Where the statements of one store run, and what keeps them company: events, batches, the watch over due times. */
+const CLOSE_LIMIT_S = 2;
+/** Settling and adding: the statement's JSON stays well below what jsonb can hold. */
+const BATCH = { maxItems: 1_000, maxSize: 8 * 1024 * 1024 };
+/** Writers of one process share a row of each metrics bucket; processes are spread over so many. */
+const METRIC_SHARDS = 64;
+
+export interface SettleAnswer {
+  /** Undefined: the lease was lost, nothing was written. */
+  readonly settled: Settled | undefined;
+  /** Ancestors that changed with the batch this settlement went in; the first of the batch carries them. */
+  readonly parents: readonly ParentChange[];
+}
+
+export class Engine {
+  readonly options: ResolvedOptions;
+  readonly hub: EventHub;
+  readonly watch: Watch;
+  /** Names this store in notifications, so that it does not hear itself. */
+  readonly source = generateId();
+  readonly shard = randomInt(METRIC_SHARDS);
+  readonly adds: Batcher<JobRecord, Saved>;
+  readonly settlements: Batcher<Settlement, SettleAnswer>;
+  readonly #relations;
+  #executor: Executor | undefined;
+  #pool: postgres.Sql | undefined;
+  #listener: Listener | undefined;
+  #connecting: Promise<void> | undefined;
+  #reconnectCallbacks = new Set<() => void>();
+
+  constructor(options: ResolvedOptions) {
+    this.options = options;
+    this.#relations = relationsIn(options.schema);
+    const executor = () => this.#executor;
+    this.hub = new EventHub({
+      executor,
+      schema: options.schema,
+      source: this.source,
+      logger: options.logger,
+      onEventHandlerError: options.onEventHandlerError,
+      listen: (channel) => void this.#listener?.listen(channel),
+      unlisten: (channel) => void this.#listener?.unlisten(channel),
+    });
+    this.watch = new Watch({
+      executor,
+      logger: options.logger,
+      listening: () => this.#listener?.connected ?? false,
+      removeOutlived: () => removeOutlived(this.executor),
+    });
+    this.adds = new Batcher((records) => insertBatch(this.executor, records), { ...BATCH, parallel: 2 });
+    this.settlements = new Batcher((batch) => this.#settle(batch), { ...BATCH, parallel: 1 });
+  }
+
+  /** The executor; throws when the store is not connected. */
+  get executor(): Executor {
+    if (!this.#executor) throw new ConveyorError('The store is not connected: await store.connect() first.', { code: 'NOT_CONNECTED' });
+    return this.#executor;
+  }
+
+  get connected(): boolean {
+    return this.#executor !== undefined;
+  }
+
+  /** Statements inside a caller's transaction. */
+  within(transaction: DrizzleLike): Executor {
+    return new DrizzleExecutor(transaction, this.#relations, {
+      inTransaction: true,
+      timeout: this.options.statementTimeout,
+    });
+  }
+
+  /** Called after LISTEN was away: what was notified meanwhile is lost. */
+  onReconnect(callback: () => void): () => void {
+    this.#reconnectCallbacks.add(callback);
+    return () => this.#reconnectCallbacks.delete(callback);
+  }
+
+  connect(): Promise<void> {
+    this.#connecting ??= this.#connect().catch(async (error) => {
+      await this.#close();
+      throw error;
+    });
+    return this.#connecting;
+  }
+
+  async disconnect(): Promise<void> {
+    // A connect() under way must not bring the store back up behind this.
+    await this.#connecting?.catch(() => {});
+    await this.#close();
+  }
+
+  async #connect(): Promise<void> {
+    const { connection, db, schema, autoMigrate, statementTimeout } = this.options;
+    const executor = connection !== undefined ? await this.#openOwn(connection) : this.#adopt(db as DrizzleLike);
+    if (!autoMigrate) {
+      await verifySchema(executor, schema);
+    } else if ((await pendingReason(executor, schema)) !== undefined) {
+      const direct = connection ?? this.#postgresJsOptions(db as DrizzleLike);
+      if (direct !== undefined) await migrateConnection(direct, schema);
+      else await migrateDrizzle(db as DrizzleTransactor, schema);
+    }
+    const listenTo = this.#listenConnection();
+    if (listenTo !== undefined) await this.#startListener(listenTo, statementTimeout);
+    this.#executor = executor;
+  }
+
+  async #openOwn(connection: ConnectionOptions): Promise<Executor> {
+    this.#pool = await openPool(connection, this.options.statementTimeout);
+    const prepare = typeof connection === 'string' || connection.prepare !== false;
+    return this.#prepared(this.#pool, prepare);
+  }
+
+  #prepared(client: postgres.Sql, prepare: boolean): Executor {
+    return new PreparedExecutor(() => client, this.#relations, { prepare, timeout: this.options.statementTimeout });
+  }
+
+  /** An app's database: prepared and pipelined on postgres.js, through `db.execute` on every other driver. */
+  #adopt(db: DrizzleLike): Executor {
+    const client = postgresJsClient(db);
+    if (client) return this.#prepared(client, client.options.prepare !== false);
+    return new DrizzleExecutor(db, this.#relations, { inTransaction: false, timeout: this.options.statementTimeout });
+  }
+
+  #postgresJsOptions(db: DrizzleLike): ConnectionOptions | undefined {
+    const client = postgresJsClient(db);
+    if (!client) return undefined;
+    // Parsed options of a client serve to make another; what belongs to the app's own connections stays behind.
+    return {
+      ...client.options,
+      shared: { retries: 0, typeArrayMap: {} },
+      onclose: undefined,
+      onnotify: undefined,
+      onparameter: undefined,
+      parameters: {},
+    } as unknown as ConnectionOptions;
+  }
+
+  #listenConnection(): ConnectionOptions | undefined {
+    const { listen, connection, db } = this.options;
+    if (listen === false) return undefined;
+    if (typeof listen === 'string') return listen;
+    return connection ?? this.#postgresJsOptions(db as DrizzleLike);
+  }
+
+  async #startListener(connection: ConnectionOptions, timeout: number): Promise<void> {
+    const look = compile(glanceStatement, this.#relations);
+    const listener = new Listener(connection, {
+      logger: this.options.logger,
+      onNotification: (_channel, payload) => this.hub.receive(payload),
+      onReconnect: () => {
+        this.watch.look();
+        for (const callback of [...this.#reconnectCallbacks]) callback();
+      },
+      // The heartbeat is a look at the watched queues: an idle process needs no other statement.
+      heartbeat: async (client) => {
+        const queues = JSON.stringify(this.watch.queues());
+        const rows = await client.unsafe(look.text, look.bind({ queues }), { prepare: false }).values();
+        this.watch.saw(rows.map((row) => readGlance(row as (string | null)[])));
+      },
+    });
+    for (const channel of this.hub.channels()) void listener.listen(channel);
+    this.#listener = listener;
+    await listener.start();
+    // Subscribed while the connection was opening.
+    for (const channel of this.hub.channels()) void listener.listen(channel);
+    void timeout;
+  }
+
+  async #close(): Promise<void> {
+    await this.watch.close();
+    await Promise.race([
+      Promise.all([this.hub.flush(), this.adds.idle(), this.settlements.idle()]),
+      new Promise((resolve) => setTimeout(resolve, CLOSE_LIMIT_S * 1000).unref()),
+    ]);
+    this.hub.clear();
+    this.#reconnectCallbacks.clear();
+    const listener = this.#listener;
+    const pool = this.#pool;
+    this.#listener = undefined;
+    this.#pool = undefined;
+    this.#executor = undefined;
+    this.#connecting = undefined;
+    await Promise.all([listener?.close(), pool && closeClient(pool, CLOSE_LIMIT_S)]);
+  }
+
+  async #settle(batch: Settlement[]): Promise<SettleAnswer[]> {
+    const options = { metrics: this.options.metrics.enabled, shard: this.shard };
+    const keyOf = (s: { queueName: string; id: string }) => `${s.queueName}\n${s.id}`;
+    const { settled, parents } = await settle(this.executor, batch, options);
+    const answers = new Map(settled.map((s) => [keyOf(s), s]));
+    const missing = batch.filter((s) => !answers.has(keyOf(s)));
+    const all = [...parents];
+    if (missing.length > 0) {
+      // A job whose fate was changed (cancelled, discarded) while this ran may have matched neither way of ending it.
+      const again = await settle(this.executor, missing, options);
+      for (const s of again.settled) answers.set(keyOf(s), s);
+      all.push(...again.parents);
+    }
+    return batch.map((s, i) => ({ settled: answers.get(keyOf(s)), parents: i === 0 ? all : [] }));
+  }
+}
+
+/** The postgres.js client behind a Drizzle database, recognised by what only it has. */
+function postgresJsClient(db: DrizzleLike): postgres.Sql | undefined {
+  const client = (db as { $client?: unknown }).$client;
+  if (typeof client !== 'function') return undefined;
+  const sql = client as unknown as postgres.Sql;
+  return typeof sql.unsafe === 'function' && typeof sql.listen === 'function' && sql.options ? sql : undefined;
+}
+
+export function assertOpen(closed: boolean, what: string): void {
+  if (closed) throw new ClosedError(what);
+}

@@ -1,0 +1,224 @@
+import { sql } from 'drizzle-orm';
+import type { Executor } from '../db/executor.js';
+import { statement } from '../db/statement.js';
+import type { StoreEvent, StoreEventCallback } from '../model/event.js';
+import type { Logger } from '../model/logger.js';
+import { channelOf, Decoder, encodeMessage, type Message } from './wire.js';
+
+const notify = statement(
+  'notify',
+  ['messages'],
+  (_db, p) => sql`
+    select count(pg_notify(m.c, m.p))::text from jsonb_to_recordset(${p.messages}::jsonb) as m(c text, p text)`,
+);
+
+/** After the first notification, the next ones of a busy process travel together, this often. */
+const FLUSH_MS = 3;
+/** Payload text of one NOTIFY statement. */
+const MAX_FLUSH_EVENTS = 2_000;
+
+/** Told that jobs of a queue may run now, or will at `due` (epoch ms). */
+export type BellCallback = (due: number | null) => void;
+
+export interface HubOptions {
+  executor: () => Executor | undefined;
+  schema: string | undefined;
+  source: string;
+  logger: Logger;
+  onEventHandlerError: (error: unknown, event: StoreEvent) => void;
+  /** Makes other processes' notifications of a channel arrive, or stops them. */
+  listen: (channel: string) => void;
+  unlisten: (channel: string) => void;
+}
+
+/**
+ * Events and doorbells: to this process at once, to the others by NOTIFY after the commit, in a statement of its own
+ * (inside the data's transaction it would hold a lock of the whole server through the write to disk), batched.
+ * Nothing waits for it and nothing fails with it: it is a hint; the tables are the truth.
+ */
+export class EventHub {
+  readonly #options: HubOptions;
+  readonly #decoder: Decoder;
+  readonly #subscribers = new Map<string, Set<StoreEventCallback>>();
+  readonly #bells = new Map<string, Set<BellCallback>>();
+  #outbox = new Map<string, Message>();
+  #outboxSize = 0;
+  #sending: Promise<void> | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #lastSent = 0;
+
+  constructor(options: HubOptions) {
+    this.#options = options;
+    this.#decoder = new Decoder(options.source);
+  }
+
+  subscribe(queueName: string, callback: StoreEventCallback): void {
+    this.#add(this.#subscribers, queueName, callback);
+  }
+
+  unsubscribe(queueName: string, callback?: StoreEventCallback): void {
+    this.#remove(this.#subscribers, queueName, callback);
+  }
+
+  /** Calls back when jobs of the queue may be there for the taking; returns what ends it. */
+  onBell(queueName: string, callback: BellCallback): () => void {
+    this.#add(this.#bells, queueName, callback);
+    return () => this.#remove(this.#bells, queueName, callback);
+  }
+
+  /** Channels that somebody here wants to hear. */
+  channels(): string[] {
+    return [...new Set([...this.#subscribers.keys(), ...this.#bells.keys()])].map((queue) => this.#channel(queue));
+  }
+
+  hasSubscribers(queueName: string): boolean {
+    return this.#subscribers.has(queueName);
+  }
+
+  publish(events: readonly StoreEvent[]): void {
+    for (const event of events) {
+      this.#deliver(event);
+      this.#message(event.queueName).events.push(event);
+      this.#outboxSize++;
+    }
+    this.#schedule();
+  }
+
+  /** Tells workers that jobs of the queue can run now, or from `due` on. */
+  ring(queueName: string, due: number | null = null): void {
+    this.#ringHere(queueName, due);
+    const message = this.#message(queueName);
+    if (due === null) message.bell = true;
+    else message.due = message.due === null ? due : Math.min(message.due, due);
+    this.#outboxSize++;
+    this.#schedule();
+  }
+
+  /** The same from inside a caller's transaction: heard when it commits, and only then. */
+  async announceIn(transaction: Executor, messages: readonly Message[]): Promise<void> {
+    // No sender: this process must hear it as well, for it does not know when the transaction commits.
+    await transaction.run(notify, { messages: this.#encode('', messages) });
+  }
+
+  /** A notification arrived. */
+  receive(payload: string): void {
+    const message = this.#decoder.decode(payload);
+    if (!message) return;
+    for (const event of message.events) this.#deliver(event);
+    if (message.bell) this.#ringHere(message.queueName, null);
+    if (message.due !== null) this.#ringHere(message.queueName, message.due);
+  }
+
+  /** Resolves when what was published so far has been sent, or could not be. */
+  async flush(): Promise<void> {
+    while (this.#outboxSize > 0 || this.#sending) {
+      clearTimeout(this.#timer);
+      this.#timer = undefined;
+      if (!this.#sending) this.#send();
+      await this.#sending;
+    }
+  }
+
+  clear(): void {
+    clearTimeout(this.#timer);
+    this.#subscribers.clear();
+    this.#bells.clear();
+    this.#outbox.clear();
+    this.#outboxSize = 0;
+  }
+
+  #channel(queueName: string): string {
+    return channelOf(queueName, this.#options.schema);
+  }
+
+  #add<T>(map: Map<string, Set<T>>, queueName: string, callback: T): void {
+    let set = map.get(queueName);
+    if (!set) {
+      set = new Set();
+      map.set(queueName, set);
+    }
+    set.add(callback);
+    this.#options.listen(this.#channel(queueName));
+  }
+
+  #remove<T>(map: Map<string, Set<T>>, queueName: string, callback?: T): void {
+    const set = map.get(queueName);
+    if (!set) return;
+    if (callback) set.delete(callback);
+    else set.clear();
+    if (set.size > 0) return;
+    map.delete(queueName);
+    if (!this.#subscribers.has(queueName) && !this.#bells.has(queueName)) {
+      this.#options.unlisten(this.#channel(queueName));
+    }
+  }
+
+  #deliver(event: StoreEvent): void {
+    const subscribers = this.#subscribers.get(event.queueName);
+    if (!subscribers) return;
+    for (const callback of [...subscribers]) {
+      try {
+        callback(event);
+      } catch (error) {
+        try {
+          this.#options.onEventHandlerError(error, event);
+        } catch (second) {
+          this.#options.logger.error('conveyor: onEventHandlerError itself threw', second);
+        }
+      }
+    }
+  }
+
+  #ringHere(queueName: string, due: number | null): void {
+    for (const callback of [...(this.#bells.get(queueName) ?? [])]) callback(due);
+  }
+
+  #message(queueName: string): Message {
+    let message = this.#outbox.get(queueName);
+    if (!message) {
+      message = { queueName, events: [], bell: false, due: null };
+      this.#outbox.set(queueName, message);
+    }
+    return message;
+  }
+
+  #encode(source: string, messages: readonly Message[]): string {
+    return JSON.stringify(
+      messages.flatMap((message) =>
+        encodeMessage(source, message).map((p) => ({ c: this.#channel(message.queueName), p })),
+      ),
+    );
+  }
+
+  #schedule(): void {
+    if (this.#outboxSize === 0 || this.#timer || this.#sending) return;
+    const wait = this.#lastSent + FLUSH_MS - performance.now();
+    if (wait <= 0 || this.#outboxSize > MAX_FLUSH_EVENTS) {
+      this.#send();
+      return;
+    }
+    this.#timer = setTimeout(() => {
+      this.#timer = undefined;
+      this.#send();
+    }, wait);
+  }
+
+  #send(): void {
+    const messages = [...this.#outbox.values()];
+    this.#outbox = new Map();
+    this.#outboxSize = 0;
+    const executor = this.#options.executor();
+    if (messages.length === 0 || !executor) return;
+    this.#lastSent = performance.now();
+    this.#sending = Promise.resolve()
+      .then(() => executor.run(notify, { messages: this.#encode(this.#options.source, messages) }))
+      .then(
+        () => {},
+        (error) => this.#options.logger.warn(`conveyor: a notification could not be sent: ${(error as Error).message}`),
+      )
+      .finally(() => {
+        this.#sending = undefined;
+        this.#schedule();
+      });
+  }
+}

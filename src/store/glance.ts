@@ -1,0 +1,57 @@
+import { sql } from 'drizzle-orm';
+import type { Executor } from '../db/executor.js';
+import { columns, type Row, statement } from '../db/statement.js';
+
+/** What one look at a queue finds; durations in ms from now, negative when overdue, null for none. */
+export interface Glance {
+  readonly queueName: string;
+  readonly waiting: boolean;
+  readonly delayedIn: number | null;
+  readonly stalled: boolean;
+  readonly tickIn: number | null;
+  /** Somewhere a finished job has outlived its `removeOnComplete` or `removeOnFail`. */
+  readonly removable: boolean;
+}
+
+/** All that a process with nothing to do asks, for all its queues at once; every part is the head of an index. */
+export const glanceStatement = statement(
+  'glance',
+  ['queues'],
+  (db, p) => {
+    const j = db.jobs.of('j');
+    const s = db.schedules.of('s');
+    const jobs = db.jobs.as('j');
+    const of = sql`${j.queueName} = q.name`;
+    const inMs = (time: ReturnType<typeof sql>) => sql`extract(epoch from ${time} - clock_timestamp()) * 1000`;
+    return sql`select ${columns(
+      sql`q.name`,
+      sql`exists (select 1 from ${jobs} where ${of} and ${j.state} = 'waiting')`,
+      sql`(select ${inMs(j.delayUntil)} from ${jobs} where ${of} and ${j.state} = 'delayed'
+        and ${j.delayUntil} is not null order by ${j.delayUntil} limit 1)`,
+      sql`exists (select 1 from ${jobs} where ${of} and ${j.state} = 'active'
+        and (${j.lockUntil} is null or ${j.lockUntil} < now()))`,
+      sql`(select ${inMs(s.tickAt)} from ${db.schedules.as('s')} where ${s.queueName} = q.name
+        and ${s.tickAt} is not null order by ${s.tickAt} limit 1)`,
+      sql`exists (select 1 from ${jobs} where ${j.removeAt} is not null and ${j.removeAt} < now())`,
+    )} from jsonb_array_elements_text(${p.queues}::jsonb) as q(name)`;
+  },
+  { repeatable: true },
+);
+
+export function readGlance(row: Row): Glance {
+  const [queueName, waiting, delayedIn, stalled, tickIn, removable] = row;
+  const ms = (text: string | null | undefined) => (text == null ? null : Number(text));
+  return {
+    queueName: queueName as string,
+    waiting: waiting === 'true',
+    delayedIn: ms(delayedIn),
+    stalled: stalled === 'true',
+    tickIn: ms(tickIn),
+    removable: removable === 'true',
+  };
+}
+
+export async function glance(executor: Executor, queues: readonly string[]): Promise<Glance[]> {
+  if (queues.length === 0) return [];
+  return (await executor.run(glanceStatement, { queues: JSON.stringify(queues) })).map(readGlance);
+}

@@ -1,0 +1,107 @@
+import type { ConnectionOptions } from '../db/connection.js';
+import { DEFAULT_STATEMENT_TIMEOUT, type DrizzleLike } from '../db/executor.js';
+import type { StoreEvent } from '../model/event.js';
+import { defaultLogger, type Logger } from '../model/logger.js';
+import { integerIn } from '../model/names.js';
+import { DEFAULT_MAX_PAYLOAD_BYTES } from '../model/values.js';
+
+export interface PgStoreOptions {
+  /** A URL, or postgres.js options: the store opens and ends its own connections. Either this or `db`. */
+  connection?: ConnectionOptions;
+  /** The app's Drizzle database, over any Postgres driver. The store never ends its client. */
+  db?: DrizzleLike;
+  /** The Postgres schema of the tables. Default: the first of the connection's search path. */
+  schema?: string;
+  /** Bring the tables up to date on `connect()`. Default true; otherwise `connect()` verifies them. */
+  autoMigrate?: boolean;
+  /** Default: warnings and errors to the console. */
+  logger?: Logger;
+  /** A subscriber threw. Default: a warning. */
+  onEventHandlerError?: (error: unknown, event: StoreEvent) => void;
+  metrics?: {
+    enabled?: boolean;
+    /** How long minute buckets are kept. Default 1440. */
+    retentionMinutes?: number;
+    /** How long hour buckets are kept. Default 720. */
+    retentionHours?: number;
+  };
+  /**
+   * How notifications arrive: `true` on a connection like the store's own (the default where there is one), a URL for
+   * a direct connection beside a pooler, `false` to poll only.
+   */
+  listen?: boolean | string;
+  /** Largest payload and result in bytes of JSON. Default 10 MiB. */
+  maxPayloadBytes?: number;
+  /** Limit of every statement in ms. Default 30,000. */
+  statementTimeout?: number;
+}
+
+export interface ResolvedOptions {
+  readonly connection: ConnectionOptions | undefined;
+  readonly db: DrizzleLike | undefined;
+  readonly schema: string | undefined;
+  readonly autoMigrate: boolean;
+  readonly logger: Logger;
+  readonly onEventHandlerError: (error: unknown, event: StoreEvent) => void;
+  readonly metrics: { enabled: boolean; retentionMinutes: number; retentionHours: number };
+  readonly listen: boolean | string;
+  readonly maxPayloadBytes: number;
+  readonly statementTimeout: number;
+}
+
+const MAX_INTERVAL = 2_147_483_647;
+
+/** Throws `TypeError` or `RangeError` naming the option. */
+export function resolveOptions(options: PgStoreOptions): ResolvedOptions {
+  if (options === null || typeof options !== 'object') {
+    throw new TypeError('new PgStore() needs options: { connection } or { db }.');
+  }
+  const { connection, db, schema } = options;
+  if ((connection === undefined) === (db === undefined)) {
+    throw new TypeError('PgStore needs exactly one of `connection` (a URL or postgres.js options) and `db` (Drizzle).');
+  }
+  if (db !== undefined && typeof db.execute !== 'function') {
+    throw new TypeError('PgStore `db` must be a Drizzle database for Postgres (it has no execute()).');
+  }
+  if (connection !== undefined && typeof connection !== 'string' && typeof connection !== 'object') {
+    throw new TypeError('PgStore `connection` must be a URL or an object of postgres.js options.');
+  }
+  if (connection === '') throw new TypeError('PgStore `connection` is empty; is DATABASE_URL set?');
+  if (schema !== undefined && (typeof schema !== 'string' || schema.length === 0 || Buffer.byteLength(schema) > 63)) {
+    throw new RangeError(`PgStore \`schema\` is ${JSON.stringify(schema)}; it must be a name of 1 to 63 bytes.`);
+  }
+  const listen = options.listen ?? true;
+  if (typeof listen !== 'boolean' && typeof listen !== 'string') {
+    throw new TypeError('PgStore `listen` must be true, false or a connection URL.');
+  }
+  const logger = options.logger ?? defaultLogger;
+  const metrics = options.metrics ?? {};
+  return {
+    connection,
+    db,
+    schema,
+    autoMigrate: options.autoMigrate ?? true,
+    logger,
+    onEventHandlerError:
+      options.onEventHandlerError ??
+      ((error, event) => logger.warn(`conveyor: a subscriber of "${event.queueName}" threw on ${event.type}`, error)),
+    metrics: {
+      enabled: metrics.enabled ?? false,
+      retentionMinutes: integerIn(metrics.retentionMinutes ?? 1_440, 'metrics.retentionMinutes', 1, MAX_INTERVAL),
+      retentionHours: integerIn(metrics.retentionHours ?? 720, 'metrics.retentionHours', 1, MAX_INTERVAL),
+    },
+    listen,
+    maxPayloadBytes: integerIn(
+      options.maxPayloadBytes ?? DEFAULT_MAX_PAYLOAD_BYTES,
+      'maxPayloadBytes',
+      1,
+      200 * 1024 * 1024,
+    ),
+    statementTimeout: integerIn(
+      options.statementTimeout ?? DEFAULT_STATEMENT_TIMEOUT,
+      'statementTimeout',
+      100,
+      MAX_INTERVAL,
+    ),
+  };
+}

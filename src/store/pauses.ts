@@ -1,0 +1,44 @@
+import { sql } from 'drizzle-orm';
+import type { Executor } from '../db/executor.js';
+import { columns, statement } from '../db/statement.js';
+
+/** A member like any other of a queue's paused names, that stands for all of them. */
+export const ALL_NAMES = '__all__';
+
+const insertName = statement(
+  'pause name',
+  ['queue', 'name'],
+  (db, p) => sql`insert into ${db.pausedNames.table} (${db.pausedNames.col.queueName}, ${db.pausedNames.col.jobName})
+    values (${p.queue}, ${p.name}) on conflict do nothing returning ${columns(db.pausedNames.col.jobName)}`,
+  { repeatable: true },
+);
+
+/** True when the name was not paused before. */
+export async function pauseName(executor: Executor, queueName: string, jobName: string): Promise<boolean> {
+  return (await executor.run(insertName, { queue: queueName, name: jobName })).length > 0;
+}
+
+const deleteName = statement(
+  'resume name',
+  ['queue', 'name'],
+  (db, p) => sql`delete from ${db.pausedNames.table} where ${db.pausedNames.col.queueName} = ${p.queue}
+    and ${db.pausedNames.col.jobName} = ${p.name} returning ${columns(db.pausedNames.col.jobName)}`,
+  { repeatable: true },
+);
+
+/** True when the name was paused. */
+export async function resumeName(executor: Executor, queueName: string, jobName: string): Promise<boolean> {
+  return (await executor.run(deleteName, { queue: queueName, name: jobName })).length > 0;
+}
+
+const selectNames = statement(
+  'paused names',
+  ['queue'],
+  (db, p) => sql`select ${columns(db.pausedNames.col.jobName)} from ${db.pausedNames.table}
+    where ${db.pausedNames.col.queueName} = ${p.queue} order by ${db.pausedNames.col.jobName}`,
+  { repeatable: true },
+);
+
+export async function getPausedNames(executor: Executor, queueName: string): Promise<string[]> {
+  return (await executor.run(selectNames, { queue: queueName })).map(([name]) => name as string);
+}

@@ -1,0 +1,289 @@
+import type { StoreEvent, StoreEventCallback } from '../model/event.js';
+import { generateId } from '../model/ids.js';
+import type { JobData, JobState, NewJobData } from '../model/job.js';
+import { assertJobState, integerIn, validateName, validateQueueName } from '../model/names.js';
+import type {
+  FetchOptions,
+  JobCounts,
+  MetricsBucket,
+  MetricsQuery,
+  QueueInfo,
+  SearchFilter,
+  StoreInterface,
+  UpdateJobOptions,
+} from '../model/store-interface.js';
+import { claimJobs } from './claim-dispatch.js';
+import { Engine } from './engine.js';
+import { Fences } from './fences.js';
+import { failParent, getChildrenJobs, notifyChildCompleted, saveFlow } from './flows.js';
+import { encodeRecord, insertBatch, type JobRecord } from './insert.js';
+import { cancelActive, findByDeduplicationKey, findJobById, getJob, PROMOTE_CHUNK, promoteChunk } from './jobs.js';
+import { clean, drain, obliterate, promoteAll, retryJobs, truncateAll } from './maintenance.js';
+import { aggregateMetrics, readMetrics, requireMetrics } from './metrics-read.js';
+import { type PgStoreOptions, resolveOptions } from './options.js';
+import { getPausedNames, pauseName, resumeName } from './pauses.js';
+import {
+  countActive,
+  countByState,
+  countGroupActive,
+  countGroupWaiting,
+  countStates,
+  listFlowParents,
+  listJobs,
+  listQueues,
+  nextDelayed,
+  searchByName,
+  searchByPayload,
+  searchJobs,
+  stalledJobs,
+} from './queries.js';
+import { extendLock, releaseLock, removeFenced, updateJob } from './update.js';
+
+const MAX_LOCK_MS = 2_147_483_647;
+
+/**
+ * Conveyor's store on Postgres 12 or later. It opens nothing before `connect()`.
+ *
+ * Every method rejects with `ConnectionError` when the server cannot be reached or does not answer in time, and with
+ * a `TypeError`, `RangeError` or `InvalidPayloadError` for bad input, before any SQL.
+ */
+export class PgStore implements StoreInterface {
+  /** The verbs beneath `StoreInterface`, for this package's own core. @internal */
+  readonly engine: Engine;
+  readonly #fences = new Fences();
+
+  constructor(options: PgStoreOptions) {
+    this.engine = new Engine(resolveOptions(options));
+  }
+
+  connect(): Promise<void> {
+    return this.engine.connect();
+  }
+
+  disconnect(): Promise<void> {
+    return this.engine.disconnect();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.disconnect();
+  }
+
+  /** Empties every conveyor table but the migrations: for tests. */
+  async truncateAll(): Promise<void> {
+    await truncateAll(this.#executor);
+    this.#fences.clear();
+  }
+
+  get #executor() {
+    return this.engine.executor;
+  }
+
+  async saveJob(queueName: string, job: NewJobData): Promise<string> {
+    const [saved] = await insertBatch(this.#executor, [this.#record(queueName, job)]);
+    return (saved as { id: string }).id;
+  }
+
+  async saveBulk(queueName: string, jobs: NewJobData[]): Promise<string[]> {
+    const records = jobs.map((job) => this.#record(queueName, job));
+    return (await insertBatch(this.#executor, records)).map(({ id }) => id);
+  }
+
+  async getJob(queueName: string, jobId: string): Promise<JobData | null> {
+    return (await getJob(this.#executor, queueName, jobId))?.job ?? null;
+  }
+
+  async updateJob(
+    queueName: string,
+    jobId: string,
+    updates: Partial<JobData>,
+    options: UpdateJobOptions = {},
+  ): Promise<void> {
+    await updateJob(this.engine, this.#fences, queueName, jobId, updates, options);
+  }
+
+  async removeJob(queueName: string, jobId: string): Promise<void> {
+    await removeFenced(this.#executor, this.#fences, queueName, jobId);
+  }
+
+  async findByDeduplicationKey(queueName: string, key: string): Promise<JobData | null> {
+    return (await findByDeduplicationKey(this.#executor, queueName, key))?.job ?? null;
+  }
+
+  async findJobById(jobId: string): Promise<JobData | null> {
+    return (await findJobById(this.#executor, jobId))?.job ?? null;
+  }
+
+  async fetchNextJob(
+    queueName: string,
+    workerId: string,
+    lockDuration: number,
+    options: FetchOptions = {},
+  ): Promise<JobData | null> {
+    integerIn(lockDuration, 'lockDuration', 1, MAX_LOCK_MS);
+    const [claimed] = await claimJobs(this.#executor, { ...options, queueName, workerId, lockDuration, limit: 1 });
+    if (!claimed) return null;
+    this.#fences.claimed(queueName, claimed.job.id, claimed.lease);
+    return claimed.job;
+  }
+
+  extendLock(queueName: string, jobId: string, duration: number): Promise<boolean> {
+    integerIn(duration, 'duration', 1, MAX_LOCK_MS);
+    return extendLock(this.#executor, this.#fences, queueName, jobId, duration);
+  }
+
+  releaseLock(queueName: string, jobId: string): Promise<void> {
+    return releaseLock(this.#executor, this.#fences, queueName, jobId);
+  }
+
+  getActiveCount(queueName: string): Promise<number> {
+    return countActive(this.#executor, queueName);
+  }
+
+  getGroupActiveCount(queueName: string, groupId: string): Promise<number> {
+    return countGroupActive(this.#executor, queueName, groupId);
+  }
+
+  getWaitingGroupCount(queueName: string, groupId: string): Promise<number> {
+    return countGroupWaiting(this.#executor, queueName, groupId);
+  }
+
+  async getStalledJobs(queueName: string, _stalledThreshold: number): Promise<JobData[]> {
+    const stalled = await stalledJobs(this.#executor, queueName);
+    for (const { job, lease } of stalled) this.#fences.stalled(queueName, job.id, lease);
+    return stalled.map(({ job }) => job);
+  }
+
+  getNextDelayedTimestamp(queueName: string): Promise<number | null> {
+    return nextDelayed(this.#executor, queueName);
+  }
+
+  async promoteDelayedJobs(queueName: string, timestamp: number): Promise<number> {
+    for (let count = 0; ; ) {
+      const promoted = (await promoteChunk(this.#executor, queueName, timestamp)).length;
+      count += promoted;
+      if (promoted < PROMOTE_CHUNK) return count;
+    }
+  }
+
+  promoteJobs(queueName: string): Promise<number> {
+    return promoteAll(this.#executor, queueName);
+  }
+
+  async clean(queueName: string, state: JobState, grace: number): Promise<number> {
+    assertJobState(state);
+    return clean(this.#executor, queueName, state, grace);
+  }
+
+  drain(queueName: string): Promise<void> {
+    return drain(this.#executor, queueName);
+  }
+
+  obliterate(queueName: string, options: { force?: boolean } = {}): Promise<void> {
+    return obliterate(this.#executor, queueName, options.force ?? false);
+  }
+
+  retryJobs(queueName: string, state: 'failed' | 'completed'): Promise<number> {
+    return retryJobs(this.#executor, queueName, state);
+  }
+
+  async pauseJobName(queueName: string, jobName: string): Promise<void> {
+    validateName(jobName, 'jobName');
+    await pauseName(this.#executor, validateQueueName(queueName), jobName);
+  }
+
+  async resumeJobName(queueName: string, jobName: string): Promise<void> {
+    await resumeName(this.#executor, queueName, jobName);
+  }
+
+  getPausedJobNames(queueName: string): Promise<string[]> {
+    return getPausedNames(this.#executor, queueName);
+  }
+
+  async listJobs(queueName: string, state: JobState, start = 0, end = 100): Promise<JobData[]> {
+    assertJobState(state);
+    return listJobs(this.#executor, queueName, state, start, end);
+  }
+
+  async countJobs(queueName: string, state: JobState): Promise<number> {
+    assertJobState(state);
+    return countByState(this.#executor, queueName, state);
+  }
+
+  getJobCounts(queueName: string): Promise<JobCounts> {
+    return countStates(this.#executor, queueName);
+  }
+
+  listQueues(): Promise<QueueInfo[]> {
+    return listQueues(this.#executor);
+  }
+
+  searchByName(text: string, queueName?: string, limit = 50): Promise<JobData[]> {
+    return searchByName(this.#executor, text, queueName, limit);
+  }
+
+  searchByPayload(queueName: string, text: string, limit = 50): Promise<JobData[]> {
+    return searchByPayload(this.#executor, queueName, text, limit);
+  }
+
+  searchJobs(filter: SearchFilter, start = 0, end = 50): Promise<{ jobs: JobData[]; total: number }> {
+    return searchJobs(this.#executor, filter, start, end);
+  }
+
+  listFlowParents(state?: JobState, limit = 100): Promise<JobData[]> {
+    return listFlowParents(this.#executor, state, limit);
+  }
+
+  async cancelJob(queueName: string, jobId: string): Promise<boolean> {
+    const cancelled = await cancelActive(this.#executor, queueName, jobId);
+    if (cancelled) this.engine.hub.publish([{ type: 'job:cancelled', queueName, jobId, timestamp: new Date() }]);
+    return cancelled;
+  }
+
+  async saveFlow(jobs: { queueName: string; job: NewJobData }[]): Promise<string[]> {
+    return saveFlow(
+      this.#executor,
+      jobs.map(({ queueName, job }) => this.#record(queueName, job)),
+    );
+  }
+
+  notifyChildCompleted(parentQueueName: string, parentId: string): Promise<JobState> {
+    return notifyChildCompleted(this.#executor, parentQueueName, parentId);
+  }
+
+  failParentOnChildFailure(parentQueueName: string, parentId: string, reason: string): Promise<boolean> {
+    return failParent(this.#executor, parentQueueName, parentId, reason);
+  }
+
+  getChildrenJobs(parentQueueName: string, parentId: string): Promise<JobData[]> {
+    return getChildrenJobs(this.#executor, parentQueueName, parentId);
+  }
+
+  subscribe(queueName: string, callback: StoreEventCallback): void {
+    this.engine.hub.subscribe(validateQueueName(queueName), callback);
+  }
+
+  unsubscribe(queueName: string, callback?: StoreEventCallback): void {
+    this.engine.hub.unsubscribe(queueName, callback);
+  }
+
+  async publish(event: StoreEvent): Promise<void> {
+    this.engine.hub.publish([event]);
+  }
+
+  async getMetrics(queueName: string, query: MetricsQuery): Promise<MetricsBucket[]> {
+    requireMetrics(this.engine.options);
+    return readMetrics(this.#executor, queueName, query);
+  }
+
+  async aggregateMetrics(): Promise<void> {
+    requireMetrics(this.engine.options);
+    await aggregateMetrics(this.#executor, this.engine.options.metrics);
+  }
+
+  #record(queueName: string, job: NewJobData): JobRecord {
+    validateQueueName(queueName);
+    const id = job.id === undefined ? generateId() : validateName(job.id, 'job.id');
+    validateName(job.name, 'job.name');
+    return encodeRecord(queueName, id, job, { maxPayloadBytes: this.engine.options.maxPayloadBytes });
+  }
+}

@@ -1,0 +1,234 @@
+import { type SQL, sql } from 'drizzle-orm';
+import type { Executor } from '../db/executor.js';
+import type { Relations } from '../db/relation.js';
+import { columns, instantOf, interval, now, type Statement, statement } from '../db/statement.js';
+import type { JobState } from '../model/job.js';
+import { cascade } from './cascade.js';
+import { countMetrics } from './metrics.js';
+
+/** How a worker ends its hold on a job. */
+export type SettleKind =
+  | 'completed'
+  /** No attempt is left, or none is wanted. */
+  | 'failed'
+  /** The attempt failed and another follows, after `delayMs`. */
+  | 'retry'
+  /** Put off by the handler; the attempt does not count. */
+  | 'delayed'
+  /** Given back unharmed: it never started, or the worker closes. */
+  | 'released';
+
+export interface Settlement {
+  readonly queueName: string;
+  readonly id: string;
+  readonly lease: number;
+  readonly workerId: string;
+  readonly kind: SettleKind;
+  /** JSON text. */
+  readonly result?: string | undefined;
+  readonly reason?: string | undefined;
+  readonly stack?: string | null | undefined;
+  readonly delayMs?: number | undefined;
+  /** For `delayed`: epoch ms. */
+  readonly until?: number | undefined;
+  /** ISO 8601; when the attempt began. */
+  readonly startedAt?: string | undefined;
+  /** JSON text of the lines logged during the attempt. */
+  readonly logs?: string | undefined;
+  /** Once completed: deleted after so many ms, 0 at once, undefined never. Likewise once failed. */
+  readonly removeCompletedAfter?: number | undefined;
+  readonly removeFailedAfter?: number | undefined;
+  readonly hasParent: boolean;
+}
+
+export interface Settled {
+  readonly queueName: string;
+  readonly id: string;
+  /** What the job became; it may differ from what was asked: a cancelled job ends failed. */
+  readonly state: JobState;
+  readonly cancelled: boolean;
+  readonly removed: boolean;
+}
+
+/** An ancestor that changed with its children. */
+export interface ParentChange {
+  readonly queueName: string;
+  readonly id: string;
+  readonly state: JobState | 'removed';
+  readonly reason: string | null;
+}
+
+export const CANCELLED_REASON = 'Job was cancelled';
+
+type JobNames = ReturnType<Relations['jobs']['of']>;
+
+/** What a job becomes, by the row's newest version: a cancellation that came in meanwhile wins. */
+function becomes(j: JobNames): SQL {
+  return sql`(case when ${j.cancelledAt} is not null then 'failed'
+    when i.kind = 'completed' then 'completed'
+    when i.kind = 'released' then 'waiting'
+    when i.kind = 'delayed' then 'delayed'
+    when i.kind = 'retry' and not ${j.discarded} then case when i.delay > 0 then 'delayed' else 'waiting' end
+    else 'failed' end)`;
+}
+
+/** How long the ended job is kept, in ms; null: for good, or it has not ended. */
+function keptFor(j: JobNames): SQL {
+  return sql`(case ${becomes(j)} when 'completed' then i.rc when 'failed' then i.rf end)`;
+}
+
+interface Shape {
+  flows: boolean;
+  metrics: boolean;
+  removal: boolean;
+}
+
+/**
+ * Ends a batch of holds, whatever each of them ends in, and all that follows from it. Fenced by lease and worker: a
+ * row that is not answered was not this worker's any more. (The worker's id counts too because a claim does not wait
+ * for the disk: after a crash of the server somebody else may hold the same lease number.)
+ */
+function settleStatement({ flows, metrics, removal }: Shape): Statement<'batch' | 'shard'> {
+  return statement(
+    `settle${flows ? ' flows' : ''}${metrics ? ' metrics' : ''}${removal ? ' removal' : ''}`,
+    ['batch', 'shard'],
+    (db, p) => {
+      const j = db.jobs.of('j');
+      const { col } = db.jobs;
+      const held = sql`${j.queueName} = i.q and ${j.id} = i.id and ${j.lease} = i.lease
+        and ${j.lockedBy} = i.worker and ${j.state} = 'active'`;
+      const removedNow = sql`coalesce(${keptFor(j)} = 0, false)`;
+      const attempted = sql`i.kind in ('completed', 'failed', 'retry')`;
+      const failed = sql`i.kind in ('failed', 'retry')`;
+      const reason = sql`case when ${j.cancelledAt} is not null then ${CANCELLED_REASON} else i.reason end`;
+      const iso = (time: SQL) => sql`to_char(${time} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
+      const outcome = (state: SQL) => sql`${j.queueName} as q, ${j.id} as id, ${state} as state, ${j.name} as name,
+        ${j.parentQueueName} as parent_q, ${j.parentId} as parent_id, ${j.processedAt} as processed,
+        i.ret as value, ${j.cancelledAt} is not null as cancelled, ${reason} as reason`;
+      return sql`
+        with i as materialized (
+          select * from jsonb_to_recordset(${p.batch}::jsonb) as x(q text, id text, lease int, worker text, kind text,
+            ret jsonb, reason text, stack text, delay float8, until float8, started text, logs jsonb, rc float8,
+            rf float8)),
+        settled as (
+          update ${db.jobs.as('j')} set
+            ${col.state} = ${becomes(j)},
+            ${col.lockUntil} = null, ${col.lockedBy} = null,
+            ${col.seq} = case when i.kind in ('retry', 'delayed') then ${db.nextSeq} else ${j.seq} end,
+            ${col.attemptsMade} = case when ${failed} then ${j.attemptsMade} + 1 else ${j.attemptsMade} end,
+            ${col.progress} = case when i.kind = 'completed' then ${j.progress} else ${j.progress} end,
+            ${col.returnvalue} = case when ${becomes(j)} = 'completed' then i.ret else ${j.returnvalue} end,
+            ${col.completedAt} = case when ${becomes(j)} = 'completed' then ${now} else ${j.completedAt} end,
+            ${col.failedAt} = case when ${becomes(j)} = 'failed' then ${now} else ${j.failedAt} end,
+            ${col.failedReason} = case when ${becomes(j)} = 'completed' then null
+              when ${failed} or ${j.cancelledAt} is not null then ${reason} else ${j.failedReason} end,
+            ${col.stacktrace} = case when i.stack is null then ${j.stacktrace}
+              else ${j.stacktrace} || to_jsonb(i.stack) end,
+            ${col.attemptLogs} = case when ${attempted} then ${j.attemptLogs} || jsonb_build_object(
+                'attempt', ${j.attemptsMade} + 1, 'startedAt', i.started, 'endedAt', ${iso(now)},
+                'status', case when ${becomes(j)} = 'completed' then 'completed' else 'failed' end,
+                'error', case when ${becomes(j)} = 'completed' then null else ${reason} end,
+                'stacktrace', i.stack, 'logs', coalesce(i.logs, '[]'::jsonb))
+              else ${j.attemptLogs} end,
+            ${col.delayUntil} = case when ${becomes(j)} = 'delayed'
+              then coalesce(${instantOf(sql`i.until`)}, ${now} + ${interval(sql`i.delay`)}) end,
+            ${col.processedAt} = case when i.kind = 'released' then null else ${j.processedAt} end,
+            ${col.removeAt} = ${now} + ${interval(keptFor(j))}
+          from i where ${held}${removal ? sql` and not ${removedNow}` : sql``}
+          returning ${outcome(j.state)}, false as removed)
+        ${
+          removal
+            ? sql`, gone as (
+          delete from ${db.jobs.as('j')} using i where ${held} and ${removedNow}
+          returning ${outcome(becomes(j))}, true as removed)`
+            : sql``
+        }
+        , outcomes as materialized (select * from settled${removal ? sql` union all select * from gone` : sql``})
+        ${
+          flows
+            ? sql`, ended as materialized (
+          select q, id, parent_q, parent_id, state = 'failed' as failed, reason, value, removed
+          from outcomes where state in ('completed', 'failed') and parent_id is not null),
+        ${cascade(db)}`
+            : sql``
+        }
+        ${metrics ? sql`, ${countMetrics(db, p.shard)}` : sql``}
+        select ${columns(sql`q`, sql`id`, sql`state`, sql`cancelled`, sql`removed`, sql`false`, sql`null`)} from outcomes
+        ${
+          flows
+            ? sql`union all
+        select q, id, state, 'false', 'false', 'true', reason from parents`
+            : sql``
+        }`;
+    },
+    // Fenced against itself: what it settled once is no longer active under that lease.
+    { repeatable: true },
+  );
+}
+
+const shapes = new Map<string, Statement<'batch' | 'shard'>>();
+
+function shape(wanted: Shape): Statement<'batch' | 'shard'> {
+  const key = `${wanted.flows}${wanted.metrics}${wanted.removal}`;
+  let found = shapes.get(key);
+  if (!found) {
+    found = settleStatement(wanted);
+    shapes.set(key, found);
+  }
+  return found;
+}
+
+function encode(s: Settlement): string {
+  const fields: (string | false)[] = [
+    `"q":${JSON.stringify(s.queueName)},"id":${JSON.stringify(s.id)},"lease":${s.lease}`,
+    `"worker":${JSON.stringify(s.workerId)},"kind":"${s.kind}"`,
+    s.result !== undefined && `"ret":${s.result}`,
+    s.reason !== undefined && `"reason":${JSON.stringify(s.reason)}`,
+    s.stack != null && `"stack":${JSON.stringify(s.stack)}`,
+    s.delayMs !== undefined && `"delay":${s.delayMs}`,
+    s.until !== undefined && `"until":${s.until}`,
+    s.startedAt !== undefined && `"started":"${s.startedAt}"`,
+    s.logs !== undefined && `"logs":${s.logs}`,
+    s.removeCompletedAfter !== undefined && `"rc":${s.removeCompletedAfter}`,
+    s.removeFailedAfter !== undefined && `"rf":${s.removeFailedAfter}`,
+  ];
+  return `{${fields.filter(Boolean).join(',')}}`;
+}
+
+export interface SettleResult {
+  readonly settled: Settled[];
+  readonly parents: ParentChange[];
+}
+
+/** Settles a batch. A settlement that is not among the answers had lost its lease, and changed nothing. */
+export async function settle(
+  executor: Executor,
+  batch: readonly Settlement[],
+  options: { metrics: boolean; shard: number },
+): Promise<SettleResult> {
+  const wanted = {
+    flows: batch.some((s) => s.hasParent),
+    metrics: options.metrics,
+    removal: batch.some((s) => s.removeCompletedAfter === 0 || s.removeFailedAfter === 0),
+  };
+  const rows = await executor.run(shape(wanted), {
+    batch: `[${batch.map(encode).join(',')}]`,
+    shard: options.shard,
+  });
+  const settled: Settled[] = [];
+  const parents: ParentChange[] = [];
+  for (const [queueName, id, state, cancelled, removed, isParent, reason] of rows as string[][]) {
+    const key = { queueName: queueName as string, id: id as string };
+    if (isParent === 'true') {
+      parents.push({ ...key, state: state as ParentChange['state'], reason: reason ?? null });
+    } else {
+      settled.push({
+        ...key,
+        state: state as JobState,
+        cancelled: cancelled === 'true',
+        removed: removed === 'true',
+      });
+    }
+  }
+  return { settled, parents };
+}

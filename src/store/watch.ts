@@ -1,0 +1,203 @@
+import type { Executor } from '../db/executor.js';
+import type { Logger } from '../model/logger.js';
+import { type Glance, glance } from './glance.js';
+
+/** What a worker's process does when a look at its queue finds something. */
+export interface Watcher {
+  readonly queueName: string;
+  /** How often to look at least, in ms: an expired lease must not wait much longer than this. */
+  readonly interval: number;
+  /** Waiting jobs are there. */
+  wake(): void;
+  /** Delayed jobs are due; resolves to how many were promoted. */
+  promote(): Promise<number>;
+  /** Leases have expired; resolves to how many jobs were returned or ended. */
+  sweep(): Promise<number>;
+  /** A schedule's tick has passed; resolves to how many jobs were made. */
+  tick(): Promise<number>;
+}
+
+export interface WatchOptions {
+  executor: () => Executor | undefined;
+  logger: Logger;
+  /** Whether notifications arrive: without them the watch must look often. */
+  listening: () => boolean;
+  /** Deletes finished jobs that have outlived their keep time. */
+  removeOutlived: () => Promise<void>;
+}
+
+/** With notifications a look is only a backstop, and the listener's heartbeat already takes one every 10 s. */
+const IDLE_LOOK_MS = 10_000;
+const POLL_MS = 1_000;
+const CONTENDED_MS = 100;
+/** A due time further off than this is found by a later look. */
+export const HORIZON_MS = 15_000;
+
+/**
+ * One per store, however many workers: knows when the next thing comes due in any watched queue, sleeps until then,
+ * and looks at the tables from time to time in case a notification was lost. Each look is one statement.
+ */
+export class Watch {
+  readonly #options: WatchOptions;
+  readonly #watchers = new Map<string, Set<Watcher>>();
+  readonly #due = new Map<string, number>();
+  #lookTimer: NodeJS.Timeout | undefined;
+  #dueTimer: NodeJS.Timeout | undefined;
+  #dueAt = Number.POSITIVE_INFINITY;
+  #looking: Promise<void> | undefined;
+  #lookAgain = false;
+  #lastLook = 0;
+  #closed = false;
+  #removing = false;
+
+  constructor(options: WatchOptions) {
+    this.#options = options;
+  }
+
+  add(watcher: Watcher): () => void {
+    const { queueName } = watcher;
+    const set = this.#watchers.get(queueName) ?? new Set();
+    this.#watchers.set(queueName, set.add(watcher));
+    this.#closed = false;
+    this.look();
+    return () => {
+      set.delete(watcher);
+      if (set.size > 0) return;
+      this.#watchers.delete(queueName);
+      this.#due.delete(queueName);
+      if (this.#watchers.size === 0) this.#stopTimers();
+    };
+  }
+
+  queues(): string[] {
+    return [...this.#watchers.keys()];
+  }
+
+  /** Something of this queue comes due in `ms`. */
+  expect(queueName: string, ms: number): void {
+    if (!this.#watchers.has(queueName) || ms > HORIZON_MS) return;
+    const at = performance.now() + Math.max(0, ms);
+    this.#due.set(queueName, Math.min(at, this.#due.get(queueName) ?? Number.POSITIVE_INFINITY));
+    this.#armDue();
+  }
+
+  /** Looks at all watched queues; looks asked for meanwhile become one more. */
+  look(): void {
+    if (this.#looking) {
+      this.#lookAgain = true;
+      return;
+    }
+    this.#looking = this.#look().finally(() => {
+      this.#looking = undefined;
+      if (this.#lookAgain) {
+        this.#lookAgain = false;
+        this.look();
+      } else {
+        this.#armLook();
+      }
+    });
+  }
+
+  /** A look that somebody else took (the heartbeat, on its own connection). */
+  saw(found: readonly Glance[]): void {
+    this.#lastLook = performance.now();
+    this.#act(found);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#stopTimers();
+    await this.#looking?.catch(() => {});
+  }
+
+  async #look(): Promise<void> {
+    const executor = this.#options.executor();
+    if (this.#closed || !executor || this.#watchers.size === 0) return;
+    this.#lastLook = performance.now();
+    try {
+      this.#act(await glance(executor, this.queues()));
+    } catch (error) {
+      this.#options.logger.warn(`conveyor: could not look at the queues: ${(error as Error).message}`);
+    }
+  }
+
+  #act(found: readonly Glance[]): void {
+    if (this.#closed) return;
+    for (const { queueName, waiting, delayedIn, stalled, tickIn } of found) {
+      const watchers = [...(this.#watchers.get(queueName) ?? [])];
+      const [first] = watchers;
+      if (!first) continue;
+      if (waiting) for (const watcher of watchers) watcher.wake();
+      // One of them does it for the whole process.
+      if (stalled) this.#run(queueName, () => first.sweep());
+      this.#due.delete(queueName);
+      const next = Math.min(delayedIn ?? Number.POSITIVE_INFINITY, tickIn ?? Number.POSITIVE_INFINITY);
+      if (delayedIn !== null && delayedIn <= 0) this.#run(queueName, () => first.promote(), true);
+      if (tickIn !== null && tickIn <= 0) this.#run(queueName, () => first.tick(), true);
+      if (next > 0) this.expect(queueName, next);
+    }
+    if (found.some(({ removable }) => removable)) this.#removeOutlived();
+  }
+
+  #removeOutlived(): void {
+    if (this.#removing) return;
+    this.#removing = true;
+    void this.#options
+      .removeOutlived()
+      .catch((error) => this.#options.logger.warn(`conveyor: could not remove old jobs: ${(error as Error).message}`))
+      .finally(() => {
+        this.#removing = false;
+      });
+  }
+
+  /** Afterwards, `again` looks once more: what came due may have been one of many. */
+  #run(queueName: string, work: () => Promise<number>, again = false): void {
+    work().then(
+      (count) => {
+        if (!again) return;
+        if (count > 0) this.look();
+        // Another process holds what is due: it will be gone in a moment.
+        else this.expect(queueName, CONTENDED_MS);
+      },
+      (error) => this.#options.logger.error(`conveyor: queue "${queueName}": ${(error as Error).message}`, error),
+    );
+  }
+
+  #armDue(): void {
+    const at = Math.min(...this.#due.values(), Number.POSITIVE_INFINITY);
+    if (this.#closed || at === this.#dueAt) return;
+    clearTimeout(this.#dueTimer);
+    this.#dueAt = at;
+    if (at === Number.POSITIVE_INFINITY) return;
+    this.#dueTimer = setTimeout(
+      () => {
+        this.#dueAt = Number.POSITIVE_INFINITY;
+        this.#due.clear();
+        this.look();
+      },
+      // Timers fire up to a millisecond early: then the look would find nothing due yet.
+      Math.max(0, at - performance.now() + 1),
+    );
+    this.#dueTimer.unref();
+  }
+
+  #armLook(): void {
+    clearTimeout(this.#lookTimer);
+    if (this.#closed || this.#watchers.size === 0) return;
+    const wanted = Math.min(...[...this.#watchers.values()].flatMap((set) => [...set].map((w) => w.interval)));
+    const period = this.#options.listening() ? Math.min(wanted, IDLE_LOOK_MS) : Math.min(wanted, POLL_MS);
+    this.#lookTimer = setTimeout(() => {
+      // The heartbeat's look counts: an idle process asks once, not twice.
+      if (performance.now() - this.#lastLook >= period * 0.9) this.look();
+      else this.#armLook();
+    }, period);
+    this.#lookTimer.unref();
+  }
+
+  #stopTimers(): void {
+    clearTimeout(this.#lookTimer);
+    clearTimeout(this.#dueTimer);
+    this.#dueAt = Number.POSITIVE_INFINITY;
+    this.#due.clear();
+  }
+}

@@ -1,0 +1,135 @@
+import { createHash } from 'node:crypto';
+import { EVENT_TYPES, type StoreEvent } from '../model/event.js';
+import { DEFAULT_MAX_PAYLOAD_BYTES, encodeLenient } from '../model/values.js';
+
+/** NOTIFY takes fewer than 8,000 bytes; the rest is for the envelope. */
+const MAX_PAYLOAD_BYTES = 7_900;
+const PART_BYTES = 7_600;
+const MAX_EVENT_BYTES = DEFAULT_MAX_PAYLOAD_BYTES;
+/** A channel is an identifier: 63 bytes. */
+const MAX_CHANNEL_BYTES = 63;
+
+/** `conveyor:<queue>`, or a hash of it where the name is too long or the tables are in a schema of their own. */
+export function channelOf(queueName: string, schema: string | undefined): string {
+  const plain = `conveyor:${queueName}`;
+  if ((schema === undefined || schema === 'public') && Buffer.byteLength(plain) <= MAX_CHANNEL_BYTES) return plain;
+  const hash = createHash('sha256').update(JSON.stringify([schema ?? 'public', queueName]));
+  return `conveyor:#${hash.digest('hex').slice(0, 40)}`;
+}
+
+/** What one process tells the others about a queue. */
+export interface Message {
+  queueName: string;
+  events: StoreEvent[];
+  /** Jobs can run now: look. */
+  bell: boolean;
+  /** Epoch ms at which a delayed job comes due soon. */
+  due: number | null;
+}
+
+/** `[type, jobId, timestamp, data]`, the type by its number: an event of a job is about 60 bytes. */
+type WireEvent = [number, string | null, number, unknown?];
+
+interface Envelope {
+  /** The sender: nobody hears himself. */
+  s: string;
+  q: string;
+  e?: WireEvent[];
+  b?: 1;
+  d?: number;
+}
+
+/** A part of an envelope that does not fit one notification: sender, number, index, count, text. */
+type Part = [string, number, number, number, string];
+
+let partNumber = 0;
+
+/** The payloads that carry a message, each small enough for one NOTIFY. */
+export function encodeMessage(source: string, message: Message): string[] {
+  const head: Envelope = { s: source, q: message.queueName };
+  if (message.bell) head.b = 1;
+  if (message.due !== null) head.d = message.due;
+  const payloads: string[] = [];
+  let batch: string[] = [];
+  const start = JSON.stringify(head).slice(0, -1);
+  let size = Buffer.byteLength(start) + 8;
+  const base = size;
+  const close = () => {
+    payloads.push(batch.length > 0 ? `${start},"e":[${batch.join(',')}]}` : `${start}}`);
+    batch = [];
+    size = base;
+  };
+  for (const event of message.events) {
+    const wire: WireEvent = [EVENT_TYPES.indexOf(event.type), event.jobId ?? null, event.timestamp.getTime()];
+    const bare = JSON.stringify(wire).slice(0, -1);
+    // An event's data is whatever its publisher said: it must not take the others of the flush with it.
+    const data = event.data === undefined ? '' : `,${encodeLenient(event.data, MAX_EVENT_BYTES).text}`;
+    const text = `${bare}${data}]`;
+    const bytes = Buffer.byteLength(text) + 1;
+    if (batch.length > 0 && size + bytes > MAX_PAYLOAD_BYTES) close();
+    batch.push(text);
+    size += bytes;
+  }
+  if (batch.length > 0 || payloads.length === 0) close();
+  return payloads.flatMap((payload) => (Buffer.byteLength(payload) <= MAX_PAYLOAD_BYTES ? [payload] : split(source, payload)));
+}
+
+/** Base64, because a cut between the bytes of one character must not matter. */
+function split(source: string, payload: string): string[] {
+  const text = Buffer.from(payload).toString('base64');
+  const number = ++partNumber;
+  const count = Math.ceil(text.length / PART_BYTES);
+  return Array.from({ length: count }, (_, i) => {
+    const part: Part = [source, number, i, count, text.slice(i * PART_BYTES, (i + 1) * PART_BYTES)];
+    return JSON.stringify(part);
+  });
+}
+
+/** Puts payloads back together. One per store; notifications of one sender arrive in order. */
+export class Decoder {
+  readonly #source: string;
+  readonly #parts = new Map<string, string[]>();
+
+  constructor(source: string) {
+    this.#source = source;
+  }
+
+  /** `undefined` for one's own, for a part of an unfinished message, and for what is not ours. */
+  decode(payload: string): Message | undefined {
+    let parsed: Envelope | Part;
+    try {
+      parsed = JSON.parse(payload);
+    } catch {
+      return undefined;
+    }
+    if (parsed === null || typeof parsed !== 'object') return undefined;
+    if (Array.isArray(parsed)) {
+      const whole = this.#join(parsed);
+      return whole === undefined ? undefined : this.decode(whole);
+    }
+    if (parsed.s === this.#source || typeof parsed.q !== 'string') return undefined;
+    const { q: queueName } = parsed;
+    const events = (parsed.e ?? []).map(([type, jobId, timestamp, data]) => {
+      const event: StoreEvent = { type: EVENT_TYPES[type] ?? 'queue:error', queueName, timestamp: new Date(timestamp) };
+      if (jobId !== null) event.jobId = jobId;
+      if (data !== undefined) event.data = data;
+      return event;
+    });
+    return { queueName, events, bell: parsed.b === 1, due: parsed.d ?? null };
+  }
+
+  #join([source, number, index, count, text]: Part): string | undefined {
+    if (source === this.#source) return undefined;
+    const key = `${source}:${number}`;
+    const parts = this.#parts.get(key) ?? [];
+    parts[index] = text;
+    if (parts.filter((part) => part !== undefined).length < count) {
+      this.#parts.set(key, parts);
+      // A sender that died half-way never finishes: keep only the newest few.
+      if (this.#parts.size > 16) this.#parts.delete(this.#parts.keys().next().value as string);
+      return undefined;
+    }
+    this.#parts.delete(key);
+    return Buffer.from(parts.join(''), 'base64').toString();
+  }
+}

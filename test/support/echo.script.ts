@@ -1,0 +1,9 @@
+// For harness.test.ts: says its arguments, then what it is told to say.
+const args = process.argv.slice(2);
+console.log(JSON.stringify({ args }));
+if (args[0] === 'fail') throw new Error('on purpose');
+
+process.on('message', (message: { say?: string; exit?: number }) => {
+  if (message.exit !== undefined) process.exit(message.exit);
+  console.log(JSON.stringify(message));
+});
