@@ -40,8 +40,9 @@ export function columns(...expressions: SQL[]): SQL {
 export const interval = (ms: SQL): SQL => sql`(${ms}::float8 * interval '1 millisecond')`;
 /** Epoch milliseconds as a time. */
 export const instantOf = (ms: SQL): SQL => sql`to_timestamp(${ms}::float8 / 1000)`;
-/** A time as whole epoch milliseconds. */
-export const epochMs = (time: SQL): SQL => sql`round(extract(epoch from ${time}) * 1000)::bigint`;
+/** A time as whole epoch milliseconds; null for `infinity`, which only a hand can have written. */
+export const epochMs = (time: SQL): SQL =>
+  sql`case when isfinite(${time}) then round(extract(epoch from ${time}) * 1000)::bigint end`;
 /** The database's clock, whole milliseconds: what JavaScript can give back exactly. */
 export const now: SQL = sql`date_trunc('milliseconds', now())`;
 

@@ -29,44 +29,46 @@ export function defineConveyor(schema?: string) {
   const conveyorJobs = table(
     'conveyor_jobs',
     {
+      // What never changes stands first, what each claim and settlement writes stands last: an update that stays on its
+      // page then logs only the tail of the row.
       queueName: text('queue_name').notNull(),
       id: text('id').notNull(),
-      /** First in, first out inside a priority; negative for `lifo` jobs. A retried job takes a new one. */
-      seq: bigint('seq', { mode: 'number' }).notNull().generatedByDefaultAsIdentity({ name: 'conveyor_jobs_seq_seq' }),
-      priority: integer('priority').notNull().default(0),
-      attemptsMade: integer('attempts_made').notNull().default(0),
-      /** The fencing token: each claim increments it, and every write of a worker names it. */
-      lease: integer('lease').notNull().default(0),
-      stalledCount: integer('stalled_count').notNull().default(0),
-      pendingChildrenCount: integer('pending_children_count').notNull().default(0),
-      progress: doublePrecision('progress').notNull().default(0),
-      createdAt: instant('created_at').notNull().default(sql`now()`),
-      discarded: boolean('discarded').notNull().default(false),
-      state: text('state').notNull().$type<JobState>(),
       name: text('name').notNull(),
       data: json('data').notNull(),
       opts: json('opts').notNull().$type<JobOptions>().default(sql`'{}'::jsonb`),
-      logs: json('logs').notNull().$type<string[]>().default(sql`'[]'::jsonb`),
-      stacktrace: json('stacktrace').notNull().$type<string[]>().default(sql`'[]'::jsonb`),
-      childrenIds: json('children_ids').notNull().$type<string[]>().default(sql`'[]'::jsonb`),
-      attemptLogs: json('attempt_logs').notNull().$type<AttemptRecord[]>().default(sql`'[]'::jsonb`),
-      processedAt: instant('processed_at'),
-      lockUntil: instant('lock_until'),
-      lockedBy: text('locked_by'),
-      completedAt: instant('completed_at'),
-      failedAt: instant('failed_at'),
-      cancelledAt: instant('cancelled_at'),
-      delayUntil: instant('delay_until'),
-      returnvalue: json('returnvalue'),
-      failedReason: text('failed_reason'),
-      deduplicationKey: text('deduplication_key'),
+      createdAt: instant('created_at').notNull().default(sql`now()`),
       groupId: text('group_id'),
       parentId: text('parent_id'),
       parentQueueName: text('parent_queue_name'),
-      /** Values of completed children that were removed, by `queue:id`. */
-      childrenValues: json('children_values').$type<Record<string, unknown>>(),
+      childrenIds: json('children_ids').notNull().$type<string[]>().default(sql`'[]'::jsonb`),
       /** The repeating schedule that made this job. */
       scheduleKey: text('schedule_key'),
+      deduplicationKey: text('deduplication_key'),
+      logs: json('logs').notNull().$type<string[]>().default(sql`'[]'::jsonb`),
+      stacktrace: json('stacktrace').notNull().$type<string[]>().default(sql`'[]'::jsonb`),
+      pendingChildrenCount: integer('pending_children_count').notNull().default(0),
+      /** Values of completed children that were removed, by their ids. */
+      childrenValues: json('children_values').$type<Record<string, unknown>>(),
+      priority: integer('priority').notNull().default(0),
+      /** First in, first out inside a priority; negative for `lifo` jobs. A retried job takes a new one. */
+      seq: bigint('seq', { mode: 'number' }).notNull().generatedByDefaultAsIdentity({ name: 'conveyor_jobs_seq_seq' }),
+      progress: doublePrecision('progress').notNull().default(0),
+      discarded: boolean('discarded').notNull().default(false),
+      stalledCount: integer('stalled_count').notNull().default(0),
+      attemptsMade: integer('attempts_made').notNull().default(0),
+      /** The fencing token: each claim increments it, and every write of a worker names it. */
+      lease: integer('lease').notNull().default(0),
+      state: text('state').notNull().$type<JobState>(),
+      lockedBy: text('locked_by'),
+      lockUntil: instant('lock_until'),
+      delayUntil: instant('delay_until'),
+      processedAt: instant('processed_at'),
+      completedAt: instant('completed_at'),
+      failedAt: instant('failed_at'),
+      cancelledAt: instant('cancelled_at'),
+      returnvalue: json('returnvalue'),
+      failedReason: text('failed_reason'),
+      attemptLogs: json('attempt_logs').notNull().$type<AttemptRecord[]>().default(sql`'[]'::jsonb`),
       /** When a finished job is deleted: `removeOnComplete` and `removeOnFail` with a number. */
       removeAt: instant('remove_at'),
     },
@@ -84,6 +86,9 @@ export function defineConveyor(schema?: string) {
       index('conveyor_jobs_id_idx').on(t.id),
       index('conveyor_jobs_waiting_idx').on(t.queueName, t.priority, t.seq).where(sql`state = 'waiting'`),
       index('conveyor_jobs_group_idx').on(t.queueName, t.groupId, t.priority, t.seq).where(sql`state = 'waiting'`),
+      index('conveyor_jobs_group_delayed_idx')
+        .on(t.queueName, t.groupId)
+        .where(sql`state = 'delayed' and group_id is not null`),
       index('conveyor_jobs_active_idx').on(t.queueName, t.groupId).where(sql`state = 'active'`),
       index('conveyor_jobs_delayed_idx').on(t.queueName, t.delayUntil).where(sql`state = 'delayed'`),
       index('conveyor_jobs_waiting_children_idx').on(t.queueName, t.seq).where(sql`state = 'waiting-children'`),
@@ -93,6 +98,7 @@ export function defineConveyor(schema?: string) {
         .on(t.queueName, t.deduplicationKey)
         .where(sql`deduplication_key is not null and state not in ('completed', 'failed')`),
       index('conveyor_jobs_parent_idx').on(t.parentId, t.parentQueueName).where(sql`parent_id is not null`),
+      index('conveyor_jobs_flow_idx').on(t.createdAt, t.seq).where(sql`children_ids <> '[]'::jsonb`),
       index('conveyor_jobs_schedule_idx').on(t.queueName, t.scheduleKey).where(sql`schedule_key is not null`),
       index('conveyor_jobs_remove_idx').on(t.removeAt).where(sql`remove_at is not null`),
     ],
@@ -117,10 +123,14 @@ export function defineConveyor(schema?: string) {
       lastServedAt: instant('last_served_at'),
       /** The order of service, exact also within one millisecond; 0 was never served. */
       servedSeq: int64('served_seq').notNull().default(0),
-      /** Each claim and each counted add increments it: a count made before someone else's write is void. */
-      version: int64('version').notNull().default(0),
-      /** Recent fetches of a rate-limited group: `[[ms, count], …]`. */
+      /** Jobs ever claimed from the group: what it grew by since a snapshot is missing from that snapshot's counts. */
+      claimed: int64('claimed').notNull().default(0),
+      /** Jobs ever added under the group's `maxSize`; likewise. */
+      added: int64('added').notNull().default(0),
+      /** Recent fetches of a rate-limited group: `[[ms, count], …]`, oldest first. */
       fetches: json('fetches').notNull().$type<[number, number][]>().default(sql`'[]'::jsonb`),
+      /** The longest window anybody has asked for, in ms: older fetches are forgotten. */
+      windowMs: int64('window_ms').notNull().default(0),
     },
     (t) => [primaryKey({ name: 'conveyor_group_cursors_pkey', columns: [t.queueName, t.groupId] })],
   );
@@ -129,8 +139,8 @@ export function defineConveyor(schema?: string) {
     'conveyor_rate_limits',
     {
       queueName: text('queue_name').notNull(),
-      /** As in the group cursors: guards the count of a queue's active jobs. */
-      version: int64('version').notNull().default(0),
+      /** Jobs ever claimed under a limit of the queue; as in the group cursors. */
+      claimed: int64('claimed').notNull().default(0),
       /** Recent rate-limited fetches: `[[ms, count], …]`, oldest first. */
       fetches: json('fetches').notNull().$type<[number, number][]>().default(sql`'[]'::jsonb`),
       /** The longest window anybody has asked for, in ms: older fetches are forgotten. */
@@ -176,7 +186,10 @@ export function defineConveyor(schema?: string) {
       jobName: text('job_name').notNull(),
       granularity: text('granularity').notNull().$type<'minute' | 'hour'>(),
       periodStart: instant('period_start').notNull(),
-      /** Parallel writers add to rows of their own, so that no one row makes them wait for each other. */
+      /**
+       * Parallel writers add to rows of their own, so that no one row makes them wait for each other. -1: a minute that
+       * its hour contains already.
+       */
       shard: integer('shard').notNull().default(0),
       completedCount: int64('completed_count').notNull().default(0),
       failedCount: int64('failed_count').notNull().default(0),
@@ -190,7 +203,7 @@ export function defineConveyor(schema?: string) {
         columns: [t.queueName, t.jobName, t.granularity, t.periodStart, t.shard],
       }),
       check('conveyor_metrics_granularity_check', sql`granularity in ('minute', 'hour')`),
-      index('conveyor_metrics_period_idx').on(t.granularity, t.periodStart),
+      index('conveyor_metrics_period_idx').on(t.granularity, t.shard, t.periodStart),
     ],
   );
 

@@ -1,17 +1,76 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Executor } from '../db/executor.js';
-import type { RateLimit } from '../model/store-interface.js';
-import { type ClaimRequest, claim } from './claim.js';
-import type { StoredJob } from './job-row.js';
+import { type ClaimRequest, claim, FROM_THE_START, inOrder } from './claim.js';
+import { groupClaim } from './claim-groups.js';
+import { type ClaimStatus, limitedClaim } from './claim-limited.js';
+import { type FetchLimits, type Limits, resolveLimits } from './claim-limits.js';
+import { readJob, type StoredJob } from './job-row.js';
 
-/** What bounds a claim besides its own `limit`; all of them hold over all workers, and together. */
-export interface FetchLimits {
-  rateLimit?: RateLimit | undefined;
-  groupConcurrency?: number | undefined;
-  excludeGroups?: string[] | undefined;
-  maxGlobalConcurrency?: number | undefined;
-  groupLimiter?: RateLimit | undefined;
+export type { FetchLimits } from './claim-limits.js';
+
+export interface Claimed {
+  readonly jobs: StoredJob[];
+  /** A rate limit holds back the rest: in how many ms it lets something through again. Null: none does. */
+  readonly opensIn: number | null;
 }
 
-export function claimJobs(executor: Executor, request: ClaimRequest & FetchLimits): Promise<StoredJob[]> {
-  return claim(executor, request);
+/** Statements that one claim may take while others are at the same rows. */
+const MAX_ROUNDS = 20;
+/** ms; the pause before the n-th try is somewhere below 2^n, and below this. */
+const MAX_PAUSE = 8;
+
+/** Takes up to `limit` waiting jobs under a lease, as far as the limits allow. */
+export async function claimJobs(executor: Executor, request: ClaimRequest & FetchLimits): Promise<StoredJob[]> {
+  return (await claimWithin(executor, request)).jobs;
+}
+
+/** The same, telling when it is worth asking again. */
+export async function claimWithin(executor: Executor, request: ClaimRequest & FetchLimits): Promise<Claimed> {
+  const limits = resolveLimits(request);
+  if (!limits.guarded && !limits.grouped) return { jobs: await claim(executor, request), opensIn: null };
+  const jobs: StoredJob[] = [];
+  for (let round = 0, pauses = 0; ; round++) {
+    const answer = await claimOnce(executor, request, limits, request.limit - jobs.length).catch((error) => {
+      // Those taken before are under lease: they must not be lost with what failed after them.
+      if (jobs.length > 0) return NO_MORE;
+      throw error;
+    });
+    jobs.push(...answer.jobs);
+    const again = answer.status !== 'done' && jobs.length < request.limit && round < MAX_ROUNDS;
+    // What was taken is under lease already: it does not wait for what may come.
+    if (!again || (answer.status === 'contended' && jobs.length > 0)) return { jobs, opensIn: answer.opensIn };
+    if (answer.status === 'contended') await sleep(Math.random() * Math.min(MAX_PAUSE, 2 ** ++pauses));
+  }
+}
+
+interface Answer extends Claimed {
+  readonly status: ClaimStatus;
+}
+
+const NO_MORE: Answer = { status: 'done', jobs: [], opensIn: null };
+
+async function claimOnce(executor: Executor, request: ClaimRequest, limits: Limits, limit: number): Promise<Answer> {
+  const lifo = request.lifo ?? false;
+  const from = request.from ?? FROM_THE_START;
+  const { guarded, grouped, ...values } = limits;
+  const rows = await executor.run(
+    grouped ? groupClaim({ lifo, guarded }) : limitedClaim({ lifo, byName: request.jobName !== undefined && !lifo }),
+    {
+      queue: request.queueName,
+      worker: request.workerId,
+      lock: request.lockDuration,
+      limit,
+      name: request.jobName ?? null,
+      priority: from.priority,
+      seq: from.seq,
+      ...values,
+    },
+  );
+  const [status, opensIn] = rows[0] as [ClaimStatus, string | null];
+  const jobs = rows.filter((row) => row[2] !== null).map((row) => readJob(row.slice(2)));
+  return {
+    jobs: grouped ? jobs : inOrder(jobs, lifo),
+    status,
+    opensIn: opensIn === null ? null : Math.max(0, Number(opensIn)),
+  };
 }

@@ -40,11 +40,15 @@ export function pausedNames(db: Relations, queue: SQL): SQL {
     from ${db.pausedNames.as('n')} where ${n.queueName} = ${queue}`;
 }
 
-/** May be claimed: its name is not paused, and it is of the wanted name. */
+/**
+ * May be claimed: its name is not paused, and it is of the wanted name. The CASE keeps the planner from guessing that
+ * hardly any row passes: it would then read and sort the whole backlog instead of the head of the index.
+ */
 export function claimable(j: JobNames, jobName: SQL | undefined): SQL {
-  const byName = jobName ? sql` and ${j.name} = ${jobName}` : sql``;
-  return sql`not ('__all__' = any((select names from paused)::text[]))
-    and not (${j.name} = any((select names from paused)::text[]))${byName}`;
+  const paused = sql`(select names from paused)::text[]`;
+  const byName = jobName ? sql` and (case when ${j.name} = ${jobName} then true else false end)` : sql``;
+  return sql`(case when cardinality(${paused}) = 0 then true
+    else not ('__all__' = any(${paused}) or ${j.name} = any(${paused})) end)${byName}`;
 }
 
 /** What a claim makes of a job. */
@@ -55,27 +59,27 @@ export function takeUnderLease(db: Relations, worker: SQL, lock: SQL, time: SQL 
     ${col.processedAt} = ${time}, ${col.lockUntil} = ${time} + ${interval(lock)}`;
 }
 
-interface Variant {
+export interface Variant {
   lifo: boolean;
   byName: boolean;
 }
 
-type ClaimParams = 'queue' | 'worker' | 'lock' | 'limit' | 'name' | 'priority' | 'seq';
+export type HeadParams = 'queue' | 'name' | 'priority' | 'seq';
+type ClaimParams = HeadParams | 'worker' | 'lock' | 'limit';
 
 /**
  * Rows are locked in the base table and re-checked in the update. They are found again by `ctid`: the row is locked,
  * so it stays where it is, and no second index probe is needed.
  */
-function claimStatement({ lifo, byName }: Variant): Statement<ClaimParams> {
+function claimStatement(shape: Variant): Statement<ClaimParams> {
   return statement(
-    `claim${lifo ? ' lifo' : ''}${byName ? ' by name' : ''}`,
+    `claim${shape.lifo ? ' lifo' : ''}${shape.byName ? ' by name' : ''}`,
     ['queue', 'worker', 'lock', 'limit', 'name', 'priority', 'seq'],
     (db, p) => {
       const j = db.jobs.of('j');
-      const heads = lifo ? newestFirst(db, p) : oldestFirst(db, p, byName ? p.name : undefined);
       return sql`
-        with ${lifo ? sql`recursive` : sql``} paused as materialized (${pausedNames(db, p.queue)}),
-        ${heads}
+        with ${shape.lifo ? sql`recursive` : sql``} paused as materialized (${pausedNames(db, p.queue)}),
+        ${heads(db, p, shape, softLimit(p.limit))}
         update ${db.jobs.as('j')} set ${takeUnderLease(db, p.worker, p.lock)}
         where ${j.ctid} = any(array(select ctid from next)) and ${j.state} = 'waiting'
         returning ${jobColumns(j)}`;
@@ -83,20 +87,25 @@ function claimStatement({ lifo, byName }: Variant): Statement<ClaimParams> {
   );
 }
 
-function oldestFirst(db: Relations, p: Record<ClaimParams, SQL>, name: SQL | undefined): SQL {
+/** The CTE `next(ctid)`: the queue's first `limit` jobs, locked. It needs `paused`, and for lifo `with recursive`. */
+export function heads(db: Relations, p: Record<HeadParams, SQL>, { lifo, byName }: Variant, limit: SQL): SQL {
+  return lifo ? newestFirst(db, p, limit) : oldestFirst(db, p, byName ? p.name : undefined, limit);
+}
+
+function oldestFirst(db: Relations, p: Record<HeadParams, SQL>, name: SQL | undefined, limit: SQL): SQL {
   const j = db.jobs.of('j');
   return sql`next as (
     select ${j.ctid} from ${db.jobs.as('j')}
     where ${j.queueName} = ${p.queue} and ${j.state} = 'waiting'
       and (${j.priority}, ${j.seq}) > (${p.priority}::int, ${p.seq}::bigint) and ${claimable(j, name)}
-    order by ${j.priority}, ${j.seq} limit ${softLimit(p.limit)} for update skip locked)`;
+    order by ${j.priority}, ${j.seq} limit ${limit} for update skip locked)`;
 }
 
 /**
  * Priority ascending but newest first inside one is not an order of the index: walk from priority to priority, and
  * read each backwards. The walk ends as soon as enough rows are found.
  */
-function newestFirst(db: Relations, p: Record<ClaimParams, SQL>): SQL {
+function newestFirst(db: Relations, p: Record<HeadParams, SQL>, limit: SQL): SQL {
   const j = db.jobs.of('j');
   const waiting = sql`${j.queueName} = ${p.queue} and ${j.state} = 'waiting'`;
   return sql`priorities as (
@@ -110,8 +119,8 @@ function newestFirst(db: Relations, p: Record<ClaimParams, SQL>): SQL {
       select ${j.ctid} from ${db.jobs.as('j')}
       where ${waiting} and ${j.priority} = r.priority
         and ${claimable(j, undefined)} and (${p.name} is null or ${j.name} = ${p.name})
-      order by ${j.seq} desc limit ${softLimit(p.limit)} for update skip locked) head
-    limit ${softLimit(p.limit)})`;
+      order by ${j.seq} desc limit ${limit} for update skip locked) head
+    limit ${limit})`;
 }
 
 const variants = new Map<string, Statement<ClaimParams>>();

@@ -52,6 +52,7 @@ export class Engine {
   #listener: Listener | undefined;
   #connecting: Promise<void> | undefined;
   #reconnectCallbacks = new Set<() => void>();
+  #connectedCallbacks: (() => void)[] = [];
 
   constructor(options: ResolvedOptions) {
     this.options = options;
@@ -82,6 +83,11 @@ export class Engine {
     return this.#executor;
   }
 
+  /** Throws when the store is not connected: better now than from within a batch. */
+  assertConnected(): void {
+    void this.executor;
+  }
+
   get connected(): boolean {
     return this.#executor !== undefined;
   }
@@ -98,6 +104,12 @@ export class Engine {
   onReconnect(callback: () => void): () => void {
     this.#reconnectCallbacks.add(callback);
     return () => this.#reconnectCallbacks.delete(callback);
+  }
+
+  /** Resolves when the store is connected, now or later. */
+  whenConnected(): Promise<void> {
+    if (this.connected) return Promise.resolve();
+    return new Promise((resolve) => this.#connectedCallbacks.push(resolve));
   }
 
   connect(): Promise<void> {
@@ -127,6 +139,7 @@ export class Engine {
     const listenTo = this.#listenConnection();
     if (listenTo !== undefined) await this.#startListener(listenTo, statementTimeout);
     this.#executor = executor;
+    for (const callback of this.#connectedCallbacks.splice(0)) callback();
   }
 
   async #openOwn(connection: ConnectionOptions): Promise<Executor> {

@@ -17,8 +17,11 @@ const FLUSH_MS = 3;
 /** Payload text of one NOTIFY statement. */
 const MAX_FLUSH_EVENTS = 2_000;
 
-/** Told that jobs of a queue may run now, or will at `due` (epoch ms). */
-export type BellCallback = (due: number | null) => void;
+/** Told that jobs of a queue may run now (null), or that one comes due in so many ms. */
+export type BellCallback = (dueIn: number | null) => void;
+
+/** A look at the tables finds what comes due later than this. */
+const DUE_HORIZON_MS = 15_000;
 
 export interface HubOptions {
   executor: () => Executor | undefined;
@@ -84,12 +87,13 @@ export class EventHub {
     this.#schedule();
   }
 
-  /** Tells workers that jobs of the queue can run now, or from `due` on. */
-  ring(queueName: string, due: number | null = null): void {
-    this.#ringHere(queueName, due);
+  /** Tells workers that jobs of the queue can run now, or that one comes due in so many ms. */
+  ring(queueName: string, dueIn: number | null = null): void {
+    if (dueIn !== null && dueIn > DUE_HORIZON_MS) return;
+    this.#ringHere(queueName, dueIn);
     const message = this.#message(queueName);
-    if (due === null) message.bell = true;
-    else message.due = message.due === null ? due : Math.min(message.due, due);
+    if (dueIn === null) message.bell = true;
+    else message.dueIn = Math.min(message.dueIn ?? dueIn, dueIn);
     this.#outboxSize++;
     this.#schedule();
   }
@@ -106,7 +110,7 @@ export class EventHub {
     if (!message) return;
     for (const event of message.events) this.#deliver(event);
     if (message.bell) this.#ringHere(message.queueName, null);
-    if (message.due !== null) this.#ringHere(message.queueName, message.due);
+    if (message.dueIn !== null) this.#ringHere(message.queueName, message.dueIn);
   }
 
   /** Resolves when what was published so far has been sent, or could not be. */
@@ -169,14 +173,14 @@ export class EventHub {
     }
   }
 
-  #ringHere(queueName: string, due: number | null): void {
-    for (const callback of [...(this.#bells.get(queueName) ?? [])]) callback(due);
+  #ringHere(queueName: string, dueIn: number | null): void {
+    for (const callback of [...(this.#bells.get(queueName) ?? [])]) callback(dueIn);
   }
 
   #message(queueName: string): Message {
     let message = this.#outbox.get(queueName);
     if (!message) {
-      message = { queueName, events: [], bell: false, due: null };
+      message = { queueName, events: [], bell: false, dueIn: null };
       this.#outbox.set(queueName, message);
     }
     return message;

@@ -1,19 +1,166 @@
+import { sql } from 'drizzle-orm';
+import { codeOf } from '../db/driver-errors.js';
 import type { Executor } from '../db/executor.js';
+import { columns, now, type Row, statement } from '../db/statement.js';
+import { ConveyorError } from '../model/errors.js';
 import type { JobData, JobState } from '../model/job.js';
-import type { JobRecord } from './insert.js';
+import { cleanText } from '../model/values.js';
+import { existingIds, type Taken } from './flow-tree.js';
+import { holdsKey, insertInput, insertSelect, type JobRecord, keyExpired } from './insert.js';
+import { jobColumns, readJob } from './job-row.js';
 
-export async function saveFlow(_executor: Executor, _records: readonly JobRecord[]): Promise<string[]> {
-  throw new Error('not yet');
+/**
+ * A whole flow or nothing of it. What is in the way (an id that exists, a live holder of a deduplication key) is found
+ * in the statement's own snapshot, and then nothing is inserted and no error raised: a caller's transaction lives on.
+ * There is no `on conflict`: what another transaction commits meanwhile fails the statement as a whole.
+ * Answers with the records in whose way something is, and with what.
+ */
+const insertFlow = statement(
+  'insert flow',
+  ['jobs'],
+  (db, p) => {
+    const j = db.jobs.of('j');
+    const { col } = db.jobs;
+    return sql`
+      with x as materialized (${insertInput(db, p.jobs)}),
+      expired as materialized (
+        select ${j.queueName} as q, ${j.id} as id from ${db.jobs.as('j')}
+        join (select distinct q, dedup from x where dedup is not null) k
+          on ${j.queueName} = k.q and ${j.deduplicationKey} = k.dedup
+        where ${holdsKey(j)} and ${keyExpired(j)}
+        order by ${j.queueName}, ${j.deduplicationKey} for update of j),
+      freed as (
+        update ${db.jobs.as('j')} set ${col.deduplicationKey} = null from expired e
+        where ${j.queueName} = e.q and ${j.id} = e.id and ${holdsKey(j)} and ${keyExpired(j)}
+        returning ${j.queueName} as q, ${j.id} as id),
+      taken as materialized (
+        select x.ordinality as n, ${j.id} as id, null as key from x
+        join ${db.jobs.as('j')} on ${j.queueName} = x.q and ${j.id} = x.id
+        union all
+        select x.ordinality, ${j.id}, x.dedup from x
+        join ${db.jobs.as('j')} on ${j.queueName} = x.q and ${j.deduplicationKey} = x.dedup
+        where ${holdsKey(j)} and not exists (select 1 from freed f where f.q = ${j.queueName} and f.id = ${j.id})),
+      inserted as (
+        insert into ${db.jobs.table} ${insertSelect(db)} from x
+        where not exists (select 1 from taken) order by x.q, x.dedup nulls first, x.id)
+      select ${columns(sql`n`, sql`id`, sql`key`)} from taken order by n, key nulls first`;
+  },
+  // Sent again after it took effect, it finds its own root and answers as for a flow that is there already.
+  { repeatable: true },
+);
+
+/**
+ * Saves jobs of any queues, all or nothing; the root is the first. When the root is there already (each deploy adds
+ * the same tree again) nothing is saved, and the ids are those of the tree that is there.
+ *
+ * @throws ConveyorError when only some other job is there already
+ */
+export async function saveFlow(executor: Executor, records: readonly JobRecord[]): Promise<string[]> {
+  if (records.length === 0) return [];
+  refuseTwins(records);
+  const jobs = `[${records.map(({ json }) => json).join(',')}]`;
+  const rows = await insertOnce(executor, jobs);
+  if (rows.length === 0) return records.map(({ id }) => id);
+  const taken = rows.map(([n, id, key]): Taken => ({ index: Number(n) - 1, id: id as string, key: key ?? null }));
+  if (taken[0]?.index !== 0) throw conflict(records, taken[0] as Taken);
+  return existingIds(executor, records, taken);
 }
 
-export async function notifyChildCompleted(_executor: Executor, _queueName: string, _id: string): Promise<JobState> {
-  throw new Error('not yet');
+async function insertOnce(executor: Executor, jobs: string): Promise<Row[]> {
+  const insert = () => executor.run(insertFlow, { jobs });
+  try {
+    return await insert();
+  } catch (error) {
+    if (codeOf(error) !== '23505') throw error;
+    // Somebody saved the same at the same time. By now it can be seen, unless a caller's transaction ended with it.
+    return insert().catch((again) => {
+      if (codeOf(again) !== '23505' && codeOf(again) !== '25P02') throw again;
+      throw new ConveyorError('Another transaction saved a job of the flow at the same time: nothing was saved.', {
+        code: 'FLOW_CONFLICT',
+        cause: error,
+      });
+    });
+  }
 }
 
-export async function failParent(_executor: Executor, _queueName: string, _id: string, _reason: string): Promise<boolean> {
-  throw new Error('not yet');
+function refuseTwins(records: readonly JobRecord[]): void {
+  const seen = new Set<string>();
+  for (const { queueName, id, deduplicationKey } of records) {
+    for (const [what, value] of [['id', id] as const, ['deduplication key', deduplicationKey] as const]) {
+      if (value === null) continue;
+      const mark = JSON.stringify([queueName, what, value]);
+      if (seen.has(mark)) {
+        throw new ConveyorError(`Two jobs of the flow have the ${what} "${value}" in queue "${queueName}".`, {
+          code: 'FLOW_CONFLICT',
+        });
+      }
+      seen.add(mark);
+    }
+  }
 }
 
-export async function getChildrenJobs(_executor: Executor, _queueName: string, _id: string): Promise<JobData[]> {
-  throw new Error('not yet');
+function conflict(records: readonly JobRecord[], { index, id, key }: Taken): ConveyorError {
+  const { queueName } = records[index] as JobRecord;
+  const what =
+    key === null
+      ? `Job "${id}" of queue "${queueName}" exists already`
+      : `Job "${id}" of queue "${queueName}" holds the deduplication key "${key}"`;
+  return new ConveyorError(`${what}, but the root of the flow does not: nothing of the flow was saved.`, {
+    code: 'FLOW_CONFLICT',
+  });
+}
+
+const countDown = statement('count child down', ['queue', 'id'], (db, p) => {
+  const j = db.jobs.of('j');
+  const { col } = db.jobs;
+  return sql`update ${db.jobs.as('j')} set
+      ${col.pendingChildrenCount} = greatest(0, ${j.pendingChildrenCount} - 1),
+      ${col.state} = case when ${j.pendingChildrenCount} > 1 then ${j.state}
+        when ${j.delayUntil} > now() then 'delayed' else 'waiting' end,
+      ${col.delayUntil} = case when ${j.delayUntil} > now() then ${j.delayUntil} end
+    where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id} and ${j.state} = 'waiting-children'
+    returning ${columns(j.state)}`;
+});
+
+/**
+ * One child of the job has ended; answers with the state that this makes. By the counter alone: the caller says so
+ * once per child. `completed` when there is nothing that waits for children.
+ */
+export async function notifyChildCompleted(executor: Executor, queueName: string, id: string): Promise<JobState> {
+  const [row] = await executor.run(countDown, { queue: queueName, id });
+  return (row?.[0] ?? 'completed') as JobState;
+}
+
+const failForChild = statement('fail for child', ['queue', 'id', 'reason'], (db, p) => {
+  const j = db.jobs.of('j');
+  const { col } = db.jobs;
+  const keep = sql`${j.opts} -> 'removeOnFail'`;
+  return sql`update ${db.jobs.as('j')} set ${col.state} = 'failed', ${col.failedAt} = ${now},
+      ${col.failedReason} = 'Child failed: ' || ${p.reason}, ${col.delayUntil} = null,
+      ${col.removeAt} = case when jsonb_typeof(${keep}) = 'number'
+        then ${now} + (${keep})::text::float8 * interval '1 millisecond' end
+    where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id} and ${j.state} = 'waiting-children'
+    returning ${columns(j.id)}`;
+});
+
+/** Fails a job that waits for children, whatever its policy; false when it does not wait for any. */
+export async function failParent(executor: Executor, queueName: string, id: string, reason: string): Promise<boolean> {
+  const rows = await executor.run(failForChild, { queue: queueName, id, reason: cleanText(String(reason)) });
+  return rows.length > 0;
+}
+
+const selectChildren = statement(
+  'children',
+  ['queue', 'id'],
+  (db, p) => {
+    const j = db.jobs.of('j');
+    return sql`select ${jobColumns(j)} from ${db.jobs.as('j')}
+      where ${j.parentId} = ${p.id} and ${j.parentQueueName} = ${p.queue} order by ${j.createdAt}, ${j.seq}`;
+  },
+  { repeatable: true },
+);
+
+/** The job's children in any queue and state, oldest first. */
+export async function getChildrenJobs(executor: Executor, queueName: string, id: string): Promise<JobData[]> {
+  return (await executor.run(selectChildren, { queue: queueName, id })).map((row) => readJob(row).job);
 }

@@ -11,6 +11,8 @@ export interface StoredJob {
   readonly priority: number;
   readonly scheduleKey: string | null;
   readonly childrenValues: Record<string, unknown> | null;
+  /** Fields whose columns somebody changed by hand to what they cannot hold: the job is shown without them. */
+  readonly damaged: readonly string[];
 }
 
 type JobColumns = ReturnType<Relations['jobs']['of']>;
@@ -79,17 +81,36 @@ interface Rest {
   childrenValues: Record<string, unknown> | null;
 }
 
+/** The last time that a `Date` can hold; a column changed by hand may be beyond it. */
+const MAX_TIME = 8.64e15;
 const time = (ms: number | string | null | undefined): Date | null =>
-  ms === null || ms === undefined ? null : new Date(Number(ms));
+  ms === null || ms === undefined || Math.abs(Number(ms)) > MAX_TIME ? null : new Date(Number(ms));
 /** A column changed by hand to something else must not break a whole page of jobs. */
 const list = <T>(value: unknown): T[] => (Array.isArray(value) ? value : []);
-const object = (value: unknown): JobOptions =>
-  value !== null && typeof value === 'object' && !Array.isArray(value) ? (value as JobOptions) : {};
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  value !== null && typeof value === 'object' && !Array.isArray(value);
+
+const NONE: readonly string[] = [];
+
+/** What `readJob` had to leave out, or shows as it is although no job can be so. */
+function damageOf(state: unknown, opts: unknown, created: unknown, rest: Rest | undefined): readonly string[] {
+  const damaged: string[] = [];
+  if (!isJobState(state)) damaged.push('state');
+  if (!isObject(opts)) damaged.push('opts');
+  if (time(created as string | null) === null) damaged.push('createdAt');
+  if (rest) {
+    for (const name of ['logs', 'stacktrace', 'childrenIds'] as const) if (!Array.isArray(rest[name])) damaged.push(name);
+    if (!Array.isArray(rest.attemptLogs) || !rest.attemptLogs.every(isObject)) damaged.push('attemptLogs');
+    if (rest.childrenValues !== null && !isObject(rest.childrenValues)) damaged.push('childrenValues');
+  }
+  return damaged.length === 0 ? NONE : damaged;
+}
 
 export function readJob(row: Row): StoredJob {
   const [id, name, queueName, data, opts, state, attemptsMade, lease, seq, priority, created, processed, lock, by, more] =
     row as string[];
   const rest = more == null ? undefined : (JSON.parse(more) as Rest);
+  const options: unknown = opts === '{}' ? {} : JSON.parse(opts as string);
   const job: JobData = {
     id: id as string,
     name: name as string,
@@ -100,11 +121,11 @@ export function readJob(row: Row): StoredJob {
     progress: rest?.progress ?? 0,
     returnvalue: rest?.returnvalue ?? null,
     failedReason: rest?.failedReason ?? null,
-    opts: opts === '{}' ? {} : object(JSON.parse(opts as string)),
+    opts: isObject(options) ? (options as JobOptions) : {},
     deduplicationKey: rest?.deduplicationKey ?? null,
     logs: list<string>(rest?.logs),
     stacktrace: list<string>(rest?.stacktrace),
-    createdAt: time(created) as Date,
+    createdAt: time(created) ?? new Date(0),
     processedAt: time(processed),
     completedAt: time(rest?.completedAt),
     failedAt: time(rest?.failedAt),
@@ -118,7 +139,7 @@ export function readJob(row: Row): StoredJob {
     groupId: rest?.groupId ?? null,
     discarded: rest?.discarded ?? false,
     childrenIds: list<string>(rest?.childrenIds),
-    attemptLogs: list<AttemptRecord>(rest?.attemptLogs),
+    attemptLogs: list<AttemptRecord>(rest?.attemptLogs).filter(isObject),
   };
   return {
     job,
@@ -126,7 +147,8 @@ export function readJob(row: Row): StoredJob {
     seq: Number(seq),
     priority: Number(priority),
     scheduleKey: rest?.scheduleKey ?? null,
-    childrenValues: rest?.childrenValues ?? null,
+    childrenValues: isObject(rest?.childrenValues) ? rest.childrenValues : null,
+    damaged: damageOf(state, options, created, rest),
   };
 }
 

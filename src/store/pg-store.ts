@@ -13,30 +13,20 @@ import type {
   UpdateJobOptions,
 } from '../model/store-interface.js';
 import { claimJobs } from './claim-dispatch.js';
+import { countActive, countByState, countGroupActive, countGroupWaiting, countStates, nextDelayed } from './counts.js';
+import { DamageReport } from './damage.js';
 import { Engine } from './engine.js';
 import { Fences } from './fences.js';
 import { failParent, getChildrenJobs, notifyChildCompleted, saveFlow } from './flows.js';
 import { encodeRecord, insertBatch, type JobRecord } from './insert.js';
+import { listFlowParents, listJobs, stalledJobs } from './listing.js';
 import { cancelActive, findByDeduplicationKey, findJobById, getJob, PROMOTE_CHUNK, promoteChunk } from './jobs.js';
 import { clean, drain, obliterate, promoteAll, retryJobs, truncateAll } from './maintenance.js';
 import { aggregateMetrics, readMetrics, requireMetrics } from './metrics-read.js';
 import { type PgStoreOptions, resolveOptions } from './options.js';
 import { getPausedNames, pauseName, resumeName } from './pauses.js';
-import {
-  countActive,
-  countByState,
-  countGroupActive,
-  countGroupWaiting,
-  countStates,
-  listFlowParents,
-  listJobs,
-  listQueues,
-  nextDelayed,
-  searchByName,
-  searchByPayload,
-  searchJobs,
-  stalledJobs,
-} from './queries.js';
+import { listQueues } from './queues.js';
+import { searchByName, searchByPayload, searchJobs } from './search.js';
 import { extendLock, releaseLock, removeFenced, updateJob } from './update.js';
 
 const MAX_LOCK_MS = 2_147_483_647;
@@ -51,9 +41,11 @@ export class PgStore implements StoreInterface {
   /** The verbs beneath `StoreInterface`, for this package's own core. @internal */
   readonly engine: Engine;
   readonly #fences = new Fences();
+  readonly #damage: DamageReport;
 
   constructor(options: PgStoreOptions) {
     this.engine = new Engine(resolveOptions(options));
+    this.#damage = new DamageReport(this.engine.options.logger);
   }
 
   connect(): Promise<void> {
@@ -150,7 +142,7 @@ export class PgStore implements StoreInterface {
   async getStalledJobs(queueName: string, _stalledThreshold: number): Promise<JobData[]> {
     const stalled = await stalledJobs(this.#executor, queueName);
     for (const { job, lease } of stalled) this.#fences.stalled(queueName, job.id, lease);
-    return stalled.map(({ job }) => job);
+    return stalled.map(this.#damage.read);
   }
 
   getNextDelayedTimestamp(queueName: string): Promise<number | null> {
@@ -201,7 +193,7 @@ export class PgStore implements StoreInterface {
 
   async listJobs(queueName: string, state: JobState, start = 0, end = 100): Promise<JobData[]> {
     assertJobState(state);
-    return listJobs(this.#executor, queueName, state, start, end);
+    return (await listJobs(this.#executor, queueName, state, start, end)).map(this.#damage.read);
   }
 
   async countJobs(queueName: string, state: JobState): Promise<number> {
@@ -217,20 +209,21 @@ export class PgStore implements StoreInterface {
     return listQueues(this.#executor);
   }
 
-  searchByName(text: string, queueName?: string, limit = 50): Promise<JobData[]> {
-    return searchByName(this.#executor, text, queueName, limit);
+  async searchByName(text: string, queueName?: string, limit = 50): Promise<JobData[]> {
+    return (await searchByName(this.#executor, text, queueName, limit)).map(this.#damage.read);
   }
 
-  searchByPayload(queueName: string, text: string, limit = 50): Promise<JobData[]> {
-    return searchByPayload(this.#executor, queueName, text, limit);
+  async searchByPayload(queueName: string, text: string, limit = 50): Promise<JobData[]> {
+    return (await searchByPayload(this.#executor, queueName, text, limit)).map(this.#damage.read);
   }
 
-  searchJobs(filter: SearchFilter, start = 0, end = 50): Promise<{ jobs: JobData[]; total: number }> {
-    return searchJobs(this.#executor, filter, start, end);
+  async searchJobs(filter: SearchFilter, start = 0, end = 50): Promise<{ jobs: JobData[]; total: number }> {
+    const { jobs, total } = await searchJobs(this.#executor, filter, start, end);
+    return { jobs: jobs.map(this.#damage.read), total };
   }
 
-  listFlowParents(state?: JobState, limit = 100): Promise<JobData[]> {
-    return listFlowParents(this.#executor, state, limit);
+  async listFlowParents(state?: JobState, limit = 100): Promise<JobData[]> {
+    return (await listFlowParents(this.#executor, state, limit)).map(this.#damage.read);
   }
 
   async cancelJob(queueName: string, jobId: string): Promise<boolean> {

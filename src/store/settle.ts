@@ -86,7 +86,8 @@ interface Shape {
 /**
  * Ends a batch of holds, whatever each of them ends in, and all that follows from it. Fenced by lease and worker: a
  * row that is not answered was not this worker's any more. (The worker's id counts too because a claim does not wait
- * for the disk: after a crash of the server somebody else may hold the same lease number.)
+ * for the disk: after a crash of the server somebody else may hold the same lease number.) The state is compared with
+ * a column, not with a literal: else the index of active jobs would do, and answer with all of them.
  */
 function settleStatement({ flows, metrics, removal }: Shape): Statement<'batch' | 'shard'> {
   return statement(
@@ -96,7 +97,7 @@ function settleStatement({ flows, metrics, removal }: Shape): Statement<'batch' 
       const j = db.jobs.of('j');
       const { col } = db.jobs;
       const held = sql`${j.queueName} = i.q and ${j.id} = i.id and ${j.lease} = i.lease
-        and ${j.lockedBy} = i.worker and ${j.state} = 'active'`;
+        and ${j.lockedBy} = i.worker and ${j.state} = i.held`;
       const removedNow = sql`coalesce(${keptFor(j)} = 0, false)`;
       const attempted = sql`i.kind in ('completed', 'failed', 'retry')`;
       const failed = sql`i.kind in ('failed', 'retry')`;
@@ -107,7 +108,8 @@ function settleStatement({ flows, metrics, removal }: Shape): Statement<'batch' 
         i.ret as value, ${j.cancelledAt} is not null as cancelled, ${reason} as reason`;
       return sql`
         with i as materialized (
-          select * from jsonb_to_recordset(${p.batch}::jsonb) as x(q text, id text, lease int, worker text, kind text,
+          select *, 'active' as held
+          from jsonb_to_recordset(${p.batch}::jsonb) as x(q text, id text, lease int, worker text, kind text,
             ret jsonb, reason text, stack text, delay float8, until float8, started text, logs jsonb, rc float8,
             rf float8)),
         settled as (
@@ -135,19 +137,19 @@ function settleStatement({ flows, metrics, removal }: Shape): Statement<'batch' 
             ${col.processedAt} = case when i.kind = 'released' then null else ${j.processedAt} end,
             ${col.removeAt} = ${now} + ${interval(keptFor(j))}
           from i where ${held}${removal ? sql` and not ${removedNow}` : sql``}
-          returning ${outcome(j.state)}, false as removed)
+          returning ${outcome(j.state)}, false as removed, ${j.removeAt} is not null as fleeting)
         ${
           removal
             ? sql`, gone as (
           delete from ${db.jobs.as('j')} using i where ${held} and ${removedNow}
-          returning ${outcome(becomes(j))}, true as removed)`
+          returning ${outcome(becomes(j))}, true as removed, true as fleeting)`
             : sql``
         }
         , outcomes as materialized (select * from settled${removal ? sql` union all select * from gone` : sql``})
         ${
           flows
             ? sql`, ended as materialized (
-          select q, id, parent_q, parent_id, state = 'failed' as failed, reason, value, removed
+          select q, id, parent_q, parent_id, state = 'failed' as failed, reason, value, fleeting as removed
           from outcomes where state in ('completed', 'failed') and parent_id is not null),
         ${cascade(db)}`
             : sql``

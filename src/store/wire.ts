@@ -23,8 +23,8 @@ export interface Message {
   events: StoreEvent[];
   /** Jobs can run now: look. */
   bell: boolean;
-  /** Epoch ms at which a delayed job comes due soon. */
-  due: number | null;
+  /** A delayed job comes due in so many ms: a span, for clocks differ. */
+  dueIn: number | null;
 }
 
 /** `[type, jobId, timestamp, data]`, the type by its number: an event of a job is about 60 bytes. */
@@ -48,7 +48,7 @@ let partNumber = 0;
 export function encodeMessage(source: string, message: Message): string[] {
   const head: Envelope = { s: source, q: message.queueName };
   if (message.bell) head.b = 1;
-  if (message.due !== null) head.d = message.due;
+  if (message.dueIn !== null) head.d = Math.round(message.dueIn);
   const payloads: string[] = [];
   let batch: string[] = [];
   const start = JSON.stringify(head).slice(0, -1);
@@ -115,7 +115,7 @@ export class Decoder {
       if (data !== undefined) event.data = data;
       return event;
     });
-    return { queueName, events, bell: parsed.b === 1, due: parsed.d ?? null };
+    return { queueName, events, bell: parsed.b === 1, dueIn: parsed.d ?? null };
   }
 
   #join([source, number, index, count, text]: Part): string | undefined {

@@ -1,0 +1,132 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import { ConveyorError } from '../model/errors.js';
+import type { AttemptEnd } from './settlement.js';
+import type { Held } from './holds.js';
+import { Job } from './job.js';
+import { validateData } from './schemas.js';
+import type { PgStore } from '../store/pg-store.js';
+
+/** What a batch processor answers for each job, in the order of the jobs. */
+export type BatchResult =
+  | { readonly status: 'completed'; readonly value?: unknown }
+  | { readonly status: 'failed'; readonly error: unknown };
+
+export class JobTimeoutError extends ConveyorError {
+  constructor(id: string, ms: number) {
+    super(`Job "${id}" timed out after ${ms} ms`, { code: 'JOB_TIMEOUT' });
+  }
+}
+
+export interface RunnerOptions {
+  readonly store: PgStore;
+  // biome-ignore lint/suspicious/noExplicitAny: the public types of a worker say what its processor takes
+  readonly processor: (jobs: any, signal: AbortSignal) => unknown;
+  readonly batch: boolean;
+  readonly schemas: Record<string, StandardSchemaV1> | undefined;
+  /** Called once per job, when its attempt may be settled. */
+  ended(held: Held, end: AttemptEnd): void;
+}
+
+const MAX_TIMER_MS = 2_147_483_647;
+
+/** Runs the handler for one job, or one batch of them, and says for each how it ended. Never rejects. */
+export async function runAttempts(held: readonly Held[], options: RunnerOptions): Promise<void> {
+  const open: Held[] = [];
+  for (const one of held) {
+    const problem = options.schemas && (await dataProblem(one, options.schemas));
+    // Data that does not fit will not fit on a retry either.
+    if (problem) end(one, { kind: 'failed', error: problem, final: true }, options);
+    else open.push(one);
+  }
+  if (open.length === 0) return;
+  const timers = open.map((one) => armTimeout(one, options));
+  const jobs = open.map((one) => new Job(one.stored.job, options.store, one.attempt));
+  let ends: AttemptEnd[];
+  try {
+    const answer = await options.processor(options.batch ? jobs : jobs[0], signalOf(open));
+    ends = options.batch ? batchEnds(open, answer) : [{ kind: 'completed', value: answer }];
+  } catch (error) {
+    ends = open.map(() => ({ kind: 'failed', error }));
+  }
+  for (const timer of timers) clearTimeout(timer);
+  open.forEach((one, i) => {
+    end(one, ends[i] as AttemptEnd, options);
+  });
+}
+
+/** What the handler decided before it returned stands; a timeout stands above all. */
+function end(one: Held, returned: AttemptEnd, options: RunnerOptions): void {
+  const { attempt } = one;
+  if (attempt.ended) return;
+  attempt.ended = true;
+  const { verdict, timedOut } = attempt;
+  if (timedOut) options.ended(one, { kind: 'failed', error: timedOut });
+  else if (verdict?.kind === 'delayed') options.ended(one, { kind: 'delayed', until: verdict.until });
+  else if (verdict?.kind === 'failed') options.ended(one, { kind: 'failed', error: verdict.error, final: true });
+  else options.ended(one, returned);
+}
+
+/**
+ * At the time limit the signal aborts and the attempt has failed. If another attempt follows, it is settled only when
+ * the handler has really ended, so that the two never overlap; otherwise at once.
+ */
+function armTimeout(one: Held, options: RunnerOptions): NodeJS.Timeout | undefined {
+  const { opts, id, attemptsMade } = one.stored.job;
+  const { timeout } = opts;
+  if (typeof timeout !== 'number' || !(timeout > 0) || timeout > MAX_TIMER_MS) return undefined;
+  return setTimeout(() => {
+    const { attempt } = one;
+    if (attempt.ended) return;
+    attempt.timedOut = new JobTimeoutError(id, timeout);
+    attempt.controller.abort(attempt.timedOut);
+    const last = attemptsMade + 1 >= (opts.attempts ?? 1) || attempt.discarded;
+    if (last) end(one, { kind: 'failed', error: attempt.timedOut }, options);
+  }, timeout);
+}
+
+/** One job: its own signal. A batch: aborts when every job of it has been aborted. */
+function signalOf(held: readonly Held[]): AbortSignal {
+  const [first] = held;
+  if (held.length === 1 && first) return first.attempt.controller.signal;
+  const all = new AbortController();
+  for (const { attempt } of held) {
+    attempt.controller.signal.addEventListener(
+      'abort',
+      () => {
+        if (held.every((other) => other.attempt.controller.signal.aborted)) {
+          all.abort(attempt.controller.signal.reason);
+        }
+      },
+      { once: true },
+    );
+  }
+  return all.signal;
+}
+
+/** One bad answer fails its own job, not the batch. */
+function batchEnds(held: readonly Held[], answer: unknown): AttemptEnd[] {
+  if (!Array.isArray(answer)) {
+    const error = new TypeError('A batch processor must return an array with one result per job, in their order.');
+    return held.map(() => ({ kind: 'failed', error }));
+  }
+  return held.map((_, i) => {
+    const result = answer[i] as Partial<BatchResult> & { value?: unknown; error?: unknown };
+    if (result?.status === 'completed') return { kind: 'completed', value: result.value };
+    if (result?.status === 'failed') return { kind: 'failed', error: result.error ?? new Error('failed') };
+    const error = new TypeError(
+      `The batch processor's result ${i} is not { status: 'completed', value? } or { status: 'failed', error }.`,
+    );
+    return { kind: 'failed', error };
+  });
+}
+
+async function dataProblem(held: Held, schemas: Record<string, StandardSchemaV1>): Promise<Error | undefined> {
+  const { job } = held.stored;
+  try {
+    const schema = schemas[job.name];
+    if (schema) job.data = await validateData(schema, job.data, job.name);
+    return undefined;
+  } catch (error) {
+    return error as Error;
+  }
+}

@@ -1,0 +1,33 @@
+import type { Fence } from '../store/jobs.js';
+
+/** What a handler said about its job's end before it returned. */
+export type Verdict =
+  | { readonly kind: 'delayed'; readonly until: number }
+  | { readonly kind: 'failed'; readonly error: unknown }
+  /** Settled already, inside a transaction of the handler's. */
+  | { readonly kind: 'settled' };
+
+/**
+ * One attempt at a job, shared between the worker that runs it and the `Job` its handler holds: the fence of every
+ * write, and what the handler decided meanwhile.
+ */
+export class Attempt {
+  readonly fence: Fence;
+  /** Lines logged during this attempt, for its record. */
+  readonly logs: string[] = [];
+  /** Aborts on cancellation, timeout, loss of the lease, and when the worker closes by force. */
+  readonly controller = new AbortController();
+  /** The last word of the handler; it stands whatever the handler returns. */
+  verdict: Verdict | undefined;
+  discarded = false;
+  /** Set when the time limit has passed. */
+  timedOut: Error | undefined;
+  /** The worker no longer holds the job: nothing may be written any more. */
+  lost = false;
+  cancelled = false;
+  ended = false;
+
+  constructor(fence: Fence) {
+    this.fence = fence;
+  }
+}

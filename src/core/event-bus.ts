@@ -1,0 +1,64 @@
+import { defaultLogger, type Logger } from '../model/logger.js';
+
+type Handler = (payload: never) => void;
+
+/** Events of one queue or worker, by name. `Events` maps each name to its payload. */
+// biome-ignore lint/suspicious/noExplicitAny: an untyped bus takes and gives anything
+export class EventBus<Events extends object = Record<string, any>> {
+  readonly #handlers = new Map<keyof Events, Set<Handler>>();
+  readonly #logger: Logger;
+
+  /** @param logger gets the errors that nobody listens to. Default: warnings and errors to the console. */
+  constructor(logger: Logger = defaultLogger) {
+    this.#logger = logger;
+  }
+
+  on<K extends keyof Events>(event: K, handler: (payload: Events[K]) => void): this {
+    if (typeof handler !== 'function') throw new TypeError(`on(${JSON.stringify(event)}) needs a function.`);
+    const handlers = this.#handlers.get(event) ?? new Set();
+    this.#handlers.set(event, handlers.add(handler as Handler));
+    return this;
+  }
+
+  off<K extends keyof Events>(event: K, handler: (payload: Events[K]) => void): this {
+    const handlers = this.#handlers.get(event);
+    if (handlers?.delete(handler as Handler) && handlers.size === 0) this.#handlers.delete(event);
+    return this;
+  }
+
+  /** Whether anybody listens. */
+  has(event: keyof Events): boolean {
+    return this.#handlers.has(event);
+  }
+
+  /**
+   * Calls the handlers in the order they were added. One that throws (or rejects) stops nobody: its error becomes an
+   * `error` event. An `error` that nobody listens to goes to the logger, and so does one thrown by an error handler.
+   */
+  emit<K extends keyof Events>(event: K, payload: Events[K]): void {
+    const handlers = this.#handlers.get(event);
+    if (!handlers) {
+      if (event === 'error') this.#logger.error('conveyor: an error that no "error" listener took:', payload);
+      return;
+    }
+    for (const handler of [...handlers]) {
+      try {
+        const result: unknown = (handler as (payload: Events[K]) => unknown)(payload);
+        if (result instanceof Promise) result.catch((error) => this.#failed(event, error));
+      } catch (error) {
+        this.#failed(event, error);
+      }
+    }
+  }
+
+  removeAllListeners(event?: keyof Events): this {
+    if (event === undefined) this.#handlers.clear();
+    else this.#handlers.delete(event);
+    return this;
+  }
+
+  #failed(event: keyof Events, error: unknown): void {
+    if (event === 'error') this.#logger.error('conveyor: an "error" handler threw:', error);
+    else this.emit('error' as keyof Events, error as Events[keyof Events]);
+  }
+}

@@ -1,0 +1,133 @@
+import { ClosedError } from '../model/errors.js';
+import type { StoredJob } from '../store/job-row.js';
+
+export interface FetcherOptions {
+  /** Takes up to `limit` jobs under a lease. */
+  claim(limit: number): Promise<StoredJob[]>;
+  /** Puts jobs to work; called with no more than `free()` asks for. */
+  start(jobs: StoredJob[]): void;
+  /** Gives jobs back that were claimed but not started. */
+  release(jobs: StoredJob[]): void;
+  /** Jobs that could start right now. */
+  free(): number;
+  /** Jobs to hold beyond that, ready to start: they are short, and fetching them one by one would be slower. */
+  ahead(): number;
+  failed(error: unknown): void;
+}
+
+const RETRY_MIN_MS = 100;
+const RETRY_MAX_MS = 5_000;
+/** Claimed jobs that find no free slot for so long go back: another worker may have one. */
+const SHELF_MS = 250;
+const MAX_CLAIM = 1_000;
+
+/**
+ * Decides when to claim and how much: one claim at a time, as many jobs as there are free slots and a little ahead.
+ * A claim that comes back short means that the queue is empty; then it waits to be woken.
+ */
+export class Fetcher {
+  readonly #options: FetcherOptions;
+  #shelf: StoredJob[] = [];
+  #running = false;
+  #claiming: Promise<void> | undefined;
+  #mayHaveMore = true;
+  #failures = 0;
+  #retryTimer: NodeJS.Timeout | undefined;
+  #shelfTimer: NodeJS.Timeout | undefined;
+
+  constructor(options: FetcherOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    this.#running = true;
+    this.wake();
+  }
+
+  /** No job starts any more after this returns; what was claimed goes back. Resolves when no claim is under way. */
+  async stop(): Promise<void> {
+    this.#running = false;
+    clearTimeout(this.#retryTimer);
+    clearTimeout(this.#shelfTimer);
+    this.#retryTimer = undefined;
+    this.#shelfTimer = undefined;
+    this.#releaseShelf();
+    await this.#claiming;
+  }
+
+  /** There may be jobs: look, at once or as soon as a slot is free. */
+  wake(): void {
+    this.#mayHaveMore = true;
+    this.pump();
+  }
+
+  /** A slot became free. */
+  pump(): void {
+    if (!this.#running) return;
+    const free = this.#options.free();
+    if (free > 0 && this.#shelf.length > 0) {
+      const jobs = this.#shelf.splice(0, free);
+      this.#options.start(jobs);
+    }
+    if (this.#shelf.length > 0) {
+      this.#armShelf();
+    } else {
+      clearTimeout(this.#shelfTimer);
+      this.#shelfTimer = undefined;
+    }
+    if (this.#claiming || this.#retryTimer || !this.#mayHaveMore) return;
+    const room = this.#options.free();
+    const ahead = this.#options.ahead();
+    // Claiming again for every job taken from the shelf would undo the batching: wait until half of it is gone.
+    if (room <= 0 && this.#shelf.length > ahead / 2) return;
+    const want = Math.min(MAX_CLAIM, room + ahead - this.#shelf.length);
+    if (want > 0) this.#claim(want);
+  }
+
+  #claim(want: number): void {
+    this.#mayHaveMore = false;
+    this.#claiming = this.#options
+      .claim(want)
+      .then(
+        (jobs) => {
+          this.#failures = 0;
+          if (jobs.length >= want) this.#mayHaveMore = true;
+          this.#shelf.push(...jobs);
+          if (!this.#running) this.#releaseShelf();
+        },
+        (error) => {
+          this.#mayHaveMore = true;
+          if (!this.#running || error instanceof ClosedError) return;
+          this.#options.failed(error);
+          const delay = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** this.#failures++);
+          this.#retryTimer = setTimeout(
+            () => {
+              this.#retryTimer = undefined;
+              this.pump();
+            },
+            delay * (0.5 + Math.random()),
+          );
+          this.#retryTimer.unref();
+        },
+      )
+      .then(() => {
+        this.#claiming = undefined;
+        this.pump();
+      });
+  }
+
+  #armShelf(): void {
+    this.#shelfTimer ??= setTimeout(() => {
+      this.#shelfTimer = undefined;
+      this.#releaseShelf();
+    }, SHELF_MS);
+  }
+
+  #releaseShelf(): void {
+    const jobs = this.#shelf;
+    this.#shelf = [];
+    if (jobs.length === 0) return;
+    this.#mayHaveMore = true;
+    this.#options.release(jobs);
+  }
+}

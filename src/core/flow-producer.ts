@@ -1,0 +1,137 @@
+import type { DrizzleLike, Executor } from '../db/executor.js';
+import type { StoreEvent } from '../model/event.js';
+import type { JobData, JobOptions, JobState, NewJobData } from '../model/job.js';
+import { readOptions } from '../model/option-object.js';
+import { validateJobOptions } from '../model/job-options.js';
+import { encodeRecord, type JobRecord } from '../store/insert.js';
+import { saveFlow } from '../store/flows.js';
+import { getJob } from '../store/jobs.js';
+import type { PgStore } from '../store/pg-store.js';
+import { Adder } from './adder.js';
+import { jobEvent } from './announce.js';
+
+export interface FlowJob {
+  name: string;
+  queueName: string;
+  data: unknown;
+  opts?: JobOptions;
+  /** Run before this job; of any queues, to any depth. */
+  children?: FlowJob[];
+}
+
+export interface FlowNode {
+  job: { id: string; name: string; queueName: string; data: unknown; state: JobState };
+  children?: FlowNode[];
+}
+
+const MAX_DEPTH = 100;
+
+interface Planned {
+  readonly job: NewJobData & { id: string };
+  readonly record: JobRecord;
+  readonly node: FlowNode;
+}
+
+/** Saves trees of jobs: a parent runs once all its children have ended well. */
+export class FlowProducer {
+  readonly #store: PgStore;
+
+  constructor(options: { store: PgStore }) {
+    readOptions(options, 'options', ['store']);
+    if (!options.store?.engine) throw new TypeError('FlowProducer options.store must be a PgStore.');
+    this.#store = options.store;
+  }
+
+  /** Saves the whole tree in one statement, or nothing of it. */
+  async add(flow: FlowJob): Promise<FlowNode> {
+    return this.#add(flow, undefined);
+  }
+
+  /** The same inside a transaction of the app's Drizzle client. */
+  withTransaction(transaction: DrizzleLike): { add(flow: FlowJob): Promise<FlowNode> } {
+    if (typeof transaction?.execute !== 'function') {
+      throw new TypeError('withTransaction() takes the transaction that db.transaction(async (tx) => …) hands out.');
+    }
+    return { add: (flow) => this.#add(flow, this.#store.engine.within(transaction)) };
+  }
+
+  async close(): Promise<void> {}
+
+  async #add(flow: FlowJob, transaction: Executor | undefined): Promise<FlowNode> {
+    const { engine } = this.#store;
+    const planned: Planned[] = [];
+    const root = await this.#plan(flow, undefined, planned, 1);
+    const executor = transaction ?? engine.executor;
+    const ids = await saveFlow(
+      executor,
+      planned.map(({ record }) => record),
+    );
+    if (ids[0] !== planned[0]?.job.id || planned.some(({ job }, i) => job.id !== ids[i])) {
+      await this.#showExisting(planned, ids, executor);
+      return root;
+    }
+    const messages = new Map<string, { events: StoreEvent[]; bell: boolean; dueIn: number | null }>();
+    for (const { job } of planned) {
+      const message = messages.get(job.queueName) ?? { events: [], bell: false, dueIn: null };
+      messages.set(job.queueName, message);
+      message.events.push(jobEvent(`job:${job.state}` as StoreEvent['type'], job.queueName, job.id));
+      if (job.state === 'waiting') message.bell = true;
+      if (job.state === 'delayed' && job.delayUntil) {
+        message.dueIn = Math.min(message.dueIn ?? Number.MAX_SAFE_INTEGER, job.delayUntil.getTime() - Date.now());
+      }
+    }
+    if (transaction) {
+      await engine.hub.announceIn(
+        transaction,
+        [...messages].map(([queueName, message]) => ({ queueName, ...message })),
+      );
+      return root;
+    }
+    for (const [queueName, { events, bell, dueIn }] of messages) {
+      engine.hub.publish(events);
+      if (bell) engine.hub.ring(queueName);
+      if (dueIn !== null) engine.hub.ring(queueName, dueIn);
+    }
+    return root;
+  }
+
+  /** Depth first, parents before their children: the root is the first. */
+  async #plan(flow: FlowJob, parent: JobData | undefined, planned: Planned[], depth: number): Promise<FlowNode> {
+    if (flow === null || typeof flow !== 'object') throw new TypeError('A flow is { name, queueName, data, children? }.');
+    if (depth > MAX_DEPTH) throw new RangeError(`A flow may be ${MAX_DEPTH} levels deep.`);
+    const children = flow.children ?? [];
+    if (!Array.isArray(children)) throw new TypeError(`children of flow job "${flow.name}" must be an array.`);
+    const opts = validateJobOptions(flow.opts);
+    if (opts.repeat) throw new TypeError(`Flow job "${flow.name}": opts.repeat cannot be used in a flow.`);
+    const { job } = await new Adder(this.#store, undefined).prepare(flow.queueName, flow.name, flow.data, opts);
+    const slot = planned.length;
+    const data: NewJobData & { id: string } = {
+      ...job,
+      state: children.length > 0 ? 'waiting-children' : job.state,
+      parentId: parent?.id ?? null,
+      parentQueueName: parent?.queueName ?? null,
+      pendingChildrenCount: children.length,
+    };
+    planned.push(undefined as never);
+    const node: FlowNode = {
+      job: { id: data.id, name: data.name, queueName: data.queueName, data: data.data, state: data.state },
+    };
+    const nodes: FlowNode[] = [];
+    for (const child of children) nodes.push(await this.#plan(child, data as JobData, planned, depth + 1));
+    if (nodes.length > 0) node.children = nodes;
+    data.childrenIds = nodes.map(({ job: { id } }) => id);
+    const { maxPayloadBytes } = this.#store.engine.options;
+    const record = encodeRecord(data.queueName, data.id, data, { maxPayloadBytes });
+    planned[slot] = { job: data, record, node };
+    return node;
+  }
+
+  /** The same tree was added before (its root's id or key exists): answer with what is there. */
+  async #showExisting(planned: Planned[], ids: string[], executor: Executor): Promise<void> {
+    for (const [i, { node }] of planned.entries()) {
+      node.job.id = ids[i] as string;
+      const found = await getJob(executor, node.job.queueName, node.job.id);
+      if (found) node.job.state = found.job.state;
+    }
+  }
+}

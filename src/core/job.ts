@@ -1,0 +1,357 @@
+import { parseDelay } from '../model/duration.js';
+import { ClosedError, JobFailedError, JobNotFoundError, LeaseLostError, WaitTimeoutError } from '../model/errors.js';
+import type { AttemptRecord, Duration, JobData, JobOptions, JobState } from '../model/job.js';
+import { integerIn } from '../model/names.js';
+import { cleanText, encodePayload, errorText } from '../model/values.js';
+import type { Engine } from '../store/engine.js';
+import { getChildrenJobs } from '../store/flows.js';
+import * as verbs from '../store/job-verbs.js';
+import { getJob, setProgress } from '../store/jobs.js';
+import type { PgStore } from '../store/pg-store.js';
+import { announceParents, jobEvent } from './announce.js';
+import type { Attempt } from './attempt.js';
+import { cancelAnywhere } from './cancel.js';
+import { assertDone } from './job-access.js';
+import { type Ending, JobObservable } from './job-observable.js';
+import { appendLine } from './log-appender.js';
+
+const MAX_LINE_LENGTH = 8_192;
+const MAX_TIMER_MS = 2_147_483_647;
+const UNFINISHED: JobState[] = ['waiting', 'waiting-children', 'delayed', 'active'];
+
+/**
+ * A job: what a handler receives, and what `add`, `getJob` and flows return. Its fields are what was last read or
+ * written through this object; `Queue.getJob` reads anew.
+ *
+ * A method rejects with `JobNotFoundError` when the job is gone, `InvalidJobStateError` when it is in the wrong state,
+ * and inside a handler with `LeaseLostError` when the worker no longer holds the job: then nothing was written.
+ */
+export class Job<T = unknown, N extends string = string> {
+  readonly #data: JobData<T>;
+  readonly #store: PgStore;
+  /** @internal */
+  readonly attempt: Attempt | undefined;
+
+  constructor(data: JobData<T>, store: PgStore, attempt?: Attempt) {
+    this.#data = data;
+    this.#store = store;
+    this.attempt = attempt;
+  }
+
+  get id(): string {
+    return this.#data.id;
+  }
+  get name(): N {
+    return this.#data.name as N;
+  }
+  get queueName(): string {
+    return this.#data.queueName;
+  }
+  get data(): T {
+    return this.#data.data;
+  }
+  get state(): JobState {
+    return this.#data.state;
+  }
+  get attemptsMade(): number {
+    return this.#data.attemptsMade;
+  }
+  get progress(): number {
+    return this.#data.progress;
+  }
+  get returnvalue(): unknown {
+    return this.#data.returnvalue;
+  }
+  get failedReason(): string | null {
+    return this.#data.failedReason;
+  }
+  get opts(): JobOptions {
+    return this.#data.opts;
+  }
+  get deduplicationKey(): string | null {
+    return this.#data.deduplicationKey;
+  }
+  get logs(): string[] {
+    return this.#data.logs;
+  }
+  get stacktrace(): string[] {
+    return this.#data.stacktrace;
+  }
+  get createdAt(): Date {
+    return this.#data.createdAt;
+  }
+  get processedAt(): Date | null {
+    return this.#data.processedAt;
+  }
+  get completedAt(): Date | null {
+    return this.#data.completedAt;
+  }
+  get failedAt(): Date | null {
+    return this.#data.failedAt;
+  }
+  get delayUntil(): Date | null {
+    return this.#data.delayUntil;
+  }
+  get lockUntil(): Date | null {
+    return this.#data.lockUntil;
+  }
+  get cancelledAt(): Date | null {
+    return this.#data.cancelledAt;
+  }
+  get lockedBy(): string | null {
+    return this.#data.lockedBy;
+  }
+  get parentId(): string | null {
+    return this.#data.parentId;
+  }
+  get parentQueueName(): string | null {
+    return this.#data.parentQueueName;
+  }
+  get pendingChildrenCount(): number {
+    return this.#data.pendingChildrenCount;
+  }
+  get groupId(): string | null {
+    return this.#data.groupId;
+  }
+  get discarded(): boolean {
+    return this.#data.discarded;
+  }
+  get childrenIds(): string[] {
+    return this.#data.childrenIds;
+  }
+  get attemptLogs(): AttemptRecord[] {
+    return this.#data.attemptLogs;
+  }
+
+  /** In a handler: aborts on cancellation, timeout, loss of the lease and forced close. */
+  get signal(): AbortSignal | undefined {
+    return this.attempt?.controller.signal;
+  }
+
+  get #engine(): Engine {
+    return this.#store.engine;
+  }
+
+  /** @param progress 0 to 100, fractions allowed; else `RangeError`. */
+  async updateProgress(progress: number): Promise<void> {
+    if (typeof progress !== 'number' || !(progress >= 0 && progress <= 100)) {
+      throw new RangeError(`updateProgress(${String(progress)}): progress must be a number from 0 to 100.`);
+    }
+    this.#assertHeld();
+    const { id, queueName } = this;
+    const done = await setProgress(this.#engine.executor, queueName, id, progress, this.#fence);
+    if (!done) throw this.#gone();
+    this.#data.progress = progress;
+    this.#engine.hub.publish([jobEvent('job:progress', queueName, id, { progress })]);
+  }
+
+  /** Appends a line (at most 8,192 characters of it). A job keeps its newest 1,000 lines. */
+  async log(line: string): Promise<void> {
+    this.#assertHeld();
+    const text = cleanText(String(line)).slice(0, MAX_LINE_LENGTH);
+    this.attempt?.logs.push(text);
+    await appendLine(this.#engine, this.queueName, this.id, text, this.#fence);
+    this.#data.logs.push(text);
+  }
+
+  /** Empties the log, or keeps its newest lines. */
+  async clearLogs(keep = 0): Promise<void> {
+    integerIn(keep, 'clearLogs keep', 0, MAX_TIMER_MS);
+    assertDone(await verbs.clearLogs(this.#engine.executor, this.queueName, this.id, keep), this, []);
+    this.#data.logs = keep > 0 ? this.#data.logs.slice(-keep) : [];
+  }
+
+  /** Replaces the payload of a job that has not ended. */
+  async updateData(data: T): Promise<void> {
+    const text = encodePayload(data, { path: 'data', maxBytes: this.#engine.options.maxPayloadBytes });
+    this.#assertHeld();
+    assertDone(await verbs.updateData(this.#engine.executor, this.queueName, this.id, text), this, UNFINISHED);
+    this.#data.data = data;
+  }
+
+  /** A delayed job can run now. */
+  async promote(): Promise<void> {
+    assertDone(await verbs.promoteOne(this.#engine.executor, this.queueName, this.id), this, 'delayed');
+    this.#data.state = 'waiting';
+    this.#data.delayUntil = null;
+    this.#becameWaiting();
+  }
+
+  /** A delayed job runs in `delay` (ms, or a duration) from now. */
+  async changeDelay(delay: Duration): Promise<void> {
+    const ms = parseDelay(delay, 'changeDelay');
+    assertDone(await verbs.changeDelay(this.#engine.executor, this.queueName, this.id, ms), this, 'delayed');
+    this.#data.delayUntil = new Date(Date.now() + ms);
+    this.#engine.hub.ring(this.queueName, ms);
+  }
+
+  /** @param priority a 32-bit integer; lower goes first. */
+  async changePriority(priority: number): Promise<void> {
+    integerIn(priority, 'priority', -2_147_483_648, 2_147_483_647);
+    assertDone(await verbs.changePriority(this.#engine.executor, this.queueName, this.id, priority), this, UNFINISHED);
+    this.#data.opts = { ...this.#data.opts, priority };
+  }
+
+  /**
+   * Puts the job off until `timestamp` (epoch ms, or a Date). In a handler it takes effect when the handler ends,
+   * whatever that returns, and does not count as an attempt.
+   */
+  async moveToDelayed(timestamp: number | Date): Promise<void> {
+    const until = Number(timestamp);
+    if (!Number.isFinite(until) || Math.abs(until) > 8.64e15) {
+      throw new RangeError(`moveToDelayed(${String(timestamp)}): it takes a time, in epoch ms or as a Date.`);
+    }
+    if (this.#inHandler()) {
+      (this.attempt as Attempt).verdict = { kind: 'delayed', until };
+      return;
+    }
+    const answer = await verbs.delayOne(this.#engine.executor, this.queueName, this.id, until, null);
+    assertDone(answer, this, ['waiting', 'delayed']);
+    this.#data.state = 'delayed';
+    this.#data.delayUntil = new Date(until);
+    this.#engine.hub.publish([jobEvent('job:delayed', this.queueName, this.id)]);
+    this.#engine.hub.ring(this.queueName, until - Date.now());
+  }
+
+  /** Fails the job for good. In a handler it takes effect when the handler ends, whatever that returns. */
+  async moveToFailed(error: unknown): Promise<void> {
+    if (this.#inHandler()) {
+      (this.attempt as Attempt).verdict = { kind: 'failed', error };
+      return;
+    }
+    const { message, stack } = errorText(error);
+    const answer = await verbs.failOne(this.#engine.executor, this.queueName, this.id, message, stack, null);
+    assertDone(answer, this, UNFINISHED);
+    this.#data.state = 'failed';
+    this.#data.failedReason = message;
+    this.#engine.hub.publish([jobEvent('job:failed', this.queueName, this.id, { failedReason: message })]);
+    announceParents(this.#engine, answer.parents);
+  }
+
+  /** A failed job starts over, with all its attempts; `InvalidJobStateError` in any other state. */
+  async retry(): Promise<void> {
+    const answer = await verbs.retryOne(this.#engine.executor, this.queueName, this.id);
+    assertDone(answer, this, 'failed');
+    Object.assign(this.#data, { state: 'waiting', attemptsMade: 0, progress: 0, failedReason: null, failedAt: null });
+    this.#becameWaiting();
+  }
+
+  /** No more retries: if the current attempt fails, the job has failed. */
+  async discard(): Promise<void> {
+    if (this.attempt && !this.attempt.ended) this.attempt.discarded = true;
+    assertDone(await verbs.discardOne(this.#engine.executor, this.queueName, this.id), this, UNFINISHED);
+    this.#data.discarded = true;
+  }
+
+  /** Deletes the job, whatever its state; a job that does not exist is fine. A parent that waits for it is told. */
+  async remove(): Promise<void> {
+    const answer = await verbs.removeOne(this.#engine.executor, this.queueName, this.id);
+    if (answer.done) this.#engine.hub.publish([jobEvent('job:removed', this.queueName, this.id)]);
+    announceParents(this.#engine, answer.parents);
+  }
+
+  /** Waiting: fails as cancelled at once. Active: its signal aborts. True when either happened. */
+  async cancel(): Promise<boolean> {
+    return cancelAnywhere(this.#engine, this.queueName, this.id);
+  }
+
+  async isCompleted(): Promise<boolean> {
+    return (await this.#read()).state === 'completed';
+  }
+  async isFailed(): Promise<boolean> {
+    return (await this.#read()).state === 'failed';
+  }
+  async isActive(): Promise<boolean> {
+    return (await this.#read()).state === 'active';
+  }
+
+  /** The job this one is a child of; null when there is none, or it was removed. */
+  async getParent(): Promise<Job | null> {
+    const { parentId, parentQueueName } = this;
+    if (parentId === null || parentQueueName === null) return null;
+    const parent = await getJob(this.#engine.executor, parentQueueName, parentId);
+    return parent && new Job(parent.job, this.#store);
+  }
+
+  /** The job's children, of any queue and in any state, oldest first. */
+  async getDependencies(): Promise<Job[]> {
+    const children = await getChildrenJobs(this.#engine.executor, this.queueName, this.id);
+    return children.map((child) => new Job(child, this.#store));
+  }
+
+  /** Results of the completed children by their ids, also of those that were removed on completion. */
+  async getChildrenValues(): Promise<Record<string, unknown>> {
+    const [self, children] = await Promise.all([
+      getJob(this.#engine.executor, this.queueName, this.id),
+      getChildrenJobs(this.#engine.executor, this.queueName, this.id),
+    ]);
+    const completed = children.filter(({ state }) => state === 'completed');
+    return { ...self?.childrenValues, ...Object.fromEntries(completed.map((child) => [child.id, child.returnvalue])) };
+  }
+
+  observe(): JobObservable {
+    return new JobObservable(this.id, this.queueName, this.#store);
+  }
+
+  /**
+   * Resolves with the result once the job has completed, in whichever process.
+   *
+   * @param ttl longest wait in ms, or a duration. Default: none.
+   * @throws JobFailedError when it failed or was cancelled; WaitTimeoutError; JobNotFoundError when it was removed
+   * before its end was known. A job that was to be removed on completion and is gone has completed: undefined.
+   */
+  async waitUntilFinished(ttl?: Duration): Promise<unknown> {
+    const limit = ttl === undefined ? undefined : parseDelay(ttl, 'waitUntilFinished ttl');
+    if (!this.#engine.connected) throw new ClosedError('The store');
+    const observable = this.observe();
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      const ending = await new Promise<Ending>((resolve, reject) => {
+        observable.onEnd(resolve);
+        if (limit === undefined || limit > MAX_TIMER_MS) return;
+        timer = setTimeout(() => reject(new WaitTimeoutError(this.id, limit)), limit);
+      });
+      if (ending.kind === 'completed') return ending.result;
+      if (ending.kind === 'failed') throw new JobFailedError(this.id, ending.reason);
+      if (ending.kind === 'cancelled') throw new JobFailedError(this.id, 'Job was cancelled');
+      if (this.opts.removeOnComplete === true && this.opts.removeOnFail !== true) return undefined;
+      throw new JobNotFoundError(this.id, this.queueName);
+    } finally {
+      clearTimeout(timer);
+      observable.dispose();
+    }
+  }
+
+  toJSON(): JobData<T> {
+    return { ...this.#data };
+  }
+
+  get #fence() {
+    return this.attempt?.fence ?? null;
+  }
+
+  #inHandler(): boolean {
+    if (!this.attempt || this.attempt.ended) return false;
+    this.#assertHeld();
+    return true;
+  }
+
+  #assertHeld(): void {
+    if (this.attempt?.lost) throw new LeaseLostError(this.id, this.queueName);
+  }
+
+  #gone(): Error {
+    return this.#fence ? new LeaseLostError(this.id, this.queueName) : new JobNotFoundError(this.id, this.queueName);
+  }
+
+  #becameWaiting(): void {
+    this.#engine.hub.publish([jobEvent('job:waiting', this.queueName, this.id)]);
+    this.#engine.hub.ring(this.queueName);
+  }
+
+  async #read(): Promise<JobData> {
+    const found = await getJob(this.#engine.executor, this.queueName, this.id);
+    if (!found) throw new JobNotFoundError(this.id, this.queueName);
+    return found.job;
+  }
+}

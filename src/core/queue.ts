@@ -1,0 +1,296 @@
+import type { DrizzleLike } from '../db/executor.js';
+import { ClosedError } from '../model/errors.js';
+import type { Duration, JobOptions, JobState } from '../model/job.js';
+import { validateJobOptions } from '../model/job-options.js';
+import type { DataOf, IsJobMap, JobName } from '../model/job-types.js';
+import type { Logger } from '../model/logger.js';
+import { assertJobState, integerIn, oneOf, validateName, validateQueueName } from '../model/names.js';
+import { readOptions } from '../model/option-object.js';
+import type { JobCounts } from '../model/store-interface.js';
+import { getJob } from '../store/jobs.js';
+import { ALL_NAMES } from '../store/pauses.js';
+import type { PgStore } from '../store/pg-store.js';
+import { listSchedules, removeSchedule, type StoredSchedule } from '../store/schedules.js';
+import { Adder } from './adder.js';
+import { EventBus } from './event-bus.js';
+import { Job } from './job.js';
+import { JobObservable } from './job-observable.js';
+import type { InputOf, JobSchemas } from './schemas.js';
+
+export interface QueueOptions<S extends JobSchemas = JobSchemas> {
+  store: PgStore;
+  /** Options of every job that does not say otherwise. */
+  defaultJobOptions?: JobOptions;
+  logger?: Logger;
+  /** Data is checked by these at `add`: one Standard Schema (zod, valibot, arktype, …) per job name. */
+  schemas?: S;
+}
+
+/** The job that `add` returns for a name. */
+export type AddedJob<T, N extends string> = Job<DataOf<T, N>, N>;
+
+export interface BulkItem<T> {
+  name: JobName<T>;
+  data: DataOf<T>;
+  opts?: JobOptions;
+}
+
+/** With a job map each item's data belongs to its name. */
+export type BulkItems<T> =
+  IsJobMap<T> extends true
+    ? { [K in JobName<T>]: { name: K; data: DataOf<T, K>; opts?: JobOptions } }[JobName<T>][]
+    : BulkItem<T>[];
+
+export interface QueueEvents<T> {
+  waiting: Job<DataOf<T>>;
+  delayed: Job<DataOf<T>>;
+  paused: { jobName: string | undefined };
+  resumed: { jobName: string | undefined };
+  drained: undefined;
+  error: unknown;
+}
+
+/** What can be done inside a transaction of the app's. */
+export interface TransactionalQueue<T> {
+  add<N extends JobName<T>>(name: N, data: DataOf<T, N>, opts?: JobOptions): Promise<AddedJob<T, N>>;
+  addBulk(jobs: BulkItems<T>): Promise<Job<DataOf<T>>[]>;
+}
+
+/**
+ * Adds jobs to a queue and looks after it. `T` is the payload of every job, or a map from job names to payloads.
+ *
+ * Bad input rejects with a `TypeError`, `RangeError` or `InvalidPayloadError` before any SQL; an unreachable server
+ * with `ConnectionError`; every call after `close()` with `ClosedError`.
+ */
+export class Queue<T = unknown> {
+  readonly name: string;
+  readonly events: EventBus<QueueEvents<T>>;
+  readonly #store: PgStore;
+  readonly #defaults: JobOptions;
+  readonly #schemas: JobSchemas | undefined;
+  readonly #adder: Adder;
+  #closed = false;
+
+  constructor(name: string, options: QueueOptions) {
+    this.name = validateQueueName(name);
+    readOptions(options, 'options', ['store', 'defaultJobOptions', 'logger', 'schemas']);
+    if (!options.store?.engine) throw new TypeError('Queue options.store must be a PgStore.');
+    this.#store = options.store;
+    this.#defaults = validateJobOptions(options.defaultJobOptions);
+    this.#schemas = options.schemas;
+    this.events = new EventBus(options.logger ?? options.store.engine.options.logger);
+    this.#adder = new Adder(this.#store, this.#schemas);
+  }
+
+  /**
+   * Saves a job. When a live job holds its deduplication key, or a job has its `jobId`, that one is returned instead.
+   *
+   * @throws GroupFullError when the group has `group.maxSize` jobs waiting or delayed
+   */
+  async add<N extends JobName<T>>(name: N, data: DataOf<T, N>, opts?: JobOptions): Promise<AddedJob<T, N>> {
+    this.#assertOpen();
+    const job = await this.#adder.add<AddedJob<T, N>>(this.name, name, data, this.#merge(opts));
+    this.#tell(job);
+    return job;
+  }
+
+  /** Many jobs, in the order given: one statement per thousand. Each thousand is saved whole or not at all. */
+  async addBulk(jobs: BulkItems<T>): Promise<Job<DataOf<T>>[]> {
+    this.#assertOpen();
+    const added = await this.#adder.addBulk<Job<DataOf<T>>>(this.name, this.#bulk(jobs));
+    for (const job of added) this.#tell(job);
+    return added;
+  }
+
+  /**
+   * The same `add` and `addBulk` inside a transaction of the app's Drizzle client, of any driver. Rolled back: no job
+   * and no notification. Committed: idle workers hear of it at once.
+   */
+  withTransaction(transaction: DrizzleLike): TransactionalQueue<T> {
+    this.#assertOpen();
+    if (typeof transaction?.execute !== 'function') {
+      throw new TypeError('withTransaction() takes the transaction that db.transaction(async (tx) => …) hands out.');
+    }
+    const adder = new Adder(this.#store, this.#schemas, transaction);
+    return {
+      add: async (name, data, opts) => {
+        this.#assertOpen();
+        return adder.add(this.name, name, data, this.#merge(opts));
+      },
+      addBulk: async (jobs) => {
+        this.#assertOpen();
+        return adder.addBulk(this.name, this.#bulk(jobs));
+      },
+    };
+  }
+
+  /** Adds a job that runs after `delay`: ms, or such as `'in 10 minutes'`. */
+  schedule<N extends JobName<T>>(
+    delay: Duration,
+    name: N,
+    data: DataOf<T, N>,
+    opts?: JobOptions,
+  ): Promise<AddedJob<T, N>> {
+    return this.add(name, data, { ...opts, delay });
+  }
+
+  /** Adds a job that runs as soon as it can, whatever the default options say. */
+  now<N extends JobName<T>>(name: N, data: DataOf<T, N>, opts?: JobOptions): Promise<AddedJob<T, N>> {
+    return this.add(name, data, { ...opts, delay: 0 });
+  }
+
+  /** A job at once (or at `repeat.startDate`) and then each interval. Registered again it is the same schedule. */
+  every<N extends JobName<T>>(
+    interval: Duration,
+    name: N,
+    data: DataOf<T, N>,
+    opts?: JobOptions,
+  ): Promise<AddedJob<T, N>> {
+    return this.add(name, data, { ...opts, repeat: { ...opts?.repeat, every: interval } });
+  }
+
+  /** A job at each tick of a cron expression (5, 6 or 7 fields), in the time zone `repeat.tz` (default UTC). */
+  cron<N extends JobName<T>>(
+    expression: string,
+    name: N,
+    data: DataOf<T, N>,
+    opts?: JobOptions,
+  ): Promise<AddedJob<T, N>> {
+    return this.add(name, data, { ...opts, repeat: { ...opts?.repeat, cron: expression } });
+  }
+
+  /** The queue's repeating schedules. */
+  async getSchedules(): Promise<StoredSchedule[]> {
+    this.#assertOpen();
+    return listSchedules(this.#store.engine.executor, this.name);
+  }
+
+  /** Ends a repeating schedule; its next job, if there is one, stays. True when there was such a schedule. */
+  async removeSchedule(key: string): Promise<boolean> {
+    this.#assertOpen();
+    return removeSchedule(this.#store.engine.executor, this.name, validateName(key, 'schedule key'));
+  }
+
+  /** Workers take no more jobs (of that name) until `resume`; running ones go on. */
+  async pause(options: { jobName?: string } = {}): Promise<void> {
+    this.#assertOpen();
+    const { jobName } = options;
+    await this.#store.pauseJobName(this.name, jobName ?? ALL_NAMES);
+    this.#store.engine.hub.publish([
+      { type: 'queue:paused', queueName: this.name, data: { jobName }, timestamp: new Date() },
+    ]);
+    this.events.emit('paused', { jobName });
+  }
+
+  async resume(options: { jobName?: string } = {}): Promise<void> {
+    this.#assertOpen();
+    const { jobName } = options;
+    await this.#store.resumeJobName(this.name, jobName ?? ALL_NAMES);
+    const { hub } = this.#store.engine;
+    hub.publish([{ type: 'queue:resumed', queueName: this.name, data: { jobName }, timestamp: new Date() }]);
+    hub.ring(this.name);
+    this.events.emit('resumed', { jobName });
+  }
+
+  /** Removes every job that has not started: waiting, delayed and waiting for children. */
+  async drain(): Promise<void> {
+    this.#assertOpen();
+    await this.#store.drain(this.name);
+    this.#store.engine.hub.publish([{ type: 'queue:drained', queueName: this.name, timestamp: new Date() }]);
+    this.events.emit('drained', undefined);
+  }
+
+  /** Removes jobs of a state that are older than `grace` ms; returns how many. */
+  async clean(state: JobState, grace: number): Promise<number> {
+    this.#assertOpen();
+    assertJobState(state);
+    return this.#store.clean(this.name, state, integerIn(grace, 'grace', 0, Number.MAX_SAFE_INTEGER));
+  }
+
+  /** Removes everything of this queue. Rejects while jobs are active, unless `force`. */
+  async obliterate(options: { force?: boolean } = {}): Promise<void> {
+    this.#assertOpen();
+    await this.#store.obliterate(this.name, options);
+  }
+
+  /** Starts failed (or completed) jobs over; returns how many. */
+  async retryJobs(options: { state?: 'failed' | 'completed' } = {}): Promise<number> {
+    this.#assertOpen();
+    return this.#store.retryJobs(this.name, oneOf(options.state ?? 'failed', 'state', ['failed', 'completed']));
+  }
+
+  /** Makes all delayed jobs run now; returns how many. */
+  async promoteJobs(): Promise<number> {
+    this.#assertOpen();
+    return this.#store.promoteJobs(this.name);
+  }
+
+  async getJob(id: string): Promise<Job<DataOf<T>> | null> {
+    this.#assertOpen();
+    const found = await getJob(this.#store.engine.executor, this.name, validateName(id, 'job id'));
+    return found && (new Job(found.job, this.#store) as Job<DataOf<T>>);
+  }
+
+  /** Jobs of a state: ended ones newest first, others oldest first. `end` is exclusive. */
+  async getJobs(state: JobState, start = 0, end = 100): Promise<Job<DataOf<T>>[]> {
+    this.#assertOpen();
+    const jobs = await this.#store.listJobs(this.name, state, start, end);
+    return jobs.map((job) => new Job(job, this.#store) as Job<DataOf<T>>);
+  }
+
+  async count(state: JobState): Promise<number> {
+    this.#assertOpen();
+    return this.#store.countJobs(this.name, state);
+  }
+
+  async getJobCounts(): Promise<JobCounts> {
+    this.#assertOpen();
+    return this.#store.getJobCounts(this.name);
+  }
+
+  /** Follows a job of this queue, wherever it runs. */
+  observe(id: string): JobObservable {
+    this.#assertOpen();
+    return new JobObservable(validateName(id, 'job id'), this.name, this.#store);
+  }
+
+  /** The store stays open: it may serve other queues. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.events.removeAllListeners();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #merge(opts: JobOptions | undefined): JobOptions {
+    if (opts === undefined || opts === null) return this.#defaults;
+    return validateJobOptions({ ...this.#defaults, ...opts });
+  }
+
+  #bulk(jobs: BulkItems<T>): { name: string; data: unknown; opts: JobOptions }[] {
+    if (!Array.isArray(jobs)) throw new TypeError('addBulk() takes an array of { name, data, opts? }.');
+    return (jobs as BulkItem<unknown>[]).map((item, i) => {
+      if (item === null || typeof item !== 'object') throw new TypeError(`addBulk()[${i}] must be { name, data, opts? }.`);
+      return { name: item.name, data: item.data, opts: this.#merge(item.opts) };
+    });
+  }
+
+  #tell(job: { state: JobState }): void {
+    const { state } = job;
+    if (state === 'waiting' || state === 'delayed') this.events.emit(state, job as Job<DataOf<T>>);
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw new ClosedError(`Queue "${this.name}"`);
+  }
+}
+
+/** A queue whose job names and payloads follow from its schemas. */
+export function defineQueue<S extends JobSchemas>(
+  name: string,
+  options: QueueOptions<S> & { schemas: S },
+): Queue<InputOf<S>> {
+  return new Queue<InputOf<S>>(name, options);
+}

@@ -1,0 +1,99 @@
+import { calculateBackoff } from '../model/backoff.js';
+import type { BackoffStrategy } from '../model/job.js';
+import type { Logger } from '../model/logger.js';
+import { afterFailure } from '../model/outcome.js';
+import { encodeLenient, errorText } from '../model/values.js';
+import type { Settlement } from '../store/settle.js';
+import type { Held } from './holds.js';
+
+/** How an attempt ended, before the rules of retrying are applied. */
+export type AttemptEnd =
+  | { readonly kind: 'completed'; readonly value: unknown }
+  | { readonly kind: 'failed'; readonly error: unknown; readonly final?: boolean }
+  | { readonly kind: 'delayed'; readonly until: number }
+  /** Given back unharmed. */
+  | { readonly kind: 'released' };
+
+export interface SettlementRules {
+  readonly workerId: string;
+  readonly backoffStrategy: BackoffStrategy | undefined;
+  readonly maxPayloadBytes: number;
+  readonly logger: Logger;
+}
+
+/** A result over the size limit is not stored, but the job did succeed. */
+export class ResultTooLarge extends Error {}
+
+export interface Prepared {
+  readonly settlement: Settlement;
+  /** What listeners should hear of beside the outcome. */
+  readonly warning: Error | undefined;
+}
+
+/** `true` and 0: at once; a number: after so many ms; anything else: kept. */
+function removeAfter(option: unknown): number | undefined {
+  if (option === true) return 0;
+  return typeof option === 'number' && option >= 0 ? option : undefined;
+}
+
+/** What to write for the end of an attempt. Never throws: nothing about a job's options may leave it unsettled. */
+export async function prepareSettlement(held: Held, end: AttemptEnd, rules: SettlementRules): Promise<Prepared> {
+  const { stored, attempt } = held;
+  const { job, lease } = stored;
+  const base = {
+    queueName: job.queueName,
+    id: job.id,
+    lease,
+    workerId: rules.workerId,
+    startedAt: job.processedAt?.toISOString(),
+    hasParent: job.parentId !== null,
+    removeCompletedAfter: removeAfter(job.opts.removeOnComplete),
+    removeFailedAfter: removeAfter(job.opts.removeOnFail),
+    logs: attempt.logs.length > 0 ? JSON.stringify(attempt.logs.slice(-1_000)) : undefined,
+  };
+  if (end.kind === 'completed') {
+    const { text, tooLarge } = encodeLenient(end.value, rules.maxPayloadBytes);
+    const warning = tooLarge
+      ? new ResultTooLarge(`The result of job "${job.id}" is over ${rules.maxPayloadBytes} bytes and was not stored.`)
+      : undefined;
+    return { settlement: { ...base, kind: 'completed', result: text }, warning };
+  }
+  if (end.kind === 'delayed') return { settlement: { ...base, kind: 'delayed', until: end.until }, warning: undefined };
+  if (end.kind === 'released') return { settlement: { ...base, kind: 'released' }, warning: undefined };
+  const { message, stack } = errorText(end.error);
+  const { delayMs: backoffMs, warning } = await backoffOf(held, end.error, rules);
+  const next = afterFailure({
+    attemptsMade: job.attemptsMade,
+    attempts: typeof job.opts.attempts === 'number' ? job.opts.attempts : 1,
+    discarded: end.final === true || attempt.discarded || job.discarded,
+    backoffMs,
+  });
+  const failed = { ...base, reason: message, stack };
+  return {
+    settlement:
+      next.kind === 'retry' ? { ...failed, kind: 'retry', delayMs: next.delayMs } : { ...failed, kind: 'failed' },
+    warning,
+  };
+}
+
+async function backoffOf(
+  held: Held,
+  error: unknown,
+  rules: SettlementRules,
+): Promise<{ delayMs: number; warning: Error | undefined }> {
+  const { job } = held.stored;
+  const { backoff } = job.opts;
+  const attemptsMade = job.attemptsMade + 1;
+  if (backoff === undefined || attemptsMade >= (job.opts.attempts ?? 1)) return { delayMs: 0, warning: undefined };
+  try {
+    if (backoff.type !== 'custom') return { delayMs: calculateBackoff(attemptsMade, backoff), warning: undefined };
+    if (!rules.backoffStrategy) throw new Error('the worker has no backoffStrategy');
+    const delayMs = Number(await rules.backoffStrategy(attemptsMade, error));
+    if (!Number.isFinite(delayMs) || delayMs < 0) throw new RangeError(`it answered ${delayMs}`);
+    return { delayMs: Math.round(delayMs), warning: undefined };
+  } catch (cause) {
+    // The job goes on without a pause: better than not at all.
+    const warning = new Error(`The backoff of job "${job.id}" cannot be computed: ${(cause as Error).message}`, { cause });
+    return { delayMs: typeof backoff.delay === 'number' ? backoff.delay : 0, warning };
+  }
+}

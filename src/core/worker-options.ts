@@ -1,0 +1,120 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import type { BackoffStrategy } from '../model/job.js';
+import type { Logger } from '../model/logger.js';
+import { integerIn } from '../model/names.js';
+import { readOptions } from '../model/option-object.js';
+import type { RateLimit } from '../model/store-interface.js';
+import type { PgStore } from '../store/pg-store.js';
+
+export interface WorkerOptions {
+  store: PgStore;
+  /** Jobs (or batches) at once. Default 1. */
+  concurrency?: number;
+  /** Active jobs of the queue at once, over all workers. */
+  maxGlobalConcurrency?: number;
+  /** At most `max` jobs started in any `duration` ms, over all workers. */
+  limiter?: RateLimit;
+  /** How long a job is ours without a sign of life, in ms; renewed at a third of it. Default 30,000. */
+  lockDuration?: number;
+  /** How often to look for expired leases at least, in ms. Default 30,000. */
+  stalledInterval?: number;
+  /** How often a job may lose its worker before it fails. Default 1. */
+  maxStalledCount?: number;
+  /** Start on construction. Default true. */
+  autoStart?: boolean;
+  /** Newest first inside a priority. */
+  lifo?: boolean;
+  /** Hand jobs to the processor in arrays of up to `size`. */
+  batch?: { size: number };
+  /** Take jobs of groups in turn. `concurrency` and `limiter` count per group, over all workers. */
+  group?: { concurrency?: number; limiter?: RateLimit };
+  /** The pause before the next attempt, in ms, for jobs with `backoff.type: 'custom'`. */
+  backoffStrategy?: BackoffStrategy;
+  /** Checks a job's data again when it is taken. By job name, or one for all. */
+  schemas?: Record<string, StandardSchemaV1>;
+  logger?: Logger;
+}
+
+export interface ResolvedWorkerOptions {
+  readonly store: PgStore;
+  readonly concurrency: number;
+  readonly maxGlobalConcurrency: number | undefined;
+  readonly limiter: RateLimit | undefined;
+  readonly lockDuration: number;
+  readonly stalledInterval: number;
+  readonly maxStalledCount: number;
+  readonly autoStart: boolean;
+  readonly lifo: boolean;
+  readonly batchSize: number | undefined;
+  readonly group: { concurrency: number | undefined; limiter: RateLimit | undefined } | undefined;
+  readonly backoffStrategy: BackoffStrategy | undefined;
+  readonly schemas: Record<string, StandardSchemaV1> | undefined;
+  readonly logger: Logger;
+}
+
+const KNOWN = [
+  'store',
+  'concurrency',
+  'maxGlobalConcurrency',
+  'limiter',
+  'lockDuration',
+  'stalledInterval',
+  'maxStalledCount',
+  'autoStart',
+  'lifo',
+  'batch',
+  'group',
+  'backoffStrategy',
+  'schemas',
+  'logger',
+] as const;
+const MAX_INT = 2_147_483_647;
+
+function rateLimit(value: unknown, name: string): RateLimit | undefined {
+  if (value === undefined) return undefined;
+  const { max, duration } = readOptions(value, name, ['max', 'duration']);
+  return {
+    max: integerIn(max, `${name}.max`, 1, MAX_INT),
+    duration: integerIn(duration, `${name}.duration`, 1, MAX_INT),
+  };
+}
+
+const optional = (value: unknown, name: string, min: number) =>
+  value === undefined ? undefined : integerIn(value, name, min, MAX_INT);
+
+/** Throws `TypeError` or `RangeError` naming the option. */
+export function resolveWorkerOptions(options: WorkerOptions): ResolvedWorkerOptions {
+  readOptions(options, 'options', KNOWN);
+  const { store, backoffStrategy } = options;
+  if (!store?.engine) throw new TypeError('Worker options.store must be a PgStore.');
+  if (backoffStrategy !== undefined && typeof backoffStrategy !== 'function') {
+    throw new TypeError('Worker options.backoffStrategy must be a function.');
+  }
+  const group =
+    options.group === undefined ? undefined : readOptions(options.group, 'group', ['concurrency', 'limiter']);
+  return {
+    store,
+    concurrency: integerIn(options.concurrency ?? 1, 'concurrency', 1, 100_000),
+    maxGlobalConcurrency: optional(options.maxGlobalConcurrency, 'maxGlobalConcurrency', 1),
+    limiter: rateLimit(options.limiter, 'limiter'),
+    lockDuration: integerIn(options.lockDuration ?? 30_000, 'lockDuration', 1, MAX_INT),
+    stalledInterval: integerIn(options.stalledInterval ?? 30_000, 'stalledInterval', 1, MAX_INT),
+    maxStalledCount: integerIn(options.maxStalledCount ?? 1, 'maxStalledCount', 0, 1_000_000),
+    autoStart: options.autoStart ?? true,
+    lifo: options.lifo ?? false,
+    batchSize:
+      options.batch === undefined
+        ? undefined
+        : integerIn(readOptions(options.batch, 'batch', ['size'])['size'], 'batch.size', 1, 10_000),
+    group:
+      group === undefined
+        ? undefined
+        : {
+            concurrency: optional(group['concurrency'], 'group.concurrency', 1),
+            limiter: rateLimit(group['limiter'], 'group.limiter'),
+          },
+    backoffStrategy,
+    schemas: options.schemas,
+    logger: options.logger ?? store.engine.options.logger,
+  };
+}

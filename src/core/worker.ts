@@ -1,0 +1,436 @@
+import { ClosedError, LeaseLostError } from '../model/errors.js';
+import type { StoreEvent } from '../model/event.js';
+import { generateWorkerId } from '../model/ids.js';
+import type { JobData } from '../model/job.js';
+import type { DataOf, IsJobMap, JobName } from '../model/job-types.js';
+import { integerIn, validateQueueName } from '../model/names.js';
+import { claimJobs } from '../store/claim-dispatch.js';
+import type { Engine } from '../store/engine.js';
+import type { StoredJob } from '../store/job-row.js';
+import { PROMOTE_CHUNK, promoteChunk } from '../store/jobs.js';
+import { sweep } from '../store/lease.js';
+import { tickSchedules } from '../store/schedules.js';
+import { CANCELLED_REASON, type Settled, type Settlement } from '../store/settle.js';
+import { announceParents, jobEvent } from './announce.js';
+import { Attempt } from './attempt.js';
+import { type BatchResult, runAttempts } from './attempt-runner.js';
+import { EventBus } from './event-bus.js';
+import { Fetcher } from './fetcher.js';
+import { type Held, Holds } from './holds.js';
+import { Job } from './job.js';
+import { Pace } from './pace.js';
+import { type AttemptEnd, prepareSettlement } from './settlement.js';
+import { type ResolvedWorkerOptions, resolveWorkerOptions, type WorkerOptions } from './worker-options.js';
+
+/** What a processor receives: with a job map a union that `job.name` tells apart. */
+export type WorkerJob<T> =
+  IsJobMap<T> extends true ? { [K in JobName<T>]: Job<DataOf<T, K>, K> }[JobName<T>] : Job<DataOf<T>>;
+
+export type Processor<T> = (job: WorkerJob<T>, signal: AbortSignal) => unknown;
+export type BatchProcessor<T> = (
+  jobs: WorkerJob<T>[],
+  signal: AbortSignal,
+) => readonly BatchResult[] | Promise<readonly BatchResult[]>;
+
+export interface WorkerEvents<T> {
+  active: WorkerJob<T>;
+  completed: { job: WorkerJob<T>; result: unknown };
+  /** After every failed attempt; `job.state` says whether it was the last. */
+  failed: { job: WorkerJob<T>; error: Error };
+  /** The id of a job whose worker was lost; it was returned to waiting, or failed. */
+  stalled: string;
+  cancelled: WorkerJob<T>;
+  error: Error;
+}
+
+/** Results up to this size travel with the event of their job; larger ones are read by those who want them. */
+const EVENT_RESULT_BYTES = 4_096;
+/** Settled again and again while the database is away; then the lease has run out long ago. */
+const SETTLE_RETRY_MS = [100, 500, 1_000, 2_000, 5_000, 5_000, 10_000, 10_000];
+/** Ended jobs that are not settled yet: more than this, and no more are claimed. */
+const MAX_UNSETTLED = 5_000;
+const DEFAULT_FORCE_MS = 30_000;
+/** A worker under a limit is not told when the limit allows more. */
+const LIMITED_LOOK_MS = 1_000;
+
+/**
+ * Takes jobs of one queue and runs them. Every write it makes proves that it still holds the job.
+ *
+ * @param processor returns the result, or throws; with `batch` it takes an array and returns one result for each.
+ */
+export class Worker<T = unknown> {
+  readonly queueName: string;
+  readonly id = generateWorkerId();
+  readonly events: EventBus<WorkerEvents<T>>;
+  readonly #options: ResolvedWorkerOptions;
+  readonly #engine: Engine;
+  readonly #processor: Processor<T> | BatchProcessor<T>;
+  readonly #holds: Holds;
+  readonly #fetcher: Fetcher;
+  readonly #pace = new Pace();
+  readonly #batchSize: number;
+  #runningBatches = 0;
+  #unsettled = 0;
+  #state: 'idle' | 'running' | 'paused' | 'closed' = 'idle';
+  #detach: (() => void)[] = [];
+  #idle: (() => void)[] = [];
+  #closing: Promise<void> | undefined;
+
+  constructor(queueName: string, processor: Processor<T>, options: WorkerOptions & { batch?: never });
+  constructor(queueName: string, processor: BatchProcessor<T>, options: WorkerOptions & { batch: { size: number } });
+  constructor(queueName: string, processor: Processor<T> | BatchProcessor<T>, options: WorkerOptions) {
+    this.queueName = validateQueueName(queueName);
+    if (typeof processor !== 'function') throw new TypeError('Worker processor must be a function.');
+    this.#options = resolveWorkerOptions(options);
+    this.#processor = processor;
+    this.#engine = this.#options.store.engine;
+    this.#batchSize = this.#options.batchSize ?? 1;
+    this.events = new EventBus(this.#options.logger);
+    this.#holds = new Holds(this.#engine, this.id, this.#options.lockDuration, this.#options.logger, {
+      lost: (held) => this.#lost(held),
+      cancelled: (held) => this.#cancelled(held),
+    });
+    this.#fetcher = new Fetcher({
+      claim: (limit) => this.#claim(limit),
+      start: (jobs) => this.#start(jobs),
+      release: (jobs) => this.#release(jobs),
+      free: () => (this.#options.concurrency - this.#runningBatches) * this.#batchSize,
+      ahead: () => (this.#limited || this.#unsettled > MAX_UNSETTLED ? 0 : this.#pace.ahead(this.#options.concurrency)),
+      failed: (error) => this.#error(error),
+    });
+    if (this.#options.autoStart) this.start();
+  }
+
+  on<K extends keyof WorkerEvents<T>>(event: K, handler: (payload: WorkerEvents<T>[K]) => void): this {
+    this.events.on(event, handler);
+    return this;
+  }
+
+  /** Begins to take jobs, as soon as the store is connected. Harmless when it has begun already. */
+  start(): void {
+    if (this.#state === 'closed') throw new ClosedError('The worker');
+    if (this.#state === 'running') return;
+    const first = this.#state === 'idle';
+    this.#state = 'running';
+    void this.#engine.whenConnected().then(() => {
+      if (first && this.#state !== 'closed') this.#attach();
+      if (this.#state === 'running') this.#fetcher.start();
+    });
+  }
+
+  /** Takes no more jobs; running ones go on. Resolves when none that was claimed but not started is held. */
+  async pause(): Promise<void> {
+    if (this.#state !== 'running') return;
+    this.#state = 'paused';
+    await this.#fetcher.stop();
+  }
+
+  resume(): void {
+    if (this.#state === 'closed') throw new ClosedError('The worker');
+    if (this.#state === 'paused') this.start();
+  }
+
+  /**
+   * Starts no more jobs, gives back those that had not started, and waits for the running ones. After `forceTimeout`
+   * ms their signals abort and their leases are given back, without using up an attempt. Safe to call twice.
+   */
+  close(forceTimeout = DEFAULT_FORCE_MS): Promise<void> {
+    integerIn(forceTimeout, 'forceTimeout', 0, 2_147_483_647);
+    this.#closing ??= this.#close(forceTimeout);
+    return this.#closing;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  get #limited(): boolean {
+    const { maxGlobalConcurrency, limiter, group } = this.#options;
+    return maxGlobalConcurrency !== undefined || limiter !== undefined || group !== undefined;
+  }
+
+  #attach(): void {
+    const { hub, watch } = this.#engine;
+    const { queueName } = this;
+    const onEvent = (event: StoreEvent) => {
+      if (event.type !== 'job:cancelled' || event.jobId === undefined) return;
+      const held = this.#holds.get(event.jobId);
+      if (held) this.#cancelled(held);
+    };
+    hub.subscribe(queueName, onEvent);
+    this.#detach.push(
+      () => hub.unsubscribe(queueName, onEvent),
+      hub.onBell(queueName, (dueIn) => {
+        if (dueIn === null) this.#fetcher.wake();
+        else watch.expect(queueName, dueIn);
+      }),
+      watch.add({
+        queueName,
+        interval: this.#limited
+          ? Math.min(LIMITED_LOOK_MS, this.#options.stalledInterval)
+          : this.#options.stalledInterval,
+        wake: () => this.#fetcher.wake(),
+        promote: () => this.#promote(),
+        sweep: () => this.#sweep(),
+        tick: () => tickSchedules(this.#engine, queueName),
+      }),
+    );
+  }
+
+  async #claim(limit: number): Promise<StoredJob[]> {
+    const { lockDuration, lifo, limiter, maxGlobalConcurrency, group } = this.#options;
+    const asked = performance.now();
+    const jobs = await claimJobs(this.#engine.executor, {
+      queueName: this.queueName,
+      workerId: this.id,
+      lockDuration,
+      limit,
+      lifo,
+      rateLimit: limiter,
+      maxGlobalConcurrency,
+      groupConcurrency: group && (group.concurrency ?? Number.MAX_SAFE_INTEGER),
+      groupLimiter: group?.limiter,
+    });
+    for (const stored of jobs) {
+      const attempt = new Attempt({ lease: stored.lease, workerId: this.id });
+      this.#holds.add({ stored, attempt, confirmedAt: asked });
+    }
+    return jobs;
+  }
+
+  #start(jobs: StoredJob[]): void {
+    for (let i = 0; i < jobs.length; i += this.#batchSize) {
+      const held = jobs.slice(i, i + this.#batchSize).flatMap(({ job, lease }) => {
+        const one = this.#holds.get(job.id);
+        // Lost while it waited for its turn.
+        return one && one.stored.lease === lease && !one.attempt.lost ? [one] : [];
+      });
+      if (held.length > 0) void this.#run(held);
+    }
+  }
+
+  async #run(held: Held[]): Promise<void> {
+    this.#runningBatches++;
+    const events: StoreEvent[] = [];
+    for (const { stored, attempt } of held) {
+      events.push(jobEvent('job:active', this.queueName, stored.job.id));
+      if (this.events.has('active')) {
+        this.events.emit('active', new Job(stored.job, this.#options.store, attempt) as WorkerJob<T>);
+      }
+    }
+    this.#engine.hub.publish(events);
+    const began = performance.now();
+    await runAttempts(held, {
+      store: this.#options.store,
+      processor: this.#processor as (jobs: unknown, signal: AbortSignal) => unknown,
+      batch: this.#options.batchSize !== undefined,
+      schemas: this.#options.schemas,
+      ended: (one, end) => void this.#settle(one, end),
+    });
+    this.#pace.took((performance.now() - began) / held.length);
+    this.#runningBatches--;
+    this.#fetcher.pump();
+    this.#maybeIdle();
+  }
+
+  /** Claimed, but no slot came free: back to waiting, for whoever has one. */
+  #release(jobs: StoredJob[]): void {
+    this.#pace.slow();
+    for (const { job } of jobs) {
+      const held = this.#holds.get(job.id);
+      if (!held || held.attempt.ended) continue;
+      held.attempt.ended = true;
+      void this.#settle(held, { kind: 'released' });
+    }
+  }
+
+  async #settle(held: Held, end: AttemptEnd): Promise<void> {
+    const { stored, attempt } = held;
+    if (attempt.lost || attempt.verdict?.kind === 'settled') {
+      this.#holds.delete(held);
+      return;
+    }
+    this.#unsettled++;
+    try {
+      const { settlement, warning } = await prepareSettlement(held, end, {
+        workerId: this.id,
+        backoffStrategy: this.#options.backoffStrategy,
+        maxPayloadBytes: this.#engine.options.maxPayloadBytes,
+        logger: this.#options.logger,
+      });
+      if (warning) this.#error(warning);
+      const settled = await this.#write(settlement);
+      this.#holds.delete(held);
+      if (settled) this.#tell(stored, settled, settlement, end);
+      else this.#error(new LeaseLostError(stored.job.id, this.queueName));
+    } catch (error) {
+      this.#holds.delete(held);
+      this.#error(error);
+    } finally {
+      this.#unsettled--;
+      this.#fetcher.pump();
+      this.#maybeIdle();
+    }
+  }
+
+  /** Until it is written: a job is never thrown away because the database was away. At worst its lease runs out. */
+  async #write(settlement: Settlement): Promise<Settled | undefined> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        const { settled, parents } = await this.#engine.settlements.push(settlement, settlement.result?.length ?? 256);
+        announceParents(this.#engine, parents);
+        return settled;
+      } catch (error) {
+        const delay = SETTLE_RETRY_MS[attempt];
+        if (delay === undefined || !this.#engine.connected) throw error;
+        this.#options.logger.warn(`conveyor: could not settle job "${settlement.id}", trying again`, error);
+        await new Promise((resolve) => setTimeout(resolve, delay * (0.5 + Math.random())));
+      }
+    }
+  }
+
+  #tell(stored: StoredJob, settled: Settled, settlement: Settlement, end: AttemptEnd): void {
+    const { queueName } = this;
+    const { id } = stored.job;
+    const { hub } = this.#engine;
+    const { state, cancelled } = settled;
+    if (state === 'completed') {
+      const text = settlement.result ?? 'null';
+      const small = text.length <= EVENT_RESULT_BYTES || settled.removed;
+      hub.publish([
+        jobEvent('job:completed', queueName, id, small ? { returnvalue: JSON.parse(text) } : { partial: true }),
+      ]);
+    } else if (state === 'failed') {
+      const failedReason = cancelled ? CANCELLED_REASON : (settlement.reason ?? '');
+      hub.publish([jobEvent('job:failed', queueName, id, { failedReason, ...(cancelled && { cancelled }) })]);
+    } else {
+      hub.publish([jobEvent(state === 'delayed' ? 'job:delayed' : 'job:waiting', queueName, id)]);
+      if (state === 'waiting') hub.ring(queueName);
+      else hub.ring(queueName, settlement.until === undefined ? settlement.delayMs : settlement.until - Date.now());
+    }
+    // Somebody may be waiting for the room under a limit that this job took up.
+    if (this.#limited) hub.ring(queueName);
+    const changed = { state, failedReason: settlement.reason ?? null } as Partial<JobData>;
+    if (end.kind === 'completed' && state === 'completed') {
+      if (!this.events.has('completed')) return;
+      const job = this.#jobNow(stored, { ...changed, returnvalue: end.value, completedAt: new Date() });
+      this.events.emit('completed', { job, result: end.value });
+    } else if (end.kind === 'failed' && this.events.has('failed')) {
+      const error = end.error instanceof Error ? end.error : new Error(settlement.reason ?? 'failed');
+      const attemptsMade = stored.job.attemptsMade + 1;
+      this.events.emit('failed', { job: this.#jobNow(stored, { ...changed, attemptsMade }), error });
+    } else if (state === 'failed' && this.events.has('failed')) {
+      this.events.emit('failed', { job: this.#jobNow(stored, changed), error: new Error(CANCELLED_REASON) });
+    }
+  }
+
+  /** For listeners: the job as it is now, which is no longer in this worker's hands. */
+  #jobNow(stored: StoredJob, changed: Partial<JobData>): WorkerJob<T> {
+    const data = { ...stored.job, ...changed, lockedBy: null, lockUntil: null };
+    return new Job(data, this.#options.store) as WorkerJob<T>;
+  }
+
+  #lost(held: Held): void {
+    const { attempt, stored } = held;
+    if (attempt.lost || attempt.ended) return;
+    attempt.lost = true;
+    this.#holds.delete(held);
+    const error = new LeaseLostError(stored.job.id, this.queueName);
+    attempt.controller.abort(error);
+    this.#error(error);
+  }
+
+  #cancelled(held: Held): void {
+    const { attempt, stored } = held;
+    if (attempt.cancelled || attempt.ended) return;
+    attempt.cancelled = true;
+    attempt.controller.abort(new Error(CANCELLED_REASON));
+    this.events.emit('cancelled', new Job(stored.job, this.#options.store, attempt) as WorkerJob<T>);
+  }
+
+  async #promote(): Promise<number> {
+    let count = 0;
+    for (;;) {
+      const ids = await promoteChunk(this.#engine.executor, this.queueName, null);
+      count += ids.length;
+      if (ids.length > 0) {
+        this.#engine.hub.publish(ids.map((id) => jobEvent('job:waiting', this.queueName, id)));
+        this.#engine.hub.ring(this.queueName);
+      }
+      if (ids.length < PROMOTE_CHUNK) return count;
+    }
+  }
+
+  async #sweep(): Promise<number> {
+    const { jobs, parents } = await sweep(this.#engine.executor, this.queueName, this.#options.maxStalledCount);
+    announceParents(this.#engine, parents);
+    for (const { id, state, cancelled, reason } of jobs) {
+      const events = [jobEvent('job:stalled', this.queueName, id)];
+      if (state === 'failed') {
+        events.push(
+          jobEvent('job:failed', this.queueName, id, { failedReason: reason ?? '', ...(cancelled && { cancelled }) }),
+        );
+      } else {
+        events.push(jobEvent('job:waiting', this.queueName, id));
+      }
+      this.#engine.hub.publish(events);
+      this.events.emit('stalled', id);
+    }
+    if (jobs.some(({ state }) => state === 'waiting')) this.#engine.hub.ring(this.queueName);
+    return jobs.length;
+  }
+
+  async #close(forceTimeout: number): Promise<void> {
+    const started = this.#state !== 'idle';
+    this.#state = 'closed';
+    for (const detach of this.#detach.splice(0)) detach();
+    if (!started) return;
+    await this.#fetcher.stop();
+    if (!(await this.#idleWithin(forceTimeout))) {
+      for (const held of this.#holds.all()) {
+        if (held.attempt.ended) continue;
+        held.attempt.ended = true;
+        held.attempt.controller.abort(new ClosedError('The worker'));
+        void this.#settle(held, { kind: 'released' });
+      }
+      await this.#settledWithin(SETTLE_GRACE_MS);
+    }
+    this.#holds.clear();
+  }
+
+  #maybeIdle(): void {
+    if (this.#unsettled === 0) for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  async #idleWithin(ms: number): Promise<boolean> {
+    return this.#until(() => this.#runningBatches === 0 && this.#unsettled === 0, ms);
+  }
+
+  async #settledWithin(ms: number): Promise<boolean> {
+    return this.#until(() => this.#unsettled === 0, ms);
+  }
+
+  async #until(fact: () => boolean, ms: number): Promise<boolean> {
+    const deadline = performance.now() + ms;
+    while (!fact()) {
+      const left = deadline - performance.now();
+      if (left <= 0) return false;
+      let timer: NodeJS.Timeout | undefined;
+      await Promise.race([
+        new Promise<void>((resolve) => this.#idle.push(resolve)),
+        new Promise<void>((resolve) => {
+          timer = setTimeout(resolve, left);
+        }),
+      ]);
+      clearTimeout(timer);
+    }
+    return true;
+  }
+
+  #error(error: unknown): void {
+    this.events.emit('error', error instanceof Error ? error : new Error(String(error)));
+  }
+}
+
+/** What a forced close waits for the leases to be given back. */
+const SETTLE_GRACE_MS = 5_000;

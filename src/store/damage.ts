@@ -1,0 +1,32 @@
+import type { JobData } from '../model/job.js';
+import type { Logger } from '../model/logger.js';
+import type { StoredJob } from './job-row.js';
+
+/** Rows that were reported: a page that is looked at every second must not say it every second. */
+const MEMORY = 1_000;
+
+/** Says of rows that somebody changed by hand to nonsense that they are so, once each. */
+export class DamageReport {
+  readonly #logger: Logger;
+  readonly #said = new Set<string>();
+
+  constructor(logger: Logger) {
+    this.#logger = logger;
+  }
+
+  /** The job as it can be shown; a damaged one is reported. */
+  read = ({ job, damaged }: StoredJob): JobData => {
+    if (damaged.length > 0) this.#report(job, damaged);
+    return job;
+  };
+
+  #report({ queueName, id }: JobData, damaged: readonly string[]): void {
+    const what = `${queueName}\n${id}\n${damaged.join()}`;
+    if (this.#said.has(what)) return;
+    if (this.#said.size >= MEMORY) this.#said.clear();
+    this.#said.add(what);
+    this.#logger.warn(
+      `conveyor: the row of job "${id}" in queue "${queueName}" is damaged (${damaged.join(', ')}); it was read without`,
+    );
+  }
+}

@@ -1,0 +1,51 @@
+import { type SQL, sql } from 'drizzle-orm';
+
+/**
+ * A fetch log, `[[ms, count], …]`: what a rate limit counts, kept in the row that its claimers lock. A locked row is
+ * read in its newest version, so the count is exact whatever the statement's snapshot shows.
+ */
+
+/** The server's clock at the moment it is read, unlike `now()`, which stands still from the statement's start. */
+const clockMs = sql`(select floor(extract(epoch from clock_timestamp()) * 1000)::bigint as ms offset 0)`;
+
+/** Entries of what somebody may have changed by hand to something else. */
+const entries = (log: SQL): SQL => sql`jsonb_array_elements(case jsonb_typeof(${log}) when 'array' then ${log} end)`;
+const at = sql`(e ->> 0)::bigint`;
+const count = sql`(e ->> 1)::bigint`;
+
+/**
+ * How many were fetched within `duration` ms of the clock. To both sides: what a clock that was set back left in the
+ * future counts while it can share a window with now, and no longer. The bound itself is included, because times are
+ * cut to whole ms: two fetches one window apart may truly be almost 1 ms closer.
+ */
+export function recentFetches(log: SQL, duration: SQL): SQL {
+  return sql`(select coalesce(sum(${count}), 0)::bigint from ${clockMs} clock cross join ${entries(log)} e
+    where abs(clock.ms - ${at}) <= ${duration})`;
+}
+
+/** In how many ms the oldest of them will have left the window. */
+export function nextFetchIn(log: SQL, duration: SQL): SQL {
+  return sql`(select min(${at} - clock.ms) + ${duration} + 1 from ${clockMs} clock cross join ${entries(log)} e
+    where abs(clock.ms - ${at}) <= ${duration})`;
+}
+
+/** Up to so many entries are kept to the millisecond. */
+const EXACT_ENTRIES = sql.raw('256');
+/** Beyond, an entry may be merged with ones later by up to a 64th of its age: about 1,000 entries cover an hour. */
+const GRAIN = sql.raw('64');
+
+/**
+ * The log with `n` fetches at `ms` more, without what is older than `window`. Merged entries keep the later time:
+ * they count a little longer than they must, never too short.
+ */
+export function withFetches(log: SQL, ms: SQL, n: SQL, window: SQL): SQL {
+  const grain = sql`(1::bigint << floor(ln(greatest(${ms} - t.ms, ${GRAIN})::float8 / ${GRAIN}) / ln(2::float8))::int)`;
+  const length = sql`(select count(*) from ${entries(log)} e)`;
+  return sql`(
+    select jsonb_agg(jsonb_build_array(y.ms, y.n) order by y.ms) from (
+      select max(x.ms) as ms, sum(x.n) as n from (
+        select t.ms, t.n, case when ${length} < ${EXACT_ENTRIES} then 1 else ${grain} end as grain
+        from (select ${at} as ms, ${count} as n from ${entries(log)} e union all select ${ms}, ${n}) t
+        where abs(${ms} - t.ms) <= ${window}) x
+      group by x.grain, x.ms / x.grain) y)`;
+}

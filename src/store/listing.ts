@@ -1,0 +1,132 @@
+import { type SQL, sql } from 'drizzle-orm';
+import type { Executor } from '../db/executor.js';
+import type { Relations } from '../db/relation.js';
+import { statement } from '../db/statement.js';
+import type { JobState } from '../model/job.js';
+import { assertJobState, integerIn, validateQueueName } from '../model/names.js';
+import { jobColumns, readJob, type StoredJob } from './job-row.js';
+import { finishTime, inState, perState } from './states.js';
+
+type JobNames = ReturnType<Relations['jobs']['of']>;
+
+/**
+ * The rows of a page, of which `page(ctid)` is chosen first: what is sorted and passed over is a few bytes a row, and
+ * the jobs themselves are read only for the page. By `ctid` with ANY(ARRAY()): a join would be planned for the tenth
+ * part of the table, which is what a generic plan takes a limit for.
+ */
+export function rowsOfPage(j: JobNames): SQL {
+  return sql`${j.ctid} = any(array(select ctid from page))`;
+}
+
+/** As page and offset: `end` is exclusive. */
+export function pageOf(start: number, end: number): { limit: number; offset: number } {
+  integerIn(start, 'start', 0, Number.MAX_SAFE_INTEGER);
+  integerIn(end, 'end', 0, Number.MAX_SAFE_INTEGER);
+  return { limit: Math.max(0, end - start), offset: start };
+}
+
+/**
+ * By finish time where there is one, else by creation. A finished job may lack the time (`updateJob` need not give
+ * it): two branches, each in an order of its own, are merged, so that the index delivers the many.
+ */
+function pageRows(db: Relations, queue: SQL, state: JobState): { rows: SQL; order: SQL; key: SQL } {
+  const j = db.jobs.of('j');
+  const ofState = sql`${j.queueName} = ${queue} and ${inState(j, state)}`;
+  const branch = (time: SQL, where: SQL) => sql`select ${j.ctid} as ctid, ${time} as at, ${j.seq} as seq
+    from ${db.jobs.as('j')} where ${where}`;
+  const finish = finishTime(j, state);
+  if (!finish) return { rows: branch(j.createdAt, ofState), order: sql``, key: j.createdAt };
+  return {
+    rows: sql`${branch(finish, sql`${ofState} and ${finish} is not null`)}
+      union all ${branch(j.createdAt, sql`${ofState} and ${finish} is null`)}`,
+    order: sql`desc`,
+    key: sql`coalesce(${finish}, ${j.createdAt})`,
+  };
+}
+
+const selectPage = perState((state) =>
+  statement(
+    `list ${state}`,
+    ['queue', 'limit', 'offset'],
+    (db, p) => {
+      const j = db.jobs.of('j');
+      const { rows, order, key } = pageRows(db, p.queue, state);
+      return sql`
+        with page as (
+          select ctid from (${rows}) r order by r.at ${order}, r.seq ${order} limit ${p.limit}::bigint offset ${p.offset}::bigint)
+        select ${jobColumns(j)} from ${db.jobs.as('j')} where ${rowsOfPage(j)} order by ${key} ${order}, ${j.seq} ${order}`;
+    },
+    { repeatable: true },
+  ),
+);
+
+/** Completed and failed jobs newest finish first, others oldest first; `end` is exclusive. */
+export async function listJobs(
+  executor: Executor,
+  queueName: string,
+  state: JobState,
+  start: number,
+  end: number,
+): Promise<StoredJob[]> {
+  const queue = validateQueueName(queueName);
+  assertJobState(state);
+  const page = pageOf(start, end);
+  if (page.limit === 0) return [];
+  return (await executor.run(selectPage[state], { queue, ...page })).map(readJob);
+}
+
+/**
+ * Jobs that a flow made parents, by an index of their own, and jobs that wait for children which they only count.
+ * `state` undefined: in any state.
+ */
+const flowParents = (state: JobState | undefined) =>
+  statement(
+    `list flow parents${state ? ` ${state}` : ''}`,
+    ['limit'],
+    (db, p) => {
+      const j = db.jobs.of('j');
+      const branch = (where: SQL) => sql`select ${j.ctid} as ctid, ${j.createdAt} as at, ${j.seq} as seq
+        from ${db.jobs.as('j')} where ${where}`;
+      const named = sql`${j.childrenIds} <> '[]'::jsonb`;
+      const counting = sql`${inState(j, 'waiting-children')} and ${j.childrenIds} = '[]'::jsonb`;
+      const rows =
+        state === undefined || state === 'waiting-children'
+          ? sql`${branch(state ? sql`${named} and ${inState(j, state)}` : named)} union all ${branch(counting)}`
+          : branch(sql`${named} and ${inState(j, state)}`);
+      return sql`
+        with page as (select ctid from (${rows}) r order by r.at desc, r.seq desc limit ${p.limit}::bigint)
+        select ${jobColumns(j)} from ${db.jobs.as('j')} where ${rowsOfPage(j)} order by ${j.createdAt} desc, ${j.seq} desc`;
+    },
+    { repeatable: true },
+  );
+const anyFlowParents = flowParents(undefined);
+const flowParentsInState = perState(flowParents);
+
+/** Jobs that have children, newest first. */
+export async function listFlowParents(
+  executor: Executor,
+  state: JobState | undefined,
+  limit: number,
+): Promise<StoredJob[]> {
+  if (state !== undefined) assertJobState(state);
+  integerIn(limit, 'limit', 0, Number.MAX_SAFE_INTEGER);
+  if (limit === 0) return [];
+  return (await executor.run(state ? flowParentsInState[state] : anyFlowParents, { limit })).map(readJob);
+}
+
+const selectStalled = statement(
+  'stalled jobs',
+  ['queue'],
+  (db, p) => {
+    const j = db.jobs.of('j');
+    return sql`select ${jobColumns(j)} from ${db.jobs.as('j')}
+      where ${j.queueName} = ${p.queue} and ${j.state} = 'active' and (${j.lockUntil} is null or ${j.lockUntil} < now())
+      order by ${j.lockUntil} nulls first, ${j.seq}`;
+  },
+  { repeatable: true },
+);
+
+/** Active jobs whose lease has run out, or that never had one. */
+export async function stalledJobs(executor: Executor, queueName: string): Promise<StoredJob[]> {
+  return (await executor.run(selectStalled, { queue: validateQueueName(queueName) })).map(readJob);
+}

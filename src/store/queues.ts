@@ -1,0 +1,93 @@
+import { type SQL, sql } from 'drizzle-orm';
+import type { Executor } from '../db/executor.js';
+import type { Relations } from '../db/relation.js';
+import { columns, epochMs, type Row, statement } from '../db/statement.js';
+import { JOB_STATES, type JobState } from '../model/job.js';
+import type { QueueInfo } from '../model/store-interface.js';
+import { readCounts } from './counts.js';
+import { ALL_NAMES } from './pauses.js';
+import { finishTime, inState } from './states.js';
+
+/** Counting the finished jobs of all queues takes as long as there are many. */
+const LIST_QUEUES_TIMEOUT = 15_000;
+
+/** `n`, `latest` and `scheduled` of one state: every live job is looked at. */
+function liveJobs(db: Relations, state: JobState): SQL {
+  const j = db.jobs.of('j');
+  const repeats = sql`${j.scheduleKey} is not null or jsonb_typeof(${j.opts} -> 'repeat') = 'object'`;
+  return sql`select count(*) as n, max(greatest(${j.createdAt}, ${j.processedAt})) as latest,
+      count(*) filter (where ${repeats}) as scheduled
+    from ${db.jobs.as('j')} where ${j.queueName} = q.name and ${inState(j, state)}`;
+}
+
+/**
+ * The same of an end state, from its index: it counts them, and the newest finish is its last entry. That a finished
+ * job was created or taken up after the newest finish is seen only for that one job; to look at all of them would be
+ * to read the table.
+ */
+function endedJobs(db: Relations, state: JobState): SQL {
+  const j = db.jobs.of('j');
+  const finish = finishTime(j, state) as SQL;
+  const of = sql`${j.queueName} = q.name and ${inState(j, state)}`;
+  return sql`select (select count(*) from ${db.jobs.as('j')} where ${of}) as n, greatest(
+      (select greatest(${finish}, ${j.createdAt}, ${j.processedAt}) from ${db.jobs.as('j')}
+        where ${of} and ${finish} is not null order by ${finish} desc, ${j.seq} desc limit 1),
+      (select max(greatest(${j.createdAt}, ${j.processedAt})) from ${db.jobs.as('j')}
+        where ${of} and ${finish} is null)) as latest,
+    0::bigint as scheduled`;
+}
+
+/** The names by a skip scan of the primary key: one probe per queue, however many jobs it has. */
+const selectQueues = statement(
+  'list queues',
+  [],
+  (db) => {
+    const j = db.jobs.of('j');
+    const n = db.pausedNames.of('n');
+    const alias = (i: number) => sql.raw(`s${i}`);
+    const each = (of: (alias: SQL) => SQL, separator: SQL) =>
+      sql.join(
+        JOB_STATES.map((_, i) => of(alias(i))),
+        separator,
+      );
+    const laterals = JOB_STATES.map(
+      (state, i) =>
+        sql`cross join lateral (${state === 'completed' || state === 'failed' ? endedJobs(db, state) : liveJobs(db, state)}) ${alias(i)}`,
+    );
+    return sql`
+      with recursive q(name) as (
+        (select ${j.queueName} from ${db.jobs.as('j')} order by ${j.queueName} limit 1)
+        union all
+        select (select ${j.queueName} from ${db.jobs.as('j')} where ${j.queueName} > q.name
+          order by ${j.queueName} limit 1)
+        from q where q.name is not null)
+      select ${columns(
+        sql`q.name`,
+        ...JOB_STATES.map((_, i) => sql`${alias(i)}.n`),
+        sql`exists (select 1 from ${db.pausedNames.as('n')}
+          where ${n.queueName} = q.name and ${n.jobName} = ${ALL_NAMES})`,
+        epochMs(sql`greatest(${each((s) => sql`${s}.latest`, sql`, `)})`),
+        each((s) => sql`${s}.scheduled`, sql` + `),
+      )}
+      from q ${sql.join(laterals, sql` `)}
+      where q.name is not null order by q.name`;
+  },
+  { repeatable: true },
+);
+
+/** Every queue that has jobs, by name. */
+export async function listQueues(executor: Executor): Promise<QueueInfo[]> {
+  const rows = await executor.run(selectQueues, {}, { timeout: LIST_QUEUES_TIMEOUT });
+  return rows.map(readQueue);
+}
+
+function readQueue(row: Row): QueueInfo {
+  const [isPaused, latest, scheduled] = row.slice(1 + JOB_STATES.length);
+  return {
+    name: row[0] as string,
+    counts: readCounts(row.slice(1)),
+    isPaused: isPaused === 'true',
+    latestActivity: latest == null ? null : new Date(Number(latest)),
+    scheduledCount: Number(scheduled),
+  };
+}

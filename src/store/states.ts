@@ -1,0 +1,21 @@
+import { type SQL, sql } from 'drizzle-orm';
+import type { Relations } from '../db/relation.js';
+import { JOB_STATES, type JobState } from '../model/job.js';
+
+type JobNames = ReturnType<Relations['jobs']['of']>;
+
+/** A state as a literal: as a parameter it would lose the partial indexes under a generic plan. */
+export function inState(j: JobNames, state: JobState): SQL {
+  return sql`${j.state} = ${sql.raw(`'${state}'`)}`;
+}
+
+/** One of something for each state, such as a statement. */
+export function perState<T>(make: (state: JobState) => T): Readonly<Record<JobState, T>> {
+  return Object.fromEntries(JOB_STATES.map((state) => [state, make(state)])) as Record<JobState, T>;
+}
+
+/** When a job of a state came to its end; null for states that are not an end. */
+export function finishTime(j: JobNames, state: JobState): SQL | null {
+  if (state === 'completed') return j.completedAt;
+  return state === 'failed' ? j.failedAt : null;
+}
