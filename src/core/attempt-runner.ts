@@ -1,10 +1,10 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { ConveyorError } from '../model/errors.js';
-import type { AttemptEnd } from './settlement.js';
+import type { PgStore } from '../store/pg-store.js';
 import type { Held } from './holds.js';
 import { Job } from './job.js';
 import { validateData } from './schemas.js';
-import type { PgStore } from '../store/pg-store.js';
+import type { AttemptEnd } from './settlement.js';
 
 /** What a batch processor answers for each job, in the order of the jobs. */
 export type BatchResult =

@@ -1,11 +1,12 @@
+import type { DrizzleLike } from '../db/executor.js';
 import type { Fence } from '../store/jobs.js';
+import type { SettledInTransaction } from './settle-in.js';
+import type { AttemptEnd } from './settlement.js';
 
 /** What a handler said about its job's end before it returned. */
 export type Verdict =
   | { readonly kind: 'delayed'; readonly until: number }
-  | { readonly kind: 'failed'; readonly error: unknown }
-  /** Settled already, inside a transaction of the handler's. */
-  | { readonly kind: 'settled' };
+  | { readonly kind: 'failed'; readonly error: unknown };
 
 /**
  * One attempt at a job, shared between the worker that runs it and the `Job` its handler holds: the fence of every
@@ -20,6 +21,10 @@ export class Attempt {
   /** The last word of the handler; it stands whatever the handler returns. */
   verdict: Verdict | undefined;
   discarded = false;
+  /** Set by `completeIn` and `failIn`: it counts if the transaction commits. */
+  inTransaction: SettledInTransaction | undefined;
+  /** How the worker settles inside a transaction; set while the handler runs. */
+  settleIn: ((transaction: DrizzleLike, end: AttemptEnd) => Promise<void>) | undefined;
   /** Set when the time limit has passed. */
   timedOut: Error | undefined;
   /** The worker no longer holds the job: nothing may be written any more. */

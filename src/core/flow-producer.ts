@@ -1,10 +1,10 @@
 import type { DrizzleLike, Executor } from '../db/executor.js';
 import type { StoreEvent } from '../model/event.js';
 import type { JobData, JobOptions, JobState, NewJobData } from '../model/job.js';
-import { readOptions } from '../model/option-object.js';
 import { validateJobOptions } from '../model/job-options.js';
-import { encodeRecord, type JobRecord } from '../store/insert.js';
+import { readOptions } from '../model/option-object.js';
 import { saveFlow } from '../store/flows.js';
+import { encodeRecord, type JobRecord } from '../store/insert.js';
 import { getJob } from '../store/jobs.js';
 import type { PgStore } from '../store/pg-store.js';
 import { Adder } from './adder.js';
@@ -97,7 +97,8 @@ export class FlowProducer {
 
   /** Depth first, parents before their children: the root is the first. */
   async #plan(flow: FlowJob, parent: JobData | undefined, planned: Planned[], depth: number): Promise<FlowNode> {
-    if (flow === null || typeof flow !== 'object') throw new TypeError('A flow is { name, queueName, data, children? }.');
+    if (flow === null || typeof flow !== 'object')
+      throw new TypeError('A flow is { name, queueName, data, children? }.');
     if (depth > MAX_DEPTH) throw new RangeError(`A flow may be ${MAX_DEPTH} levels deep.`);
     const children = flow.children ?? [];
     if (!Array.isArray(children)) throw new TypeError(`children of flow job "${flow.name}" must be an array.`);

@@ -79,7 +79,13 @@ export class JobObservable {
   }
 
   #heard(event: StoreEvent): void {
-    const data = (event.data ?? {}) as { returnvalue?: unknown; failedReason?: string; progress?: number; cancelled?: boolean; partial?: boolean };
+    const data = (event.data ?? {}) as {
+      returnvalue?: unknown;
+      failedReason?: string;
+      progress?: number;
+      cancelled?: boolean;
+      partial?: boolean;
+    };
     if (event.type === 'job:active') this.#tellActive();
     else if (event.type === 'job:progress') this.#tellProgress(Number(data.progress));
     else if (event.type === 'job:completed' && data.partial !== true && 'returnvalue' in data) {
@@ -99,7 +105,8 @@ export class JobObservable {
     if (this.#ending || !this.#stop) return;
     const { state, result, reason, cancelled, progress } = standing;
     if (state === 'completed') this.#end({ kind: 'completed', result });
-    else if (state === 'failed') this.#end(cancelled ? { kind: 'cancelled' } : { kind: 'failed', reason: reason ?? '' });
+    else if (state === 'failed')
+      this.#end(cancelled ? { kind: 'cancelled' } : { kind: 'failed', reason: reason ?? '' });
     else if (state === 'missing') this.#end({ kind: 'missing' });
     else {
       if (state === 'active') this.#tellActive();

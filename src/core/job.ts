@@ -1,5 +1,13 @@
+import type { DrizzleLike } from '../db/executor.js';
 import { parseDelay } from '../model/duration.js';
-import { ClosedError, JobFailedError, JobNotFoundError, LeaseLostError, WaitTimeoutError } from '../model/errors.js';
+import {
+  ClosedError,
+  ConveyorError,
+  JobFailedError,
+  JobNotFoundError,
+  LeaseLostError,
+  WaitTimeoutError,
+} from '../model/errors.js';
 import type { AttemptRecord, Duration, JobData, JobOptions, JobState } from '../model/job.js';
 import { integerIn } from '../model/names.js';
 import { cleanText, encodePayload, errorText } from '../model/values.js';
@@ -14,6 +22,7 @@ import { cancelAnywhere } from './cancel.js';
 import { assertDone } from './job-access.js';
 import { type Ending, JobObservable } from './job-observable.js';
 import { appendLine } from './log-appender.js';
+import type { AttemptEnd } from './settlement.js';
 
 const MAX_LINE_LENGTH = 8_192;
 const MAX_TIMER_MS = 2_147_483_647;
@@ -228,6 +237,22 @@ export class Job<T = unknown, N extends string = string> {
     announceParents(this.#engine, answer.parents);
   }
 
+  /**
+   * In a handler: completes the job inside a transaction of the app's Drizzle client. The result commits with the
+   * handler's own writes, or not at all; what the handler returns afterwards is ignored. When the transaction does not
+   * commit, the attempt has failed.
+   *
+   * @throws LeaseLostError when the worker no longer holds the job: let it roll the transaction back.
+   */
+  async completeIn(transaction: DrizzleLike, result?: unknown): Promise<void> {
+    await this.#settleIn(transaction, { kind: 'completed', value: result });
+  }
+
+  /** Likewise fails the attempt; what is left of the job's attempts follows as usual. */
+  async failIn(transaction: DrizzleLike, error: unknown): Promise<void> {
+    await this.#settleIn(transaction, { kind: 'failed', error });
+  }
+
   /** A failed job starts over, with all its attempts; `InvalidJobStateError` in any other state. */
   async retry(): Promise<void> {
     const answer = await verbs.retryOne(this.#engine.executor, this.queueName, this.id);
@@ -324,6 +349,17 @@ export class Job<T = unknown, N extends string = string> {
 
   toJSON(): JobData<T> {
     return { ...this.#data };
+  }
+
+  async #settleIn(transaction: DrizzleLike, end: AttemptEnd): Promise<void> {
+    this.#assertHeld();
+    const settleIn = this.attempt?.settleIn;
+    if (!settleIn || this.attempt?.ended) {
+      throw new ConveyorError('completeIn() and failIn() work only on the job of a running handler.', {
+        code: 'NOT_IN_HANDLER',
+      });
+    }
+    await settleIn(transaction, end);
   }
 
   get #fence() {

@@ -272,7 +272,8 @@ export class Queue<T = unknown> {
   #bulk(jobs: BulkItems<T>): { name: string; data: unknown; opts: JobOptions }[] {
     if (!Array.isArray(jobs)) throw new TypeError('addBulk() takes an array of { name, data, opts? }.');
     return (jobs as BulkItem<unknown>[]).map((item, i) => {
-      if (item === null || typeof item !== 'object') throw new TypeError(`addBulk()[${i}] must be { name, data, opts? }.`);
+      if (item === null || typeof item !== 'object')
+        throw new TypeError(`addBulk()[${i}] must be { name, data, opts? }.`);
       return { name: item.name, data: item.data, opts: this.#merge(item.opts) };
     });
   }

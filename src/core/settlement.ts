@@ -93,7 +93,9 @@ async function backoffOf(
     return { delayMs: Math.round(delayMs), warning: undefined };
   } catch (cause) {
     // The job goes on without a pause: better than not at all.
-    const warning = new Error(`The backoff of job "${job.id}" cannot be computed: ${(cause as Error).message}`, { cause });
+    const warning = new Error(`The backoff of job "${job.id}" cannot be computed: ${(cause as Error).message}`, {
+      cause,
+    });
     return { delayMs: typeof backoff.delay === 'number' ? backoff.delay : 0, warning };
   }
 }

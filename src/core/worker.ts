@@ -7,11 +7,9 @@ import { integerIn, validateQueueName } from '../model/names.js';
 import { claimJobs } from '../store/claim-dispatch.js';
 import type { Engine } from '../store/engine.js';
 import type { StoredJob } from '../store/job-row.js';
-import { PROMOTE_CHUNK, promoteChunk } from '../store/jobs.js';
-import { sweep } from '../store/lease.js';
 import { tickSchedules } from '../store/schedules.js';
-import { CANCELLED_REASON, type Settled, type Settlement } from '../store/settle.js';
-import { announceParents, jobEvent } from './announce.js';
+import { CANCELLED_REASON } from '../store/settle.js';
+import { jobEvent } from './announce.js';
 import { Attempt } from './attempt.js';
 import { type BatchResult, runAttempts } from './attempt-runner.js';
 import { EventBus } from './event-bus.js';
@@ -19,7 +17,11 @@ import { Fetcher } from './fetcher.js';
 import { type Held, Holds } from './holds.js';
 import { Job } from './job.js';
 import { Pace } from './pace.js';
-import { type AttemptEnd, prepareSettlement } from './settlement.js';
+import { Quiet } from './quiet.js';
+import { settleIn } from './settle-in.js';
+import type { SettlementRules } from './settlement.js';
+import { Settler } from './settler.js';
+import { promoteDue, sweepQueue } from './upkeep.js';
 import { type ResolvedWorkerOptions, resolveWorkerOptions, type WorkerOptions } from './worker-options.js';
 
 /** What a processor receives: with a job map a union that `job.name` tells apart. */
@@ -43,13 +45,11 @@ export interface WorkerEvents<T> {
   error: Error;
 }
 
-/** Results up to this size travel with the event of their job; larger ones are read by those who want them. */
-const EVENT_RESULT_BYTES = 4_096;
-/** Settled again and again while the database is away; then the lease has run out long ago. */
-const SETTLE_RETRY_MS = [100, 500, 1_000, 2_000, 5_000, 5_000, 10_000, 10_000];
 /** Ended jobs that are not settled yet: more than this, and no more are claimed. */
 const MAX_UNSETTLED = 5_000;
 const DEFAULT_FORCE_MS = 30_000;
+/** What a forced close waits for the leases to be given back. */
+const SETTLE_GRACE_MS = 5_000;
 /** A worker under a limit is not told when the limit allows more. */
 const LIMITED_LOOK_MS = 1_000;
 
@@ -67,13 +67,13 @@ export class Worker<T = unknown> {
   readonly #processor: Processor<T> | BatchProcessor<T>;
   readonly #holds: Holds;
   readonly #fetcher: Fetcher;
+  readonly #settler: Settler;
   readonly #pace = new Pace();
+  readonly #quiet = new Quiet();
   readonly #batchSize: number;
   #runningBatches = 0;
-  #unsettled = 0;
   #state: 'idle' | 'running' | 'paused' | 'closed' = 'idle';
   #detach: (() => void)[] = [];
-  #idle: (() => void)[] = [];
   #closing: Promise<void> | undefined;
 
   constructor(queueName: string, processor: Processor<T>, options: WorkerOptions & { batch?: never });
@@ -90,12 +90,31 @@ export class Worker<T = unknown> {
       lost: (held) => this.#lost(held),
       cancelled: (held) => this.#cancelled(held),
     });
+    this.#settler = new Settler({
+      engine: this.#engine,
+      queueName: this.queueName,
+      rules: this.#rules,
+      limited: this.#limited,
+      done: (held) => this.#holds.delete(held),
+      progressed: () => {
+        this.#fetcher.pump();
+        this.#quiet.changed();
+      },
+      completed: (stored, changed, result) => {
+        if (this.events.has('completed')) this.events.emit('completed', { job: this.#jobNow(stored, changed), result });
+      },
+      failed: (stored, changed, error) => {
+        if (this.events.has('failed')) this.events.emit('failed', { job: this.#jobNow(stored, changed), error });
+      },
+      error: (error) => this.#error(error),
+    });
     this.#fetcher = new Fetcher({
       claim: (limit) => this.#claim(limit),
       start: (jobs) => this.#start(jobs),
       release: (jobs) => this.#release(jobs),
       free: () => (this.#options.concurrency - this.#runningBatches) * this.#batchSize,
-      ahead: () => (this.#limited || this.#unsettled > MAX_UNSETTLED ? 0 : this.#pace.ahead(this.#options.concurrency)),
+      ahead: () =>
+        this.#limited || this.#settler.pending > MAX_UNSETTLED ? 0 : this.#pace.ahead(this.#options.concurrency),
       failed: (error) => this.#error(error),
     });
     if (this.#options.autoStart) this.start();
@@ -170,8 +189,9 @@ export class Worker<T = unknown> {
           ? Math.min(LIMITED_LOOK_MS, this.#options.stalledInterval)
           : this.#options.stalledInterval,
         wake: () => this.#fetcher.wake(),
-        promote: () => this.#promote(),
-        sweep: () => this.#sweep(),
+        promote: () => promoteDue(this.#engine, queueName),
+        sweep: () =>
+          sweepQueue(this.#engine, queueName, this.#options.maxStalledCount, (id) => this.events.emit('stalled', id)),
         tick: () => tickSchedules(this.#engine, queueName),
       }),
     );
@@ -191,11 +211,17 @@ export class Worker<T = unknown> {
       groupConcurrency: group && (group.concurrency ?? Number.MAX_SAFE_INTEGER),
       groupLimiter: group?.limiter,
     });
-    for (const stored of jobs) {
-      const attempt = new Attempt({ lease: stored.lease, workerId: this.id });
-      this.#holds.add({ stored, attempt, confirmedAt: asked });
-    }
+    for (const stored of jobs) this.#hold(stored, asked);
     return jobs;
+  }
+
+  #hold(stored: StoredJob, confirmedAt: number): void {
+    const attempt = new Attempt({ lease: stored.lease, workerId: this.id });
+    const held: Held = { stored, attempt, confirmedAt };
+    attempt.settleIn = async (transaction, end) => {
+      attempt.inTransaction = await settleIn(this.#engine, transaction, held, end, this.#rules);
+    };
+    this.#holds.add(held);
   }
 
   #start(jobs: StoredJob[]): void {
@@ -225,12 +251,12 @@ export class Worker<T = unknown> {
       processor: this.#processor as (jobs: unknown, signal: AbortSignal) => unknown,
       batch: this.#options.batchSize !== undefined,
       schemas: this.#options.schemas,
-      ended: (one, end) => void this.#settle(one, end),
+      ended: (one, end) => void this.#settler.settle(one, end),
     });
     this.#pace.took((performance.now() - began) / held.length);
     this.#runningBatches--;
     this.#fetcher.pump();
-    this.#maybeIdle();
+    this.#quiet.changed();
   }
 
   /** Claimed, but no slot came free: back to waiting, for whoever has one. */
@@ -240,88 +266,17 @@ export class Worker<T = unknown> {
       const held = this.#holds.get(job.id);
       if (!held || held.attempt.ended) continue;
       held.attempt.ended = true;
-      void this.#settle(held, { kind: 'released' });
+      void this.#settler.settle(held, { kind: 'released' });
     }
   }
 
-  async #settle(held: Held, end: AttemptEnd): Promise<void> {
-    const { stored, attempt } = held;
-    if (attempt.lost || attempt.verdict?.kind === 'settled') {
-      this.#holds.delete(held);
-      return;
-    }
-    this.#unsettled++;
-    try {
-      const { settlement, warning } = await prepareSettlement(held, end, {
-        workerId: this.id,
-        backoffStrategy: this.#options.backoffStrategy,
-        maxPayloadBytes: this.#engine.options.maxPayloadBytes,
-        logger: this.#options.logger,
-      });
-      if (warning) this.#error(warning);
-      const settled = await this.#write(settlement);
-      this.#holds.delete(held);
-      if (settled) this.#tell(stored, settled, settlement, end);
-      else this.#error(new LeaseLostError(stored.job.id, this.queueName));
-    } catch (error) {
-      this.#holds.delete(held);
-      this.#error(error);
-    } finally {
-      this.#unsettled--;
-      this.#fetcher.pump();
-      this.#maybeIdle();
-    }
-  }
-
-  /** Until it is written: a job is never thrown away because the database was away. At worst its lease runs out. */
-  async #write(settlement: Settlement): Promise<Settled | undefined> {
-    for (let attempt = 0; ; attempt++) {
-      try {
-        const { settled, parents } = await this.#engine.settlements.push(settlement, settlement.result?.length ?? 256);
-        announceParents(this.#engine, parents);
-        return settled;
-      } catch (error) {
-        const delay = SETTLE_RETRY_MS[attempt];
-        if (delay === undefined || !this.#engine.connected) throw error;
-        this.#options.logger.warn(`conveyor: could not settle job "${settlement.id}", trying again`, error);
-        await new Promise((resolve) => setTimeout(resolve, delay * (0.5 + Math.random())));
-      }
-    }
-  }
-
-  #tell(stored: StoredJob, settled: Settled, settlement: Settlement, end: AttemptEnd): void {
-    const { queueName } = this;
-    const { id } = stored.job;
-    const { hub } = this.#engine;
-    const { state, cancelled } = settled;
-    if (state === 'completed') {
-      const text = settlement.result ?? 'null';
-      const small = text.length <= EVENT_RESULT_BYTES || settled.removed;
-      hub.publish([
-        jobEvent('job:completed', queueName, id, small ? { returnvalue: JSON.parse(text) } : { partial: true }),
-      ]);
-    } else if (state === 'failed') {
-      const failedReason = cancelled ? CANCELLED_REASON : (settlement.reason ?? '');
-      hub.publish([jobEvent('job:failed', queueName, id, { failedReason, ...(cancelled && { cancelled }) })]);
-    } else {
-      hub.publish([jobEvent(state === 'delayed' ? 'job:delayed' : 'job:waiting', queueName, id)]);
-      if (state === 'waiting') hub.ring(queueName);
-      else hub.ring(queueName, settlement.until === undefined ? settlement.delayMs : settlement.until - Date.now());
-    }
-    // Somebody may be waiting for the room under a limit that this job took up.
-    if (this.#limited) hub.ring(queueName);
-    const changed = { state, failedReason: settlement.reason ?? null } as Partial<JobData>;
-    if (end.kind === 'completed' && state === 'completed') {
-      if (!this.events.has('completed')) return;
-      const job = this.#jobNow(stored, { ...changed, returnvalue: end.value, completedAt: new Date() });
-      this.events.emit('completed', { job, result: end.value });
-    } else if (end.kind === 'failed' && this.events.has('failed')) {
-      const error = end.error instanceof Error ? end.error : new Error(settlement.reason ?? 'failed');
-      const attemptsMade = stored.job.attemptsMade + 1;
-      this.events.emit('failed', { job: this.#jobNow(stored, { ...changed, attemptsMade }), error });
-    } else if (state === 'failed' && this.events.has('failed')) {
-      this.events.emit('failed', { job: this.#jobNow(stored, changed), error: new Error(CANCELLED_REASON) });
-    }
+  get #rules(): SettlementRules {
+    return {
+      workerId: this.id,
+      backoffStrategy: this.#options.backoffStrategy,
+      maxPayloadBytes: this.#engine.options.maxPayloadBytes,
+      logger: this.#options.logger,
+    };
   }
 
   /** For listeners: the job as it is now, which is no longer in this worker's hands. */
@@ -348,89 +303,26 @@ export class Worker<T = unknown> {
     this.events.emit('cancelled', new Job(stored.job, this.#options.store, attempt) as WorkerJob<T>);
   }
 
-  async #promote(): Promise<number> {
-    let count = 0;
-    for (;;) {
-      const ids = await promoteChunk(this.#engine.executor, this.queueName, null);
-      count += ids.length;
-      if (ids.length > 0) {
-        this.#engine.hub.publish(ids.map((id) => jobEvent('job:waiting', this.queueName, id)));
-        this.#engine.hub.ring(this.queueName);
-      }
-      if (ids.length < PROMOTE_CHUNK) return count;
-    }
-  }
-
-  async #sweep(): Promise<number> {
-    const { jobs, parents } = await sweep(this.#engine.executor, this.queueName, this.#options.maxStalledCount);
-    announceParents(this.#engine, parents);
-    for (const { id, state, cancelled, reason } of jobs) {
-      const events = [jobEvent('job:stalled', this.queueName, id)];
-      if (state === 'failed') {
-        events.push(
-          jobEvent('job:failed', this.queueName, id, { failedReason: reason ?? '', ...(cancelled && { cancelled }) }),
-        );
-      } else {
-        events.push(jobEvent('job:waiting', this.queueName, id));
-      }
-      this.#engine.hub.publish(events);
-      this.events.emit('stalled', id);
-    }
-    if (jobs.some(({ state }) => state === 'waiting')) this.#engine.hub.ring(this.queueName);
-    return jobs.length;
-  }
-
   async #close(forceTimeout: number): Promise<void> {
     const started = this.#state !== 'idle';
     this.#state = 'closed';
     for (const detach of this.#detach.splice(0)) detach();
     if (!started) return;
     await this.#fetcher.stop();
-    if (!(await this.#idleWithin(forceTimeout))) {
+    const settled = () => this.#settler.pending === 0;
+    if (!(await this.#quiet.until(() => this.#runningBatches === 0 && settled(), forceTimeout))) {
       for (const held of this.#holds.all()) {
         if (held.attempt.ended) continue;
         held.attempt.ended = true;
         held.attempt.controller.abort(new ClosedError('The worker'));
-        void this.#settle(held, { kind: 'released' });
+        void this.#settler.settle(held, { kind: 'released' });
       }
-      await this.#settledWithin(SETTLE_GRACE_MS);
+      await this.#quiet.until(settled, SETTLE_GRACE_MS);
     }
     this.#holds.clear();
-  }
-
-  #maybeIdle(): void {
-    if (this.#unsettled === 0) for (const resolve of this.#idle.splice(0)) resolve();
-  }
-
-  async #idleWithin(ms: number): Promise<boolean> {
-    return this.#until(() => this.#runningBatches === 0 && this.#unsettled === 0, ms);
-  }
-
-  async #settledWithin(ms: number): Promise<boolean> {
-    return this.#until(() => this.#unsettled === 0, ms);
-  }
-
-  async #until(fact: () => boolean, ms: number): Promise<boolean> {
-    const deadline = performance.now() + ms;
-    while (!fact()) {
-      const left = deadline - performance.now();
-      if (left <= 0) return false;
-      let timer: NodeJS.Timeout | undefined;
-      await Promise.race([
-        new Promise<void>((resolve) => this.#idle.push(resolve)),
-        new Promise<void>((resolve) => {
-          timer = setTimeout(resolve, left);
-        }),
-      ]);
-      clearTimeout(timer);
-    }
-    return true;
   }
 
   #error(error: unknown): void {
     this.events.emit('error', error instanceof Error ? error : new Error(String(error)));
   }
 }
-
-/** What a forced close waits for the leases to be given back. */
-const SETTLE_GRACE_MS = 5_000;

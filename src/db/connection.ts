@@ -15,11 +15,15 @@ const POOL_SIZE = 4;
 const IDLE_TIMEOUT_S = 20;
 
 /**
- * Settings of the connections that only this package uses. Sequential scans are off because a plan cached while the
- * jobs table was small would read all of it once it has grown, until the next analyze; every hot statement has an
- * index. The time limit stops a statement on the server when its caller has given up.
+ * Settings of the connections that only this package uses. Sequential and bitmap scans are off because a plan cached
+ * while the jobs table was small would read all of it once it has grown, until the next analyze; every hot statement
+ * has an index whose order it wants. The time limit stops a statement on the server when its caller has given up.
  */
-const sessionSettings = (timeout: number) => ({ enable_seqscan: 'off', statement_timeout: String(timeout) });
+const sessionSettings = (timeout: number) => ({
+  enable_seqscan: 'off',
+  enable_bitmapscan: 'off',
+  statement_timeout: String(timeout),
+});
 
 export function clientOptions(connection: ConnectionOptions): [string | undefined, PostgresOptions] {
   return typeof connection === 'string' ? [connection, {}] : [undefined, connection];

@@ -33,7 +33,7 @@ export class PreparedExecutor implements Executor {
   readonly #client: () => postgres.Sql;
   readonly #prepare: boolean;
   readonly #timeout: number;
-  readonly #compiled = new Map<Statement<string>, Compiled<string>>();
+  readonly #plans = new Map<Statement<string>, Plan>();
 
   constructor(client: () => postgres.Sql, relations: Relations, options: { prepare: boolean; timeout: number }) {
     this.#client = client;
@@ -47,17 +47,49 @@ export class PreparedExecutor implements Executor {
     values: Readonly<Record<K, Param>>,
     options: RunOptions = {},
   ): Promise<Row[]> {
-    let compiled = this.#compiled.get(statement as unknown as Statement<string>);
-    if (!compiled) {
-      compiled = compile(statement, this.relations) as Compiled<string>;
-      this.#compiled.set(statement as unknown as Statement<string>, compiled);
+    const known = statement as unknown as Statement<string>;
+    let plan = this.#plans.get(known);
+    if (!plan) {
+      plan = new Plan(compile(known, this.relations));
+      this.#plans.set(known, plan);
     }
-    const { text } = compiled;
+    const { compiled } = plan;
     const params = compiled.bind(values);
-    return withRetries(statement, () => {
-      const query = this.#client().unsafe(text, params, { prepare: this.#prepare });
-      return withDeadline(query.values() as unknown as Promise<Row[]>, options.timeout ?? this.#timeout, statement.name);
+    return withRetries(statement, async () => {
+      const began = performance.now();
+      const query = this.#client().unsafe(plan.text, params, { prepare: this.#prepare });
+      const rows = query.values() as unknown as Promise<Row[]>;
+      const answer = await withDeadline(rows, options.timeout ?? this.#timeout, statement.name);
+      if (this.#prepare) plan.took(performance.now() - began);
+      return answer;
     });
+  }
+}
+
+/** A statement this slow may be running on a plan that was made when its table was empty. */
+const SLOW_MS = 50;
+const REPLAN_PAUSE_MS = 10_000;
+
+/**
+ * A prepared statement's text. The server keeps a statement's plan until the next analyze, however the table has
+ * grown meanwhile: so a slow one is sent under a slightly different text, and planned anew. Rarely enough that the
+ * old ones do not pile up.
+ */
+class Plan {
+  readonly compiled: Compiled<string>;
+  text: string;
+  #generation = 0;
+  #replannedAt = Number.NEGATIVE_INFINITY;
+
+  constructor(compiled: Compiled<string>) {
+    this.compiled = compiled;
+    this.text = compiled.text;
+  }
+
+  took(ms: number): void {
+    if (ms < SLOW_MS || performance.now() - this.#replannedAt < REPLAN_PAUSE_MS) return;
+    this.#replannedAt = performance.now();
+    this.text = `${this.compiled.text} /* ${++this.#generation} */`;
   }
 }
 

@@ -8,6 +8,7 @@ import { columns, statement } from '../db/statement.js';
 import { SchemaError } from '../model/errors.js';
 import { MIGRATIONS, type Migration } from './generated.js';
 import { describeTables, differences } from './schema-check.js';
+import { TUNING } from './tuning.js';
 
 /** Any two processes that migrate the same database wait for each other on this key. */
 const LOCK_KEY = 7_265_910_118_204_553n;
@@ -96,7 +97,8 @@ async function migrateIn(session: MigrationSession, schema: string | undefined):
     );
   }
   for (const migration of pending) {
-    await session.transaction([...migration.statements, record(migration, schema)]);
+    const tuning = migration.version === 1 ? TUNING : [];
+    await session.transaction([...migration.statements, ...tuning, record(migration, schema)]);
     result.applied.push(migration.name);
   }
   return result;

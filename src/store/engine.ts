@@ -221,6 +221,12 @@ export class Engine {
     await Promise.all([listener?.close(), pool && closeClient(pool, CLOSE_LIMIT_S)]);
   }
 
+  /** A settlement that may have to wait for somebody's transaction: not in a batch with others. */
+  async settleAlone(settlement: Settlement): Promise<SettleAnswer> {
+    const [answer] = await this.#settle([settlement]);
+    return answer as SettleAnswer;
+  }
+
   async #settle(batch: Settlement[]): Promise<SettleAnswer[]> {
     const options = { metrics: this.options.metrics.enabled, shard: this.shard };
     const keyOf = (s: { queueName: string; id: string }) => `${s.queueName}\n${s.id}`;

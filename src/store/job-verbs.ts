@@ -1,66 +1,134 @@
+import { sql } from 'drizzle-orm';
 import type { Executor } from '../db/executor.js';
-import type { JobState } from '../model/job.js';
+import type { Relations } from '../db/relation.js';
+import { instantOf, interval, now } from '../db/statement.js';
 import type { Fence } from './jobs.js';
-import type { ParentChange } from './settle.js';
+import { readAnswer, type VerbAnswer, verb } from './verb.js';
 
-/** What a verb found and did. */
-export interface VerbAnswer {
-  /** The state before; null: there is no such job. */
-  readonly found: JobState | null;
-  readonly done: boolean;
-  readonly parents: ParentChange[];
+export { type CancelAnswer, cancelJob, failOne, removeOne } from './end-verbs.js';
+export { retryOne } from './retry.js';
+export type { VerbAnswer } from './verb.js';
+
+const notEnded = (db: Relations) => sql`${db.jobs.of('j').state} not in ('completed', 'failed')`;
+const isDelayed = (db: Relations) => sql`${db.jobs.of('j').state} = 'delayed'`;
+
+const promote = verb('promote job', [], (db) => ({
+  allowed: isDelayed(db),
+  set: sql`${db.jobs.col.state} = 'waiting', ${db.jobs.col.delayUntil} = null`,
+}));
+
+/** A delayed job can run now. */
+export async function promoteOne(executor: Executor, queueName: string, id: string): Promise<VerbAnswer> {
+  return readAnswer(await executor.run(promote, { queue: queueName, id }));
 }
 
-export interface CancelAnswer {
-  readonly outcome: 'ended' | 'signalled' | 'not-cancellable' | 'missing';
-  /** The state before; null: there is no such job. */
-  readonly state: JobState | null;
-  readonly parents: ParentChange[];
+const redelay = verb(
+  'change delay',
+  ['ms'],
+  (db, p) => ({
+    allowed: isDelayed(db),
+    set: sql`${db.jobs.col.delayUntil} = ${now} + ${interval(p.ms)}`,
+  }),
+  { repeatable: true },
+);
+
+/** A delayed job runs in `ms` from now, by the database's clock. */
+export async function changeDelay(executor: Executor, queueName: string, id: string, ms: number): Promise<VerbAnswer> {
+  return readAnswer(await executor.run(redelay, { queue: queueName, id, ms }));
 }
 
-export async function cancelJob(_e: Executor, _q: string, _id: string): Promise<CancelAnswer> {
-  throw new Error('not yet');
-}
-export async function removeOne(_e: Executor, _q: string, _id: string): Promise<VerbAnswer> {
-  throw new Error('not yet');
-}
-export async function retryOne(_e: Executor, _q: string, _id: string): Promise<VerbAnswer> {
-  throw new Error('not yet');
-}
-export async function failOne(
-  _e: Executor,
-  _q: string,
-  _id: string,
-  _reason: string,
-  _stack: string | null,
-  _fence: Fence | null,
-): Promise<VerbAnswer> {
-  throw new Error('not yet');
-}
+const putOff = verb('delay job', ['until', 'lease', 'worker'], (db, p) => {
+  const j = db.jobs.of('j');
+  const { col } = db.jobs;
+  return {
+    // A cancelled job ends as cancelled: it must not run once more.
+    allowed: sql`case when ${p.lease} is null then ${j.state} in ('waiting', 'delayed')
+      else ${j.state} = 'active' and ${j.lease} = ${p.lease}::int and coalesce(${j.lockedBy} = ${p.worker}, false)
+        and ${j.cancelledAt} is null end`,
+    // Put off, it is behind those that were not; and whoever held it must take it anew.
+    set: sql`${col.state} = 'delayed', ${col.delayUntil} = ${instantOf(p.until)}, ${col.seq} = ${db.nextSeq},
+      ${col.lease} = case when ${j.state} = 'active' then ${j.lease} + 1 else ${j.lease} end,
+      ${col.lockUntil} = null, ${col.lockedBy} = null`,
+  };
+});
+
+/** Puts a waiting or delayed job off until a time (epoch ms), or with a fence the active job that it holds. */
 export async function delayOne(
-  _e: Executor,
-  _q: string,
-  _id: string,
-  _untilMs: number,
-  _fence: Fence | null,
+  executor: Executor,
+  queueName: string,
+  id: string,
+  untilMs: number,
+  fence: Fence | null,
 ): Promise<VerbAnswer> {
-  throw new Error('not yet');
+  const { lease = null, workerId: worker = null } = fence ?? {};
+  return readAnswer(await executor.run(putOff, { queue: queueName, id, until: untilMs, lease, worker }));
 }
-export async function promoteOne(_e: Executor, _q: string, _id: string): Promise<VerbAnswer> {
-  throw new Error('not yet');
+
+const reprioritise = verb(
+  'change priority',
+  ['priority'],
+  (db, p) => {
+    const { opts } = db.jobs.of('j');
+    const option = sql`jsonb_build_object('priority', ${p.priority}::int)`;
+    return {
+      allowed: notEnded(db),
+      set: sql`${db.jobs.col.priority} = ${p.priority}::int,
+        ${db.jobs.col.opts} = case when jsonb_typeof(${opts}) = 'object' then ${opts} || ${option} else ${option} end`,
+    };
+  },
+  { repeatable: true },
+);
+
+/** Moves a job that has not ended to another priority; inside it, it keeps its place by age. */
+export async function changePriority(
+  executor: Executor,
+  queueName: string,
+  id: string,
+  priority: number,
+): Promise<VerbAnswer> {
+  return readAnswer(await executor.run(reprioritise, { queue: queueName, id, priority }));
 }
-export async function changeDelay(_e: Executor, _q: string, _id: string, _ms: number): Promise<VerbAnswer> {
-  throw new Error('not yet');
+
+const replaceData = verb(
+  'update data',
+  ['data'],
+  (db, p) => ({ allowed: notEnded(db), set: sql`${db.jobs.col.data} = ${p.data}::jsonb` }),
+  { repeatable: true },
+);
+
+/** Replaces the payload (JSON text) of a job that has not ended. */
+export async function updateData(executor: Executor, queueName: string, id: string, data: string): Promise<VerbAnswer> {
+  return readAnswer(await executor.run(replaceData, { queue: queueName, id, data }));
 }
-export async function changePriority(_e: Executor, _q: string, _id: string, _priority: number): Promise<VerbAnswer> {
-  throw new Error('not yet');
+
+const discard = verb(
+  'discard job',
+  [],
+  (db) => ({ allowed: notEnded(db), set: sql`${db.jobs.col.discarded} = true` }),
+  { repeatable: true },
+);
+
+/** No more retries for a job that has not ended. */
+export async function discardOne(executor: Executor, queueName: string, id: string): Promise<VerbAnswer> {
+  return readAnswer(await executor.run(discard, { queue: queueName, id }));
 }
-export async function updateData(_e: Executor, _q: string, _id: string, _data: string): Promise<VerbAnswer> {
-  throw new Error('not yet');
-}
-export async function discardOne(_e: Executor, _q: string, _id: string): Promise<VerbAnswer> {
-  throw new Error('not yet');
-}
-export async function clearLogs(_e: Executor, _q: string, _id: string, _keep: number): Promise<VerbAnswer> {
-  throw new Error('not yet');
+
+const cutLogs = verb(
+  'clear logs',
+  ['keep'],
+  (db, p) => {
+    const { logs } = db.jobs.of('j');
+    return {
+      allowed: sql`true`,
+      set: sql`${db.jobs.col.logs} = case when jsonb_typeof(${logs}) = 'array' then (
+        select coalesce(jsonb_agg(line order by n), '[]'::jsonb) from jsonb_array_elements(${logs}) with ordinality as l(line, n)
+        where n > jsonb_array_length(${logs}) - ${p.keep}::int) else '[]'::jsonb end`,
+    };
+  },
+  { repeatable: true },
+);
+
+/** Empties a job's log but for its newest `keep` lines. */
+export async function clearLogs(executor: Executor, queueName: string, id: string, keep: number): Promise<VerbAnswer> {
+  return readAnswer(await executor.run(cutLogs, { queue: queueName, id, keep }));
 }

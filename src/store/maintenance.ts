@@ -1,45 +1,68 @@
 import { sql } from 'drizzle-orm';
 import type { Executor } from '../db/executor.js';
 import { columns, statement } from '../db/statement.js';
-import type { JobState } from '../model/job.js';
+import { validateQueueName } from '../model/names.js';
+import { CHUNK, type Done, horizon, inChunks, readChunk } from './chunks.js';
+import { removal } from './removal.js';
 
-/** Rows of one maintenance statement: no lock is held for long, and vacuum can follow. */
-export const CHUNK = 1_000;
+const outlived = removal({
+  name: 'remove outlived',
+  params: [],
+  ended: true,
+  where: (j) => sql`${j.removeAt} is not null and ${j.removeAt} < now() and ${j.state} in ('completed', 'failed')`,
+  order: (j) => j.removeAt,
+}).skipping;
 
-const removeOld = statement('remove outlived', ['limit'], (db, p) => {
-  const j = db.jobs.of('j');
-  const ended = sql`${j.removeAt} < now() and ${j.state} in ('completed', 'failed')`;
-  return sql`
-    with old as materialized (
-      select ${j.ctid} from ${db.jobs.as('j')} where ${j.removeAt} is not null and ${ended}
-      order by ${j.removeAt} limit ${p.limit}::int for update skip locked),
-    gone as (delete from ${db.jobs.as('j')} where ${j.ctid} = any(array(select ctid from old)) and ${ended} returning 1)
-    select ${columns(sql`count(*)`)} from gone`;
-});
-
-/** Deletes finished jobs whose `removeOnComplete` or `removeOnFail` time has passed. */
+/** Deletes finished jobs whose `removeOnComplete` or `removeOnFail` time has passed; a locked one the next time. */
 export async function removeOutlived(executor: Executor): Promise<void> {
-  for (;;) {
-    const [row] = await executor.run(removeOld, { limit: CHUNK });
-    if (Number(row?.[0]) < CHUNK) return;
-  }
+  while (readChunk(await executor.run(outlived, { limit: CHUNK })).picked > 0);
 }
 
-const todo = (): never => {
-  throw new Error('not there yet');
-};
-export const clean = async (_e: Executor, _q: string, _s: JobState, _g: number): Promise<number> => todo();
-export const drain = async (_e: Executor, _q: string): Promise<void> => todo();
-export const obliterate = async (_e: Executor, _q: string, _f: boolean): Promise<void> => todo();
-export const promoteAll = async (_e: Executor, _q: string): Promise<number> => todo();
-export const retryJobs = async (_e: Executor, _q: string, _s: 'failed' | 'completed'): Promise<number> => todo();
+/** Delayed jobs run now, and are counted where they are. */
+const promotion = (wait: boolean) =>
+  statement(`promote all${wait ? ' (held)' : ''}`, ['queue', 'seq', 'limit'], (db, p) => {
+    const j = db.jobs.of('j');
+    const { col } = db.jobs;
+    const delayed = sql`${j.queueName} = ${p.queue} and ${j.state} = 'delayed' and abs(${j.seq}) < ${p.seq}::bigint`;
+    return sql`
+      with picked as materialized (
+        select ${j.ctid} from ${db.jobs.as('j')} where ${delayed}
+        order by ${j.delayUntil} limit ${p.limit}::int for update${wait ? sql`` : sql` skip locked`}),
+      promoted as (
+        update ${db.jobs.as('j')} set ${col.state} = 'waiting', ${col.delayUntil} = null
+        where ${j.ctid} = any(array(select ctid from picked)) and ${j.state} = 'delayed' returning 1)
+      select ${columns(
+        sql`(select count(*) from picked)`,
+        sql`(select count(*) from promoted)`,
+        sql`case when (select count(*) from picked) = 0 then exists (select 1 from ${db.jobs.as('j')} where ${delayed}) end`,
+      )}`;
+  });
+const promoteSkipping = promotion(false);
+const promoteWaiting = promotion(true);
+
+/** Makes every job waiting that is delayed when it is called. */
+export async function promoteAll(executor: Executor, queueName: string): Promise<Done> {
+  const queue = validateQueueName(queueName);
+  const { seq } = await horizon(executor);
+  return inChunks(async (limit, wait) =>
+    readChunk(await executor.run(wait ? promoteWaiting : promoteSkipping, { queue, seq, limit })),
+  );
+}
+
 const truncate = statement(
   'truncate all',
   [],
-  (db) => sql`truncate ${db.jobs.table}, ${db.pausedNames.table}, ${db.groupCursors.table}, ${db.rateLimits.table},
-    ${db.schedules.table}, ${db.metrics.table}`,
+  (db) => {
+    const all = [db.jobs, db.pausedNames, db.groupCursors, db.rateLimits, db.schedules, db.metrics];
+    return sql`truncate ${sql.join(
+      all.map(({ table }) => table),
+      sql`, `,
+    )}`;
+  },
   { repeatable: true },
 );
+
+/** Empties every table but the migrations: for tests. */
 export async function truncateAll(executor: Executor): Promise<void> {
   await executor.run(truncate, {});
 }

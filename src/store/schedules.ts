@@ -1,64 +1,41 @@
+import { sql } from 'drizzle-orm';
 import type { Executor } from '../db/executor.js';
-import type { Engine } from './engine.js';
-import type { JobRecord, Saved } from './insert.js';
+import { columns, statement } from '../db/statement.js';
+import { readSchedule, type StoredSchedule, scheduleColumns } from './schedule-rows.js';
 
-export interface Registration {
-  readonly queueName: string;
-  readonly key: string;
-  readonly jobName: string;
-  /** JSON text. */
-  readonly data: string;
-  /** JSON text. */
-  readonly opts: string;
-  readonly cron: string | null;
-  readonly everyMs: number | null;
-  readonly tz: string | null;
-  /** Times are epoch ms. */
-  readonly startAt: number | null;
-  readonly endAt: number | null;
-  readonly anchorAt: number;
-  readonly firstTick: number;
-  /** Repetitions after the first run; null: no limit. */
-  readonly limit: number | null;
-}
+export { type Advanced, advanceSchedule, dueSchedules } from './schedule-advance.js';
+export { type Registration, registerSchedule } from './schedule-register.js';
+export type { StoredSchedule } from './schedule-rows.js';
+export { tickSchedules } from './schedule-tick.js';
 
-export interface StoredSchedule {
-  readonly queueName: string;
-  readonly key: string;
-  readonly jobName: string;
-  readonly data: string;
-  readonly opts: string;
-  readonly cron: string | null;
-  readonly everyMs: number | null;
-  readonly tz: string | null;
-  readonly startAt: number | null;
-  readonly endAt: number | null;
-  readonly anchorAt: number;
-  readonly tickAt: number | null;
-  readonly runsLeft: number | null;
-  readonly createdAt: number;
+const selectSchedules = statement(
+  'schedules',
+  ['queue'],
+  (db, p) => {
+    const s = db.schedules.of('s');
+    return sql`select ${scheduleColumns(db)} from ${db.schedules.as('s')}
+      where ${s.queueName} = ${p.queue} order by ${s.createdAt}, ${s.key}`;
+  },
+  { repeatable: true },
+);
+
+/** The queue's schedules, oldest first. */
+export async function listSchedules(executor: Executor, queueName: string): Promise<StoredSchedule[]> {
+  return (await executor.run(selectSchedules, { queue: queueName })).map(readSchedule);
 }
 
-export async function registerSchedule(_e: Executor, _r: Registration, _record: JobRecord): Promise<Saved> {
-  throw new Error('not yet');
-}
-export async function dueSchedules(_e: Executor, _q: string): Promise<{ schedules: StoredSchedule[]; now: number }> {
-  throw new Error('not yet');
-}
-export async function advanceSchedule(
-  _e: Executor,
-  _s: StoredSchedule,
-  _nextTickMs: number | null,
-  _record: JobRecord | null,
-): Promise<boolean> {
-  throw new Error('not yet');
-}
-export async function removeSchedule(_e: Executor, _q: string, _key: string): Promise<boolean> {
-  throw new Error('not yet');
-}
-export async function listSchedules(_e: Executor, _q: string): Promise<StoredSchedule[]> {
-  throw new Error('not yet');
-}
-export async function tickSchedules(_engine: Engine, _queueName: string): Promise<number> {
-  throw new Error('not yet');
+const deleteSchedule = statement(
+  'remove schedule',
+  ['queue', 'key'],
+  (db, p) => {
+    const s = db.schedules.of('s');
+    return sql`delete from ${db.schedules.as('s')} where ${s.queueName} = ${p.queue} and ${s.key} = ${p.key}
+      returning ${columns(s.key)}`;
+  },
+  { repeatable: true },
+);
+
+/** Ends a schedule; the job of its next tick stays. False when there is no such schedule. */
+export async function removeSchedule(executor: Executor, queueName: string, key: string): Promise<boolean> {
+  return (await executor.run(deleteSchedule, { queue: queueName, key })).length > 0;
 }

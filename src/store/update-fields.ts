@@ -50,8 +50,8 @@ function flag(value: unknown, { path }: Encoding): string {
 
 /** Lists that record what has happened already: nothing about them may undo it. */
 function record(value: unknown, { maxBytes }: Encoding): string | undefined {
-  if (!Array.isArray(value)) return value === null ? '[]' : undefined;
-  const { text, tooLarge } = encodeLenient(value, maxBytes);
+  if (value === null) return '[]';
+  const { text, tooLarge } = encodeLenient(Array.isArray(value) ? value : [value], maxBytes);
   return tooLarge ? undefined : text;
 }
 

@@ -1,0 +1,39 @@
+/** A place to play: a Postgres schema that is dropped afterwards, on your server or on one that is started for it. */
+import { randomBytes } from 'node:crypto';
+import postgres from 'postgres';
+import { startEmbedded } from '../../test/support/embedded.js';
+
+export interface Database {
+  /** Leads to a schema of its own: nothing else in the database is seen or touched. */
+  readonly url: string;
+  /** A name for the queue that no other queue of this database has. */
+  readonly queue: string;
+  close(): Promise<void>;
+}
+
+export async function openDatabase(): Promise<Database> {
+  const given = process.env['DATABASE_URL'];
+  const server = given ? undefined : await startEmbedded();
+  const url = new URL(given || server!.url);
+  console.log(`Postgres at ${url.host}${given ? '' : ', started for this run'}`);
+
+  const suffix = randomBytes(4).toString('hex');
+  const schema = `conveyor_quickstart_${suffix}`;
+  const admin = postgres(url.href, { max: 1, onnotice: () => {} });
+  const close = async () => {
+    await admin`drop schema if exists ${admin(schema)} cascade`.catch((error) => console.error(error.message));
+    await admin.end({ timeout: 5 });
+    await server?.stop();
+  };
+  try {
+    await admin`create schema ${admin(schema)}`;
+    // In an app, drizzle-kit makes this table (and, if you like, the queue's). The store makes its own on connect().
+    await admin`create table ${admin(schema)}.deliveries (
+      job_id text not null, recipient text not null, sent_by text not null, sent_at timestamptz not null default now())`;
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  url.searchParams.set('search_path', schema);
+  return { url: url.href, queue: `mail-${suffix}`, close };
+}

@@ -1,0 +1,31 @@
+/**
+ * Neither adds nor runs a job: shows what happens in the queue, in whichever process, while it happens.
+ *
+ * Events are news, the tables are the truth: a process that dies takes with it what it had not announced yet.
+ */
+import { PgStore, type StoreEvent } from '@conveyor/store-pg';
+import { QUEUE } from './queue.js';
+import { untilStopped } from './until-stopped.js';
+
+const store = new PgStore({ connection: process.env['DATABASE_URL']! });
+
+store.subscribe(QUEUE, (event: StoreEvent) => {
+  const words = inWords(event);
+  if (words) console.log(`${event.jobId?.padEnd(11)} ${words}`);
+});
+
+function inWords({ type, data }: StoreEvent): string | undefined {
+  const { progress, returnvalue } = (data ?? {}) as { progress?: number; returnvalue?: { sentBy: string } };
+  if (type === 'job:progress') return `${progress} %`;
+  if (type === 'job:delayed') return 'delayed';
+  if (type === 'job:stalled') return 'stalled: its worker gave no sign of life';
+  if (type === 'job:failed') return 'failed';
+  if (type === 'job:completed') return `completed by ${returnvalue?.sentBy}`;
+  return undefined;
+}
+
+await store.connect();
+process.send?.('ready');
+
+await untilStopped();
+await store.disconnect();

@@ -1,0 +1,97 @@
+/**
+ * A queue at work: a producer, two workers and a listener, each a process of its own, on one Postgres.
+ *
+ *   npm run quickstart              with a Postgres that is started for it
+ *   npm run quickstart -- --kill    and one worker is killed half-way
+ *   DATABASE_URL=… npm run quickstart
+ *
+ * Read queue.ts, producer.ts and worker.ts first: they are what an app has. This file only puts them on the stage.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { drizzle } from 'drizzle-orm/postgres-js';
+import { type Database, openDatabase } from './database.js';
+import { type Child, start } from './processes.js';
+import { AMOUNT } from './queue.js';
+import { countCompleted, type Db, examine, printTable } from './report.js';
+
+const kill = process.argv.includes('--kill');
+const children: Child[] = [];
+let interrupted = false;
+
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.on(signal, () => {
+    interrupted = true;
+    for (const child of children) void child.stop();
+  });
+}
+
+let database: Database | undefined;
+let db: Db | undefined;
+try {
+  database = await openDatabase();
+  db = drizzle(database.url);
+  await play(database, db);
+  process.exitCode = (await report(db)) ? 0 : 1;
+} catch (error) {
+  console.error(interrupted ? '✘ interrupted' : `✘ ${(error as Error).message}`);
+  process.exitCode = interrupted ? 130 : 1;
+} finally {
+  await Promise.all(children.map((child) => child.stop()));
+  await db?.$client.end();
+  await database?.close();
+}
+
+async function play({ url, queue }: Database, db: Db): Promise<void> {
+  const run = (name: string, file: string) => {
+    if (interrupted) throw new Error('interrupted');
+    const child = start(name, file, { DATABASE_URL: url, QUEUE: queue });
+    children.push(child);
+    return child;
+  };
+  const listener = run('listener', './listener.ts');
+  const survivor = run('worker 1', './worker.ts');
+  const victim = run('worker 2', './worker.ts');
+  await Promise.all([listener.ready, survivor.ready, victim.ready]);
+
+  const producer = run('producer', './producer.ts');
+  if (kill) await killHalfway(victim, producer, db);
+  await Promise.race([producer.ended, survivor.ended, listener.ended]);
+  if (interrupted) throw new Error('interrupted');
+
+  for (const child of children) {
+    const how = await child.stop();
+    const expected = how === 0 || how === 'SIGTERM' || (kill && child === victim);
+    if (!expected) throw new Error(`${child.name} ended with ${how}`);
+  }
+}
+
+async function killHalfway(victim: Child, producer: Child, db: Db): Promise<void> {
+  const half = (AMOUNT.welcome + AMOUNT.reminder + AMOUNT.invoice) / 2;
+  let over = false;
+  void producer.ended.then(() => {
+    over = true;
+  });
+  while (!over && (await countCompleted(db)) < half) await sleep(10);
+  console.log('main     │ kills worker 2');
+  await victim.stop('SIGKILL');
+}
+
+/** Says how it went; true when all is as it must be. */
+async function report(db: Db): Promise<boolean> {
+  console.log();
+  await printTable(db);
+  console.log();
+  const { jobs, problems, stalled, repeated } = await examine(db);
+  if (problems.length > 0) {
+    console.log(['✘ Something is wrong:', ...problems].join('\n  '));
+    return false;
+  }
+  if (kill) console.log(`✔ worker 2 was killed with ${stalled} jobs in its hands, and worker 1 ran them again.`);
+  console.log(`✔ All ${jobs} jobs completed exactly once.`);
+  if (repeated === 0) console.log('✔ Every mail was sent exactly once.');
+  else
+    console.log(
+      `  Mails sent twice: ${repeated}. A job whose worker dies runs again, and may have taken effect before.`,
+    );
+  return true;
+}

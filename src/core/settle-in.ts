@@ -1,0 +1,58 @@
+import type { DrizzleLike } from '../db/executor.js';
+import { ConveyorError, LeaseLostError } from '../model/errors.js';
+import type { Engine } from '../store/engine.js';
+import { getJob } from '../store/jobs.js';
+import { type ParentChange, type Settled, settle } from '../store/settle.js';
+import type { Held } from './holds.js';
+import { type AttemptEnd, prepareSettlement, type SettlementRules } from './settlement.js';
+
+/** What was settled inside a transaction of the handler's, should that commit. */
+export interface SettledInTransaction {
+  readonly end: AttemptEnd;
+  readonly settled: Settled;
+  readonly parents: readonly ParentChange[];
+}
+
+/**
+ * Ends the attempt inside the caller's transaction: result, state and what follows from it commit with the handler's
+ * own writes, or not at all. Throws `LeaseLostError` when the job is no longer held: the transaction must roll back.
+ */
+export async function settleIn(
+  engine: Engine,
+  transaction: DrizzleLike,
+  held: Held,
+  end: AttemptEnd,
+  rules: SettlementRules,
+): Promise<SettledInTransaction> {
+  if (typeof transaction?.execute !== 'function') {
+    throw new TypeError(
+      'completeIn() and failIn() take the transaction that db.transaction(async (tx) => …) hands out.',
+    );
+  }
+  const { settlement, warning } = await prepareSettlement(held, end, rules);
+  // Here somebody can still be told: the transaction rolls back, and the job is tried again.
+  if (warning) throw warning;
+  const { metrics } = engine.options;
+  const { settled, parents } = await settle(engine.within(transaction), [settlement], {
+    metrics: metrics.enabled,
+    shard: engine.shard,
+  });
+  const [one] = settled;
+  if (!one) throw new LeaseLostError(held.stored.job.id, held.stored.job.queueName);
+  return { end, settled: one, parents };
+}
+
+/** `completeIn` was called, but what it wrote is not there. */
+export class NotCommittedError extends ConveyorError {
+  constructor(id: string) {
+    super(`Job "${id}" was settled in a transaction that did not commit.`, { code: 'NOT_COMMITTED' });
+  }
+}
+
+/** Whether the transaction that settled the job has committed: then this worker's lease is on an ended job. */
+export async function hasCommitted(engine: Engine, held: Held, written: SettledInTransaction): Promise<boolean> {
+  const { job, lease } = held.stored;
+  const found = await getJob(engine.executor, job.queueName, job.id);
+  if (!found) return written.settled.removed;
+  return found.lease === lease && found.job.state !== 'active';
+}

@@ -1,0 +1,39 @@
+import type { Engine } from '../store/engine.js';
+import { PROMOTE_CHUNK, promoteChunk } from '../store/jobs.js';
+import { sweep } from '../store/lease.js';
+import { announceParents, jobEvent } from './announce.js';
+
+/** Makes the queue's due delayed jobs waiting, and says so; resolves to how many. */
+export async function promoteDue(engine: Engine, queueName: string): Promise<number> {
+  let count = 0;
+  for (;;) {
+    const ids = await promoteChunk(engine.executor, queueName, null);
+    count += ids.length;
+    if (ids.length > 0) {
+      engine.hub.publish(ids.map((id) => jobEvent('job:waiting', queueName, id)));
+      engine.hub.ring(queueName);
+    }
+    if (ids.length < PROMOTE_CHUNK) return count;
+  }
+}
+
+/** Returns stalled jobs to waiting, or ends them, and says so; resolves to how many. */
+export async function sweepQueue(
+  engine: Engine,
+  queueName: string,
+  maxStalledCount: number,
+  stalled: (id: string) => void,
+): Promise<number> {
+  const { jobs, parents } = await sweep(engine.executor, queueName, maxStalledCount);
+  announceParents(engine, parents);
+  for (const { id, state, cancelled, reason } of jobs) {
+    const failed = { failedReason: reason ?? '', ...(cancelled && { cancelled }) };
+    engine.hub.publish([
+      jobEvent('job:stalled', queueName, id),
+      state === 'failed' ? jobEvent('job:failed', queueName, id, failed) : jobEvent('job:waiting', queueName, id),
+    ]);
+    stalled(id);
+  }
+  if (jobs.some(({ state }) => state === 'waiting')) engine.hub.ring(queueName);
+  return jobs.length;
+}

@@ -1,0 +1,82 @@
+import { sql } from 'drizzle-orm';
+import type { Executor } from '../db/executor.js';
+import { columns, type Row, statement } from '../db/statement.js';
+import type { JobState } from '../model/job.js';
+import type { ParentChange } from './settle.js';
+
+/** Rows of one maintenance statement: no lock is held for long, and vacuum can follow. */
+export const CHUNK = 1_000;
+
+/** What one statement did. */
+export interface Chunk {
+  /** Rows it locked. A row that changed after the statement's snapshot is locked and left for the next one. */
+  readonly picked: number;
+  /** Rows it changed. */
+  readonly count: number;
+  /** It picked none, although there are some: others hold them. */
+  readonly held: boolean;
+  readonly parents: readonly ParentChange[];
+}
+
+/** What a whole piece of maintenance did. */
+export interface Done {
+  readonly count: number;
+  /** Ancestors that changed with it, in whatever queue: to be announced. */
+  readonly parents: readonly ParentChange[];
+}
+
+export const NOTHING: Done = { count: 0, parents: [] };
+
+export function together(...all: readonly Done[]): Done {
+  return { count: all.reduce((sum, { count }) => sum + count, 0), parents: all.flatMap(({ parents }) => parents) };
+}
+
+/** Works off one chunk; `wait` for rows that others hold, else pass them over. */
+export type Worker = (limit: number, wait: boolean) => Promise<Chunk>;
+
+/**
+ * Chunk after chunk until nothing is left. Rows that somebody holds are passed over as long as there are others, and
+ * then waited for, one in a statement: who holds nothing while he waits cannot be waited for crosswise. When one is
+ * free, most likely all of them are, so that the next chunk is a large one again.
+ */
+export async function inChunks(work: Worker, size = CHUNK): Promise<Done> {
+  let done = NOTHING;
+  for (;;) {
+    const chunk = await work(size, false);
+    done = together(done, chunk);
+    if (chunk.picked > 0) continue;
+    if (!chunk.held) return done;
+    done = together(done, await work(1, true));
+  }
+}
+
+const selectHorizon = statement('horizon', [], (db) =>
+  sql`select ${columns(db.nextSeq, sql`extract(epoch from now()) * 1000`)}`,
+);
+
+/** A moment by the database: what is newer is not touched, so that work ends also while others add to it. */
+export interface Horizon {
+  /** Jobs there are have a smaller `seq`, or, for `lifo`, a larger negative one. */
+  readonly seq: number;
+  /** Epoch ms, with fractions. */
+  readonly time: number;
+}
+
+export async function horizon(executor: Executor): Promise<Horizon> {
+  const [row] = await executor.run(selectHorizon, {});
+  return { seq: Number(row?.[0]), time: Number(row?.[1]) };
+}
+
+/**
+ * The answer of a chunk's statement: the first row `(picked, count, held)`, then a row `(queue, id, state, reason)` per
+ * changed ancestor.
+ */
+export function readChunk([head, ...rest]: Row[]): Chunk {
+  const parents = (rest as string[][]).map(([queueName, id, state, reason]) => ({
+    queueName: queueName as string,
+    id: id as string,
+    state: state as JobState | 'removed',
+    reason: reason ?? null,
+  }));
+  return { picked: Number(head?.[0]), count: Number(head?.[1]), held: head?.[2] === 'true', parents };
+}

@@ -1,0 +1,72 @@
+import { type SQL, sql } from 'drizzle-orm';
+import type { Executor } from '../db/executor.js';
+import type { Relations } from '../db/relation.js';
+import { instantOf } from '../db/statement.js';
+import type { JobState } from '../model/job.js';
+import { assertJobState, integerIn, validateQueueName } from '../model/names.js';
+import { type Done, horizon, together } from './chunks.js';
+import { removeAll } from './removal.js';
+import { type Bound, removalOfRoots, removalOfState } from './state-removal.js';
+import { finishTime, perState } from './states.js';
+
+type JobNames = ReturnType<Relations['jobs']['of']>;
+
+/** 6,000 years: before that Postgres has no times, and no job is as old. */
+const MAX_GRACE_MS = 2e14;
+
+const older = (time: (j: JobNames) => SQL): Bound<'before'> => ({
+  label: 'clean',
+  params: ['before'],
+  where: (j, p) => sql`${time(j)} < ${instantOf(p.before)}`,
+});
+
+const createdBefore = older((j) => j.createdAt);
+
+/** An active job under a live lock is somebody's work. */
+const abandoned: Bound<'before'> = {
+  ...createdBefore,
+  where: (j, p) => sql`${createdBefore.where(j, p)} and (${j.lockUntil} is null or ${j.lockUntil} <= now())`,
+};
+
+/** A finished job that lacks the time of its end, because `updateJob` was not given it, is as old as its creation. */
+const endUnknown = (state: JobState): Bound<'before'> => ({
+  label: 'clean without end',
+  params: ['before'],
+  where: (j, p) => sql`${finishTime(j, state) as SQL} is null and ${createdBefore.where(j, p)}`,
+});
+
+function statementsFor(state: JobState) {
+  switch (state) {
+    case 'completed':
+    case 'failed':
+      return [
+        removalOfState(
+          state,
+          older((j) => finishTime(j, state) as SQL),
+        ),
+        removalOfState(state, endUnknown(state)),
+      ];
+    case 'waiting-children':
+      return [removalOfRoots(createdBefore), removalOfState(state, createdBefore)];
+    case 'active':
+      return [removalOfState(state, abandoned)];
+    default:
+      return [removalOfState(state, createdBefore)];
+  }
+}
+
+const statements = perState(statementsFor);
+
+/**
+ * Removes jobs of a state that are older than `grace` ms, by the database's clock: by the end of finished jobs, else by
+ * their creation.
+ */
+export async function clean(executor: Executor, queueName: string, state: JobState, grace: number): Promise<Done> {
+  const queue = validateQueueName(queueName);
+  assertJobState(state);
+  integerIn(grace, 'grace', 0, Number.MAX_SAFE_INTEGER);
+  const before = (await horizon(executor)).time - Math.min(grace, MAX_GRACE_MS);
+  const done: Done[] = [];
+  for (const each of statements[state]) done.push(await removeAll(executor, each, { queue, before }));
+  return together(...done);
+}

@@ -1,0 +1,100 @@
+import { type SQL, sql } from 'drizzle-orm';
+import type { Executor } from '../db/executor.js';
+import type { Relations } from '../db/relation.js';
+import { columns, type Param, type Statement, statement } from '../db/statement.js';
+import { cascade } from './cascade.js';
+import { type Done, inChunks, readChunk } from './chunks.js';
+
+/** What a parent is told of a child that was removed before it ended: `Child failed: …`. */
+export const REMOVED_REASON = 'Job was removed';
+
+type JobNames = ReturnType<Relations['jobs']['of']>;
+type Slots<K extends string> = { readonly [P in K]: SQL };
+
+/** Which jobs go, chunk by chunk. */
+export interface Removal<K extends string> {
+  readonly name: string;
+  readonly params: readonly K[];
+  /** They have ended: nobody waits for them, only their values are wanted still. */
+  readonly ended: boolean;
+  where(j: JobNames, p: Slots<K>, db: Relations): SQL;
+  /** An order that an index delivers. */
+  order(j: JobNames): SQL;
+}
+
+/** The same twice: passing over rows that others hold, and waiting for them. */
+export interface RemovalStatements<K extends string> {
+  readonly skipping: Statement<K | 'limit'>;
+  readonly waiting: Statement<K | 'limit'>;
+}
+
+export function removal<const K extends string>(of: Removal<K>): RemovalStatements<K> {
+  return { skipping: removalStatement(of, false), waiting: removalStatement(of, true) };
+}
+
+/**
+ * Deletes a chunk, and does in the same statement what follows for parents, in whatever queue they are. A parent that
+ * goes with the chunk is deleted before `cascade` looks for it.
+ */
+function removalStatement<K extends string>(of: Removal<K>, wait: boolean): Statement<K | 'limit'> {
+  return statement<K | 'limit'>(`${of.name}${wait ? ' (held)' : ''}`, [...of.params, 'limit'], (db, p) => {
+    const j = db.jobs.of('j');
+    const where = of.where(j, p as Slots<K>, db);
+    const limit = (p as Slots<'limit'>).limit;
+    return sql`
+      with picked as materialized (
+        select ${j.ctid} from ${db.jobs.as('j')} where ${where}
+        order by ${of.order(j)} limit ${limit}::int for update${wait ? sql`` : sql` skip locked`}),
+      gone as (
+        delete from ${db.jobs.as('j')} where ${j.ctid} = any(array(select ctid from picked))
+        returning ${j.queueName} as q, ${j.id} as id, ${j.parentQueueName} as parent_q, ${j.parentId} as parent_id,
+          ${j.state} as state, ${j.returnvalue} as value),
+      ${of.ended ? keptValues(db) : policies(db)}
+      select ${columns(
+        sql`(select count(*) from picked)`,
+        sql`(select count(*) from gone)`,
+        sql`case when (select count(*) from picked) = 0 then exists (select 1 from ${db.jobs.as('j')} where ${where}) end`,
+        sql`null::text`,
+      )}
+      ${of.ended ? sql`` : sql`union all select q, id, state, reason from parents`}`;
+  });
+}
+
+function policies(db: Relations): SQL {
+  return sql`
+    ended as materialized (
+      select q, id, parent_q, parent_id, true as failed, ${REMOVED_REASON}::text as reason, null::jsonb as value,
+        true as removed
+      from gone where parent_id is not null and state not in ('completed', 'failed')),
+    ${cascade(db)}`;
+}
+
+/** A parent that is still to run asks for its children's values, also for those of children that are gone by then. */
+function keptValues(db: Relations): SQL {
+  const p = db.jobs.of('p');
+  const { col } = db.jobs;
+  return sql`
+    bequests as materialized (
+      select parent_q as q, parent_id as id, jsonb_object_agg(id, value) as kept
+      from gone where parent_id is not null and state = 'completed' group by 1, 2),
+    heirs as materialized (
+      select b.* from bequests b join ${db.jobs.as('p')} on ${p.queueName} = b.q and ${p.id} = b.id
+      where ${p.state} not in ('completed', 'failed')
+      order by ${p.queueName}, ${p.id} for update of p),
+    kept as (
+      update ${db.jobs.as('p')} set ${col.childrenValues} = coalesce(${p.childrenValues}, '{}'::jsonb) || h.kept
+      from heirs h where ${p.queueName} = h.q and ${p.id} = h.id and ${p.state} not in ('completed', 'failed')
+      returning 1)`;
+}
+
+/** Removes all that match, as `inChunks` says. */
+export function removeAll<K extends string>(
+  executor: Executor,
+  { skipping, waiting }: RemovalStatements<K>,
+  values: Readonly<Record<K, Param>>,
+): Promise<Done> {
+  return inChunks(async (limit, wait) => {
+    const params = { ...values, limit } as Record<K | 'limit', Param>;
+    return readChunk(await executor.run(wait ? waiting : skipping, params));
+  });
+}

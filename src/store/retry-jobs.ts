@@ -1,0 +1,164 @@
+import { type SQL, sql } from 'drizzle-orm';
+import { isDeduplicationConflict } from '../db/driver-errors.js';
+import type { Executor } from '../db/executor.js';
+import type { Relations } from '../db/relation.js';
+import { columns, type Statement, statement } from '../db/statement.js';
+import { oneOf, validateQueueName } from '../model/names.js';
+import { CHUNK, type Chunk, type Done, horizon, inChunks, readChunk, together } from './chunks.js';
+import { holdsKey } from './insert.js';
+import { finishTime, inState } from './states.js';
+
+type Ended = 'failed' | 'completed';
+type JobNames = ReturnType<Relations['jobs']['of']>;
+
+/**
+ * Whose turn it is. Children go before their parents, so that a parent counts those that run again; whoever goes in
+ * circles goes at last.
+ */
+type Turn = 'childless' | 'after its children' | 'left over';
+
+/** Each parent locks all of its children. */
+const PARENTS_CHUNK = 50;
+const SIZES: Record<Turn, number> = { childless: CHUNK, 'after its children': PARENTS_CHUNK, 'left over': 1 };
+/** Somebody else took a key between this statement's look and its write: look again. */
+const KEY_RACE_ROUNDS = 20;
+
+type Params = 'queue' | 'seq' | 'limit';
+
+/**
+ * Starts a chunk of ended jobs over. In the order of their insertion they take new places behind those that wait.
+ *
+ * Children are locked before parents, as everywhere: first the children of the jobs at hand, then the jobs, then their
+ * own parents, which are found by their key and judged once they are locked. A child that ends meanwhile has ended
+ * before this counts it, or finds its parent waiting for it.
+ */
+function retryStatement(state: Ended, turn: Turn, wait: boolean): Statement<Params> {
+  return statement(`retry ${state}, ${turn}${wait ? ' (held)' : ''}`, ['queue', 'seq', 'limit'], (db, p) => {
+    const j = db.jobs.of('j');
+    const { col } = db.jobs;
+    const finish = finishTime(j, state) as SQL;
+    const ended = sql`${j.queueName} = ${p.queue} and ${inState(j, state)} and abs(${j.seq}) < ${p.seq}::bigint`;
+    const where = sql`${ended}${mayGo(db, j, state, turn)}`;
+    const lock = sql`for update${wait ? sql`` : sql` skip locked`}`;
+    const inOrder = sql`order by ${finish}, ${j.seq} limit ${p.limit}::int`;
+    const mine = sql`${j.ctid}, ${j.id} as id, ${j.priority} as priority, ${j.seq} as seq, ${j.deduplicationKey} as dedup`;
+    const picked =
+      turn === 'childless'
+        ? sql`picked as materialized (select ${mine} from ${db.jobs.as('j')} where ${where} ${inOrder} ${lock})`
+        : sql`
+          candidates as materialized (select ${j.ctid}, ${j.id} as id from ${db.jobs.as('j')} where ${where} ${inOrder}),
+          ${lockedChildren(db, p.queue)},
+          picked as materialized (
+            select ${mine} from ${db.jobs.as('j')}
+            where (select count(*) from children) >= 0 and ${j.ctid} = any(array(select ctid from candidates)) and ${ended}
+            order by ${j.id} ${lock})`;
+    return sql`
+      with ${picked},
+      placed as materialized (select o.*, ${db.nextSeq} as place from (select * from picked order by priority, seq) o),
+      fresh as materialized (
+        select placed.*, ${turn === 'childless' ? sql`0` : sql`(select count(*) from children c
+            where c.parent_id = placed.id and c.state not in ('completed', 'failed'))::int`} as pending,
+          case when row_number() over (partition by dedup order by place) = 1 and not ${keyHeld(db, p.queue)}
+            then dedup end as key
+        from placed),
+      retried as (
+        update ${db.jobs.as('j')} set ${startedOver(db)} from fresh
+        where ${j.ctid} = fresh.ctid and ${inState(j, state)}
+        returning ${j.parentQueueName} as parent_q, ${j.parentId} as parent_id),
+      ${countedAgain(db)}
+      select ${columns(
+        sql`(select count(*) from picked)`,
+        sql`(select count(*) from retried)`,
+        sql`case when (select count(*) from picked) = 0 then exists (select 1 from ${db.jobs.as('j')} where ${where}) end`,
+      )}`;
+  });
+}
+
+function mayGo(db: Relations, j: JobNames, state: Ended, turn: Turn): SQL {
+  if (turn === 'left over') return sql``;
+  const c = db.jobs.of('c');
+  const first = turn === 'childless' ? sql`` : sql` and ${c.queueName} = ${j.queueName} and ${inState(c, state)}`;
+  return sql` and not exists (select 1 from ${db.jobs.as('c')}
+    where ${c.parentId} = ${j.id} and ${c.parentQueueName} = ${j.queueName}${first})`;
+}
+
+/** All of them, also those that have ended: somebody may be retrying them right now. */
+function lockedChildren(db: Relations, queue: SQL): SQL {
+  const c = db.jobs.of('c');
+  return sql`children as materialized (
+    select ${c.parentId} as parent_id, ${c.state} as state
+    from candidates n join ${db.jobs.as('c')} on ${c.parentId} = n.id and ${c.parentQueueName} = ${queue}
+    order by ${c.queueName}, ${c.id} for update of c)`;
+}
+
+/** The job as a new one, but with the logs of its former life. */
+function startedOver(db: Relations): SQL {
+  const { col } = db.jobs;
+  const results = [col.returnvalue, col.failedReason, col.failedAt, col.completedAt, col.processedAt, col.cancelledAt];
+  const nulls = [...results, col.delayUntil, col.lockUntil, col.lockedBy, col.removeAt].map((c) => sql`${c} = null`);
+  const zeros = [col.attemptsMade, col.progress, col.stalledCount].map((c) => sql`${c} = 0`);
+  return sql`${col.state} = case when fresh.pending > 0 then 'waiting-children' else 'waiting' end,
+    ${col.seq} = fresh.place, ${col.pendingChildrenCount} = fresh.pending, ${col.deduplicationKey} = fresh.key,
+    ${col.stacktrace} = '[]'::jsonb, ${col.discarded} = false, ${sql.join([...nulls, ...zeros], sql`, `)}`;
+}
+
+function keyHeld(db: Relations, queue: SQL): SQL {
+  const h = db.jobs.of('h');
+  return sql`exists (select 1 from ${db.jobs.as('h')}
+    where ${h.queueName} = ${queue} and ${h.deduplicationKey} = placed.dedup and ${holdsKey(h)})`;
+}
+
+/** A parent that waits for children still has one more to wait for. */
+function countedAgain(db: Relations): SQL {
+  const g = db.jobs.of('g');
+  const { col } = db.jobs;
+  return sql`
+    expectant as materialized (
+      select ${g.queueName} as q, ${g.id} as id, ${g.state} as state, r.n
+      from (select parent_q, parent_id, count(*)::int as n from retried where parent_id is not null group by 1, 2) r
+      join ${db.jobs.as('g')} on ${g.queueName} = r.parent_q and ${g.id} = r.parent_id
+      order by ${g.queueName}, ${g.id} for update of g),
+    counted as (
+      update ${db.jobs.as('g')} set ${col.pendingChildrenCount} = ${g.pendingChildrenCount} + e.n
+      from expectant e where ${g.queueName} = e.q and ${g.id} = e.id and e.state = 'waiting-children'
+      returning 1)`;
+}
+
+const TURNS: readonly Turn[] = ['childless', 'after its children', 'left over'];
+const statementsFor = (state: Ended) =>
+  TURNS.map((turn) => ({
+    size: SIZES[turn],
+    skipping: retryStatement(state, turn, false),
+    waiting: retryStatement(state, turn, true),
+  }));
+const STATEMENTS = { failed: statementsFor('failed'), completed: statementsFor('completed') };
+
+/**
+ * Starts all failed, or all completed, jobs over that are there when it is called. A job whose deduplication key is
+ * somebody else's by now, or that of another one that is started over with it, goes without.
+ */
+export async function retryJobs(executor: Executor, queueName: string, state: Ended): Promise<Done> {
+  const queue = validateQueueName(queueName);
+  oneOf(state, 'state', ['failed', 'completed']);
+  const { seq } = await horizon(executor);
+  const done: Done[] = [];
+  for (const { size, skipping, waiting } of STATEMENTS[state]) {
+    const work = (limit: number, wait: boolean) => retryChunk(executor, wait ? waiting : skipping, { queue, seq, limit });
+    done.push(await inChunks(work, size));
+  }
+  return together(...done);
+}
+
+async function retryChunk(
+  executor: Executor,
+  statement: Statement<Params>,
+  values: { queue: string; seq: number; limit: number },
+): Promise<Chunk> {
+  for (let round = 1; ; round++) {
+    try {
+      return readChunk(await executor.run(statement, values));
+    } catch (error) {
+      if (round >= KEY_RACE_ROUNDS || !isDeduplicationConflict(error)) throw error;
+    }
+  }
+}

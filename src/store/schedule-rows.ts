@@ -1,0 +1,81 @@
+import { type SQL, sql } from 'drizzle-orm';
+import type { Relations } from '../db/relation.js';
+import { columns, epochMs, instantOf, type Row } from '../db/statement.js';
+import type { JobOptions } from '../model/job.js';
+
+/** A repeating schedule of a queue. */
+export interface StoredSchedule {
+  readonly queueName: string;
+  readonly key: string;
+  readonly jobName: string;
+  readonly data: unknown;
+  readonly opts: JobOptions;
+  /** One of `cron` and `everyMs`. */
+  readonly cron: string | null;
+  readonly everyMs: number | null;
+  readonly tz: string | null;
+  readonly startAt: Date | null;
+  readonly endAt: Date | null;
+  /** Where the ticks of an interval count from. */
+  readonly anchorAt: Date;
+  /** The tick whose job exists already; null when no more will come. */
+  readonly tickAt: Date | null;
+  /** Repetitions that may still be made; null: no limit. */
+  readonly runsLeft: number | null;
+  readonly createdAt: Date;
+}
+
+export function scheduleColumns(db: Relations): SQL {
+  const s = db.schedules.of('s');
+  return columns(
+    s.queueName,
+    s.key,
+    s.jobName,
+    s.data,
+    s.opts,
+    s.cron,
+    s.everyMs,
+    s.timezone,
+    epochMs(s.startAt),
+    epochMs(s.endAt),
+    epochMs(s.anchorAt),
+    epochMs(s.tickAt),
+    s.runsLeft,
+    epochMs(s.createdAt),
+    epochMs(sql`now()`),
+  );
+}
+
+/** The database's time, behind the fields of the schedule. */
+export const NOW_COLUMN = 14;
+const time = (ms: string | null | undefined) => (ms == null ? null : new Date(Number(ms)));
+const number = (text: string | null | undefined) => (text == null ? null : Number(text));
+
+export function readSchedule(row: Row): StoredSchedule {
+  const [queueName, key, jobName, data, opts, cron, everyMs, tz, start, end, anchor, tick, runsLeft, created] =
+    row as string[];
+  return {
+    queueName: queueName as string,
+    key: key as string,
+    jobName: jobName as string,
+    data: JSON.parse(data as string),
+    opts: JSON.parse(opts as string) as JobOptions,
+    cron: cron ?? null,
+    everyMs: number(everyMs),
+    tz: tz ?? null,
+    startAt: time(start),
+    endAt: time(end),
+    anchorAt: time(anchor) as Date,
+    tickAt: time(tick),
+    runsLeft: number(runsLeft),
+    createdAt: time(created) as Date,
+  };
+}
+
+/** The jobs to insert, as JSON: `record`, delayed until `tickMs` or waiting when that has come, once per row of `from`. */
+export function jobsOfTick(record: SQL, key: SQL, tickMs: SQL, from: SQL): SQL {
+  const later = sql`${instantOf(tickMs)} > now()`;
+  return sql`(select jsonb_agg((${record}::jsonb - 'delay') || jsonb_build_object('schedule', ${key},
+    'state', case when ${later} then 'delayed' else 'waiting' end,
+    'until', case when ${later} then ${tickMs}::float8 end)) from ${from})`;
+}

@@ -1,0 +1,73 @@
+import { type SQL, sql } from 'drizzle-orm';
+import type { Relations } from '../db/relation.js';
+import type { JobState } from '../model/job.js';
+import { type RemovalStatements, removal } from './removal.js';
+import { inState } from './states.js';
+
+type JobNames = ReturnType<Relations['jobs']['of']>;
+
+/** Which jobs of a queue and state go, beside those two. */
+export interface Bound<K extends string> {
+  /** Begins the statements' names. */
+  readonly label: string;
+  readonly params: readonly K[];
+  where(j: JobNames, p: { readonly [P in K]: SQL }): SQL;
+}
+
+/** Jobs that were there at a `Horizon`. */
+export const beforeSeq = (label: string): Bound<'seq'> => ({
+  label,
+  params: ['seq'],
+  where: (j, p) => sql`abs(${j.seq}) < ${p.seq}::bigint`,
+});
+
+function indexOrder(j: JobNames, state: JobState): SQL {
+  switch (state) {
+    case 'waiting':
+      return sql`${j.priority}, ${j.seq}`;
+    case 'waiting-children':
+      return j.seq;
+    case 'delayed':
+      return j.delayUntil;
+    case 'active':
+      return j.groupId;
+    case 'completed':
+      return sql`${j.completedAt}, ${j.seq}`;
+    case 'failed':
+      return sql`${j.failedAt}, ${j.seq}`;
+  }
+}
+
+/** Removes a queue's jobs of one state. */
+export function removalOfState<const K extends string>(state: JobState, bound: Bound<K>): RemovalStatements<K | 'queue'> {
+  return removal<K | 'queue'>({
+    name: `${bound.label} ${state}`,
+    params: ['queue', ...bound.params],
+    ended: state === 'completed' || state === 'failed',
+    where: (j, p) => sql`${j.queueName} = ${(p as Queue).queue} and ${inState(j, state)} and ${bound.where(j, p)}`,
+    order: (j) => indexOrder(j, state),
+  });
+}
+
+type Queue = { readonly queue: SQL };
+
+/**
+ * Removes waiting parents, those first whose own parent is not to go as well: a parent that outlived its child by a
+ * statement would be treated by its policy, and be failed where it was to be removed. Whoever goes in circles (no flow
+ * does) is left over for `removalOfState`.
+ */
+export function removalOfRoots<const K extends string>(bound: Bound<K>): RemovalStatements<K | 'queue'> {
+  return removal<K | 'queue'>({
+    name: `${bound.label} waiting-children from the root`,
+    params: ['queue', ...bound.params],
+    ended: false,
+    where: (j, p, db) => {
+      const h = db.jobs.of('h');
+      const goes = (x: JobNames) =>
+        sql`${x.queueName} = ${(p as Queue).queue} and ${inState(x, 'waiting-children')} and ${bound.where(x, p)}`;
+      return sql`${goes(j)} and (${j.parentId} is null or ${j.parentQueueName} <> ${j.queueName} or not exists (
+        select 1 from ${db.jobs.as('h')} where ${h.id} = ${j.parentId} and ${goes(h)}))`;
+    },
+    order: (j) => j.seq,
+  });
+}

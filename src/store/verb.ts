@@ -1,0 +1,78 @@
+import { type SQL, sql } from 'drizzle-orm';
+import type { Relations } from '../db/relation.js';
+import { columns, type Row, type Statement, statement } from '../db/statement.js';
+import type { JobState } from '../model/job.js';
+import type { ParentChange } from './settle.js';
+
+/** What a verb found and did. */
+export interface VerbAnswer {
+  /** The state before; null: there is no such job. */
+  readonly found: JobState | null;
+  readonly done: boolean;
+  /** The state after; null: there is no such job any more. */
+  readonly became: JobState | null;
+  readonly parents: ParentChange[];
+}
+
+/**
+ * The rows of a verb: `job`, the state before, whether it was done, the state after; then one per ancestor that
+ * changed: `parent`, queue, id, state, reason.
+ */
+export function readAnswer(rows: readonly Row[]): VerbAnswer {
+  let job: Row | undefined;
+  const parents: ParentChange[] = [];
+  for (const row of rows) {
+    const [kind, queueName, id, state, reason] = row as string[];
+    if (kind === 'job') job = row;
+    else
+      parents.push({ queueName: queueName!, id: id!, state: state as ParentChange['state'], reason: reason ?? null });
+  }
+  return {
+    found: (job?.[1] ?? null) as JobState | null,
+    done: job?.[2] === 'true',
+    became: (job?.[3] ?? null) as JobState | null,
+    parents,
+  };
+}
+
+type Slots<K extends string> = Readonly<Record<K | 'queue' | 'id', SQL>>;
+
+interface Change {
+  /** Whether row `j` may be changed. */
+  allowed: SQL;
+  set: SQL;
+}
+
+/**
+ * A verb that changes one job and nothing else. The row is locked first: whether it may be changed is decided on its
+ * newest version, and the answer says what that was.
+ */
+export function verb<const K extends string>(
+  name: string,
+  params: readonly K[],
+  change: (db: Relations, p: Slots<K>) => Change,
+  options: { repeatable?: boolean } = {},
+): Statement<K | 'queue' | 'id'> {
+  return statement(
+    name,
+    ['queue', 'id', ...params],
+    (db, p) => {
+      const j = db.jobs.of('j');
+      const { allowed, set } = change(db, p as Slots<K>);
+      const own = sql`${j.queueName} = ${p.queue} and ${j.id} = ${p.id}`;
+      return sql`
+        with seen as materialized (
+          select ${j.state} as state, ${allowed} as allowed from ${db.jobs.as('j')} where ${own} for update),
+        changed as (
+          update ${db.jobs.as('j')} set ${set} from seen where ${own} and seen.allowed returning ${j.state} as state)
+        select ${columns(
+          sql`'job'`,
+          sql`seen.state`,
+          sql`seen.allowed`,
+          sql`coalesce(changed.state, seen.state)`,
+          sql`null`,
+        )} from seen left join changed on true`;
+    },
+    options,
+  );
+}
