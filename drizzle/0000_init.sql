@@ -7,6 +7,9 @@ CREATE TABLE "conveyor_group_cursors" (
 	"added" bigint DEFAULT 0 NOT NULL,
 	"fetches" jsonb DEFAULT '[]'::jsonb NOT NULL,
 	"window_ms" bigint DEFAULT 0 NOT NULL,
+	"listed" boolean DEFAULT false NOT NULL,
+	"survey_due" timestamp with time zone,
+	"group_count" integer,
 	CONSTRAINT "conveyor_group_cursors_pkey" PRIMARY KEY("queue_name","group_id")
 );
 --> statement-breakpoint
@@ -107,6 +110,7 @@ CREATE TABLE "conveyor_schedules" (
 	CONSTRAINT "conveyor_schedules_kind_check" CHECK ((cron is null) <> (every_ms is null))
 );
 --> statement-breakpoint
+CREATE INDEX "conveyor_group_cursors_line_idx" ON "conveyor_group_cursors" USING btree ("queue_name","served_seq","group_id") WHERE listed;--> statement-breakpoint
 CREATE INDEX "conveyor_jobs_id_idx" ON "conveyor_jobs" USING btree ("id");--> statement-breakpoint
 CREATE INDEX "conveyor_jobs_waiting_idx" ON "conveyor_jobs" USING btree ("queue_name","priority","seq") WHERE state = 'waiting';--> statement-breakpoint
 CREATE INDEX "conveyor_jobs_group_idx" ON "conveyor_jobs" USING btree ("queue_name","group_id","priority","seq") WHERE state = 'waiting';--> statement-breakpoint

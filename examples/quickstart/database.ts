@@ -20,20 +20,28 @@ export async function openDatabase(): Promise<Database> {
   const suffix = randomBytes(4).toString('hex');
   const schema = `conveyor_quickstart_${suffix}`;
   const admin = postgres(url.href, { max: 1, onnotice: () => {} });
-  const close = async () => {
-    await admin`drop schema if exists ${admin(schema)} cascade`.catch((error) => console.error(error.message));
+  const end = async () => {
     await admin.end({ timeout: 5 });
     await server?.stop();
   };
   try {
-    await admin`create schema ${admin(schema)}`;
-    // In an app, drizzle-kit makes this table (and, if you like, the queue's). The store makes its own on connect().
-    await admin`create table ${admin(schema)}.deliveries (
+    // In an app drizzle-kit makes this table. The store makes its own when it connects.
+    await admin`create schema ${admin(schema)} create table deliveries (
       job_id text not null, recipient text not null, sent_by text not null, sent_at timestamptz not null default now())`;
   } catch (error) {
-    await close();
+    await end();
     throw error;
   }
   url.searchParams.set('search_path', schema);
-  return { url: url.href, queue: `mail-${suffix}`, close };
+  return {
+    url: url.href,
+    queue: `mail-${suffix}`,
+    async close() {
+      try {
+        await admin`drop schema ${admin(schema)} cascade`;
+      } finally {
+        await end();
+      }
+    },
+  };
 }

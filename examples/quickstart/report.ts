@@ -1,5 +1,5 @@
 /** Asks the queue's tables what became of the jobs, with typed Drizzle queries. */
-import { avg, count, eq, sql } from 'drizzle-orm';
+import { avg, count, countDistinct, eq, sql } from 'drizzle-orm';
 import type { drizzle } from 'drizzle-orm/postgres-js';
 import { AMOUNT } from './queue.js';
 import { conveyorJobs, deliveries } from './schema.js';
@@ -8,6 +8,11 @@ export type Db = ReturnType<typeof drizzle>;
 
 export async function countCompleted(db: Db): Promise<number> {
   return db.$count(conveyorJobs, eq(conveyorJobs.state, 'completed'));
+}
+
+export async function countBusyWorkers(db: Db): Promise<number> {
+  const [row] = await db.select({ workers: countDistinct(conveyorJobs.lockedBy) }).from(conveyorJobs);
+  return row?.workers ?? 0;
 }
 
 export async function printTable(db: Db): Promise<void> {

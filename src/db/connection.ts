@@ -13,6 +13,8 @@ const APPLICATION_NAME = 'conveyor';
 const POOL_SIZE = 4;
 /** An idle process should hold its listener and little else. */
 const IDLE_TIMEOUT_S = 20;
+/** Beyond the driver's own `connect_timeout`, for the first answer. */
+const CONNECT_LIMIT_MS = 2_000;
 
 /**
  * Settings of the connections that only this package uses. Sequential and bitmap scans are off because a plan cached
@@ -70,7 +72,7 @@ async function probed(
 ): Promise<postgres.Sql> {
   const client = start(settings);
   try {
-    await client.unsafe('select 1');
+    await answerWithin(client, CONNECT_LIMIT_MS + 1_000 * (Number(client.options.connect_timeout) || 0));
     return client;
   } catch (error) {
     await closeClient(client, 0);
@@ -81,6 +83,21 @@ async function probed(
       `Cannot connect to Postgres at ${describe(connection)}: ${(error as Error).message || codeOf(error)}`,
       { cause: error },
     );
+  }
+}
+
+/** A server that closes each connection without a word would be tried again for ever. */
+async function answerWithin(client: postgres.Sql, ms: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  try {
+    await Promise.race([
+      client.unsafe('select 1'),
+      new Promise((_, reject) => {
+        timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms);
+      }),
+    ]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -7,7 +7,11 @@ import { bound, type Compiled, compile, type Param, type Row, type Statement } f
 /** Runs statements on one database, or inside one transaction of a caller. */
 export interface Executor {
   readonly relations: Relations;
-  run<K extends string>(statement: Statement<K>, values: Readonly<Record<K, Param>>, options?: RunOptions): Promise<Row[]>;
+  run<K extends string>(
+    statement: Statement<K>,
+    values: Readonly<Record<K, Param>>,
+    options?: RunOptions,
+  ): Promise<Row[]>;
 }
 
 export interface RunOptions {
@@ -61,7 +65,7 @@ export class PreparedExecutor implements Executor {
       const rows = query.values() as unknown as Promise<Row[]>;
       const answer = await withDeadline(rows, options.timeout ?? this.#timeout, statement.name);
       if (this.#prepare) plan.took(performance.now() - began);
-      return answer;
+      return withoutHoles(answer);
     });
   }
 }
@@ -126,10 +130,21 @@ export class DrizzleExecutor implements Executor {
 /** Drivers answer with an array, or with an object that holds one; a row is an array or an object in column order. */
 function rowsOf(result: unknown): Row[] {
   const rows = Array.isArray(result) ? result : ((result as { rows?: unknown }).rows ?? []);
-  return (rows as unknown[]).map((row) => (Array.isArray(row) ? row : Object.values(row as object)) as Row);
+  return withoutHoles(rows as unknown[]).map((row) => (Array.isArray(row) ? row : Object.values(row as object)) as Row);
 }
 
-async function withRetries(statement: Pick<Statement<string>, 'name' | 'repeatable'>, send: () => Promise<Row[]>): Promise<Row[]> {
+/**
+ * When a connection dies in the middle of an answer, postgres.js goes on counting rows from there on the next one: an
+ * answer then begins with as many holes.
+ */
+function withoutHoles<T>(rows: T[]): T[] {
+  return rows.length > 0 && !(0 in rows) ? rows.filter(() => true) : rows;
+}
+
+async function withRetries(
+  statement: Pick<Statement<string>, 'name' | 'repeatable'>,
+  send: () => Promise<Row[]>,
+): Promise<Row[]> {
   for (let attempt = 0; ; attempt++) {
     try {
       return await send();

@@ -131,8 +131,16 @@ export function defineConveyor(schema?: string) {
       fetches: json('fetches').notNull().$type<[number, number][]>().default(sql`'[]'::jsonb`),
       /** The longest window anybody has asked for, in ms: older fetches are forgotten. */
       windowMs: int64('window_ms').notNull().default(0),
+      /** Had waiting jobs at the last survey: the groups a claim of a queue with many groups goes through. */
+      listed: boolean('listed').notNull().default(false),
+      /** In the row of the jobs without a group: when the queue's groups are surveyed again, and how many had waiting jobs. */
+      surveyDue: instant('survey_due'),
+      groupCount: integer('group_count'),
     },
-    (t) => [primaryKey({ name: 'conveyor_group_cursors_pkey', columns: [t.queueName, t.groupId] })],
+    (t) => [
+      primaryKey({ name: 'conveyor_group_cursors_pkey', columns: [t.queueName, t.groupId] }),
+      index('conveyor_group_cursors_line_idx').on(t.queueName, t.servedSeq, t.groupId).where(sql`listed`),
+    ],
   );
 
   const conveyorRateLimits = table(

@@ -4,6 +4,7 @@ import { type ClaimRequest, claim, FROM_THE_START, inOrder } from './claim.js';
 import { groupClaim } from './claim-groups.js';
 import { type ClaimStatus, limitedClaim } from './claim-limited.js';
 import { type FetchLimits, type Limits, resolveLimits } from './claim-limits.js';
+import { surveyGroups } from './group-survey.js';
 import { readJob, type StoredJob } from './job-row.js';
 
 export type { FetchLimits } from './claim-limits.js';
@@ -29,6 +30,7 @@ export async function claimWithin(executor: Executor, request: ClaimRequest & Fe
   const limits = resolveLimits(request);
   if (!limits.guarded && !limits.grouped) return { jobs: await claim(executor, request), opensIn: null };
   const jobs: StoredJob[] = [];
+  let surveyed = false;
   for (let round = 0, pauses = 0; ; round++) {
     const answer = await claimOnce(executor, request, limits, request.limit - jobs.length).catch((error) => {
       // Those taken before are under lease: they must not be lost with what failed after them.
@@ -36,18 +38,28 @@ export async function claimWithin(executor: Executor, request: ClaimRequest & Fe
       throw error;
     });
     jobs.push(...answer.jobs);
-    const again = answer.status !== 'done' && jobs.length < request.limit && round < MAX_ROUNDS;
+    let { status } = answer;
+    if (answer.surveyDue) await surveyGroups(executor, request.queueName, false);
+    if (status === 'survey' || status === 'short') {
+      const listed = surveyed ? 0 : await surveyGroups(executor, request.queueName, true);
+      surveyed ||= listed !== null;
+      // Somebody else is at it: what they find is as good, in a moment.
+      if (listed === null) status = 'contended';
+      else if (listed === 0 && status === 'short') status = 'done';
+    }
+    const again = status !== 'done' && jobs.length < request.limit && round < MAX_ROUNDS;
     // What was taken is under lease already: it does not wait for what may come.
-    if (!again || (answer.status === 'contended' && jobs.length > 0)) return { jobs, opensIn: answer.opensIn };
-    if (answer.status === 'contended') await sleep(Math.random() * Math.min(MAX_PAUSE, 2 ** ++pauses));
+    if (!again || (status === 'contended' && jobs.length > 0)) return { jobs, opensIn: answer.opensIn };
+    if (status === 'contended') await sleep(Math.random() * Math.min(MAX_PAUSE, 2 ** ++pauses));
   }
 }
 
 interface Answer extends Claimed {
   readonly status: ClaimStatus;
+  readonly surveyDue: boolean;
 }
 
-const NO_MORE: Answer = { status: 'done', jobs: [], opensIn: null };
+const NO_MORE: Answer = { status: 'done', surveyDue: false, jobs: [], opensIn: null };
 
 async function claimOnce(executor: Executor, request: ClaimRequest, limits: Limits, limit: number): Promise<Answer> {
   const lifo = request.lifo ?? false;
@@ -66,11 +78,12 @@ async function claimOnce(executor: Executor, request: ClaimRequest, limits: Limi
       ...values,
     },
   );
-  const [status, opensIn] = rows[0] as [ClaimStatus, string | null];
-  const jobs = rows.filter((row) => row[2] !== null).map((row) => readJob(row.slice(2)));
+  const [status, due, opensIn] = rows[0] as [ClaimStatus, string | null, string | null];
+  const jobs = rows.filter((row) => row[3] !== null).map((row) => readJob(row.slice(3)));
   return {
     jobs: grouped ? jobs : inOrder(jobs, lifo),
     status,
+    surveyDue: due === 'true',
     opensIn: opensIn === null ? null : Math.max(0, Number(opensIn)),
   };
 }

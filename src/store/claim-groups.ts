@@ -1,10 +1,11 @@
 import { type SQL, sql } from 'drizzle-orm';
 import type { Relations } from '../db/relation.js';
 import { epochMs, type Statement, statement } from '../db/statement.js';
-import { claimable, pausedNames, takeUnderLease } from './claim.js';
+import { pausedNames, takeUnderLease } from './claim.js';
 import { guardCtes, guardOpensIn, guardUpdate, stampCte, unguardedCtes } from './claim-guard.js';
-import { claimAnswer, LIMITED_PARAMS, type LimitedParams } from './claim-limited.js';
+import { claimAnswer, given, LIMITED_PARAMS, type LimitedParams } from './claim-limited.js';
 import { nextFetchIn, recentFetches, withFetches } from './fetch-log.js';
+import { lineCtes, waitingIn, wanted } from './group-line.js';
 import { jobColumns } from './job-row.js';
 
 type Params = Record<LimitedParams, SQL>;
@@ -25,18 +26,16 @@ interface Shape {
  * A group that has no cursor yet was never served, and so is first in line: the statement makes the cursors that are
  * missing and takes nothing, and is asked again.
  */
-function groupStatement({ lifo, guarded }: Shape): Statement<LimitedParams> {
-  return statement(`claim by group${guarded ? ' limited' : ''}${lifo ? ' lifo' : ''}`, LIMITED_PARAMS, (db, p) => {
+function groupStatement(shape: Shape): Statement<LimitedParams> {
+  const { lifo, guarded } = shape;
+  return statement(`claim by group${guarded ? ' limited' : ''}${lifo ? ' lifo' : ''}`, LIMITED_PARAMS, (db, params) => {
+    const { cte, values: p } = given(params);
     const j = db.jobs.of('j');
-    const work = sql`exists (select 1 from eligible)`;
-    const groupMs = sql`${p.groupMs}::bigint`;
-    const opensIn = sql`(select min(${nextFetchIn(sql`k.fetches`, groupMs)}) from candidates k
-      where k.id is not null and ${p.groupMax}::bigint <= ${recentFetches(sql`k.fetches`, groupMs)})`;
     return sql`
-      with recursive paused as materialized (${pausedNames(db, p.queue)}),
-      ${candidates(db, p)},
-      ${eligible(db, p)},
-      ${guarded ? guardCtes(db, p, work) : unguardedCtes(p)},
+      with recursive ${cte},
+      paused as materialized (${pausedNames(db, p.queue)}),
+      ${lineCtes(db, p)},
+      ${guarded ? guardCtes(db, p, sql`exists (select 1 from eligible)`) : unguardedCtes(p)},
       ${chosen(db, p, lifo)},
       ${stampCte(sql`chosen`)},
       taken as (
@@ -46,68 +45,12 @@ function groupStatement({ lifo, guarded }: Shape): Statement<LimitedParams> {
       ${cursorUpdate(db, p)}
       ${guarded ? sql`, ${guardUpdate(db, p)}` : sql``}
       ${claimAnswer(
-        status({ lifo, guarded }),
-        sql`case when not exists (select 1 from taken)
-          then least(${opensIn}${guarded ? sql`, ${guardOpensIn(p)}` : sql``}) end`,
+        status(shape),
+        sql`(select due and crowded from mode)`,
+        opensIn(p, guarded),
         sql`(select t.*, h.pos from taken t join chosen h on h.id = t.c0)`,
       )} order by t.pos`;
   });
-}
-
-function waitingIn(db: Relations, p: Params): SQL {
-  const j = db.jobs.of('j');
-  return sql`from ${db.jobs.as('j')} where ${j.queueName} = ${p.queue} and ${j.state} = 'waiting'`;
-}
-
-/** Groups that have waiting jobs, found by stepping from group to group in the index, with their cursors. */
-function candidates(db: Relations, p: Params): SQL {
-  const j = db.jobs.of('j');
-  const c = db.groupCursors.of('c');
-  const { col, table } = db.groupCursors;
-  const waiting = waitingIn(db, p);
-  const running = sql`not ('__all__' = any((select names from paused)::text[]))`;
-  return sql`
-    excluded as materialized (select id from jsonb_array_elements_text(${p.excluded}::jsonb) as x(id)),
-    walk as (
-      (select ${j.groupId} as id ${waiting} and ${j.groupId} is not null and ${running} order by ${j.groupId} limit 1)
-      union all
-      select (select ${j.groupId} ${waiting} and ${j.groupId} > w.id order by ${j.groupId} limit 1)
-      from walk w where w.id is not null),
-    present as (
-      select w.id, w.id as key from walk w where w.id is not null and w.id not in (select id from excluded)
-      union all
-      select null, '' from (
-        select 1 ${waiting} and ${j.groupId} is null and ${running}
-        order by ${j.groupId}, ${j.priority}, ${j.seq} limit 1) ungrouped),
-    candidates as materialized (
-      select g.id, g.key, c.served, c.claimed, c.fetches from present g left join lateral (
-        select ${c.servedSeq} as served, ${c.claimed} as claimed, ${c.fetches} as fetches
-        from ${db.groupCursors.as('c')} where ${c.queueName} = ${p.queue} and ${c.groupId} = g.key limit 1) c on true),
-    added as (
-      insert into ${table} (${col.queueName}, ${col.groupId})
-      select ${p.queue}, key from candidates where served is null order by key
-      on conflict do nothing returning 1)`;
-}
-
-/** Those that a job could be taken from, going by the snapshot, in their order; read only as far as is needed. */
-function eligible(db: Relations, p: Params): SQL {
-  const j = db.jobs.of('j');
-  const may = sql`${claimable(j, undefined)} and (${p.name} is null or ${j.name} = ${p.name})`;
-  const waiting = waitingIn(db, p);
-  return sql`
-    eligible as materialized (
-      select k.id, k.key, k.served, k.claimed, a.busy
-      from (select * from candidates where not exists (select 1 from candidates where served is null)
-        order by served, key) k
-      cross join lateral (
-        select case when k.id is not null and ${p.groupActive} is not null then (
-          select count(*) from (
-            select 1 from ${db.jobs.as('j')} where ${j.queueName} = ${p.queue} and ${j.groupId} = k.id
-              and ${j.state} = 'active' limit ${p.groupActive}::int) x) end as busy offset 0) a
-      where coalesce(a.busy < ${p.groupActive}::bigint, true)
-        and (k.id is null or coalesce(${p.groupMax}::bigint > ${recentFetches(sql`k.fetches`, sql`${p.groupMs}::bigint`)}, true))
-        and case when k.id is null then exists (select 1 ${waiting} and ${j.groupId} is null and ${may})
-          else exists (select 1 ${waiting} and ${j.groupId} = k.id and ${may}) end)`;
 }
 
 /**
@@ -116,7 +59,8 @@ function eligible(db: Relations, p: Params): SQL {
  */
 function chosen(db: Relations, p: Params, lifo: boolean): SQL {
   const c = db.groupCursors.of('c');
-  const recent = recentFetches(sql`c.fetches`, sql`${p.groupMs}::bigint`);
+  const room = sql`least(${p.groupActive} - e.busy - (c.claimed - e.claimed),
+    ${p.groupMax} - ${recentFetches(sql`c.fetches`, p.groupMs)})`;
   return sql`
     share as materialized (
       select a.lim, ceil(a.lim::float8 / greatest(1, (
@@ -129,8 +73,7 @@ function chosen(db: Relations, p: Params, lifo: boolean): SQL {
         select ${c.claimed} as claimed, ${c.fetches} as fetches from ${db.groupCursors.as('c')}
         where ${c.queueName} = ${p.queue} and ${c.groupId} = e.key for update skip locked) c
       cross join lateral (
-        select greatest(0, least((select each from share), case when e.id is not null then least(
-          ${p.groupActive}::bigint - e.busy - (c.claimed - e.claimed), ${p.groupMax}::bigint - ${recent}) end))::int as take
+        select greatest(0, least((select each from share), case when e.id is not null then ${room} end))::int as take
         offset 0) t
       cross join lateral (${groupHeads(db, p, lifo)}) h
       where exists (select 1 from share)
@@ -144,12 +87,11 @@ function chosen(db: Relations, p: Params, lifo: boolean): SQL {
 /** The first jobs of group `e`, `t.take` of them. A null is no equal, so jobs without a group need their own branch. */
 function groupHeads(db: Relations, p: Params, lifo: boolean): SQL {
   const j = db.jobs.of('j');
-  const may = sql`${claimable(j, undefined)} and (${p.name} is null or ${j.name} = ${p.name})`;
-  // Named in full, because `is null` does not tell the planner that the index is in order without the group.
   const first = sql`order by ${j.groupId}, ${j.priority}, ${j.seq}`;
   const last = sql`order by ${j.groupId} desc, ${j.priority} desc, ${j.seq} desc`;
   const branch = (own: SQL) => {
-    const rows = sql`${waitingIn(db, p)} and ${own} and ${may}`;
+    const rows = sql`${waitingIn(db, p.queue)} and ${own} and ${wanted(db, p)}`;
+    // Newest first inside a priority is not an order of the index: only the first priority is read, backwards.
     const order = lifo ? sql`and ${j.priority} = (select ${j.priority} ${rows} ${first} limit 1) ${last}` : first;
     return sql`select b.*, row_number() over () as round from (
       select ${j.ctid} as place, ${j.id} as id ${rows} ${order} limit t.take for update skip locked) b`;
@@ -161,7 +103,7 @@ function groupHeads(db: Relations, p: Params, lifo: boolean): SQL {
 function cursorUpdate(db: Relations, p: Params): SQL {
   const c = db.groupCursors.of('c');
   const { col } = db.groupCursors;
-  const window = sql`greatest(${c.windowMs}, ${p.groupMs}::bigint)`;
+  const window = sql`greatest(${c.windowMs}, ${p.groupMs})`;
   const at = epochMs(sql`(select at from stamp)`);
   return sql`
     served as materialized (
@@ -178,16 +120,27 @@ function cursorUpdate(db: Relations, p: Params): SQL {
 
 function status({ lifo, guarded }: Shape): SQL {
   const taken = sql`(select count(*) from taken)`;
+  const short = sql`${taken} < (select lim from share)`;
   const cut = lifo
     ? sql`true`
     : sql`exists (select 1 from chosen h, share s where h.round = s.each and h.take = s.each)`;
   return sql`case
-    when exists (select 1 from candidates where served is null)${guarded ? sql` or not exists (select 1 from seen)` : sql``}
-      then 'prepared'
+    when exists (select 1 from missing)${guarded ? sql` or not exists (select 1 from seen)` : sql``} then 'prepared'
+    when exists (select 1 from overflow) then 'survey'
+    when ${taken} > 0 and ${short} and ${cut} then 'more'
     when ${taken} = 0 and exists (select 1 from share) and exists (select 1 from eligible) then 'contended'
     ${guarded ? sql`when ${taken} = 0 and (select outdated and lim = 0 from allowed) then 'contended'` : sql``}
-    when ${taken} > 0 and ${taken} < (select lim from share) and ${cut} then 'more'
+    when ${guarded ? sql`coalesce(${short}, not exists (select 1 from eligible))` : short} and (select crowded from mode)
+      then 'short'
     else 'done' end`;
+}
+
+/** In how many ms a rate limit that held back this claim lets something through; only worth knowing if it took nothing. */
+function opensIn(p: Params, guarded: boolean): SQL {
+  const groups = sql`(select min(${nextFetchIn(sql`k.fetches`, p.groupMs)}) from line k
+    where k.id is not null and ${p.groupMax} <= ${recentFetches(sql`k.fetches`, p.groupMs)})`;
+  return sql`case when not exists (select 1 from taken)
+    then least(${groups}${guarded ? sql`, ${guardOpensIn(p)}` : sql``}) end`;
 }
 
 const shapes = new Map<string, Statement<LimitedParams>>();

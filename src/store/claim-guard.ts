@@ -21,7 +21,7 @@ export function guardCtes(db: Relations, p: Record<GuardParams, SQL>, work: SQL)
   const j = db.jobs.of('j');
   const { col, table } = db.rateLimits;
   const own = sql`${db.rateLimits.as('r')} where ${r.queueName} = ${p.queue}`;
-  const recent = recentFetches(r.fetches, sql`${p.rateMs}::bigint`);
+  const recent = recentFetches(r.fetches, p.rateMs);
   return sql`
     seen as materialized (select ${r.claimed} as claimed, ${r.fetches} as fetches from ${own}),
     prepared as (
@@ -30,17 +30,17 @@ export function guardCtes(db: Relations, p: Record<GuardParams, SQL>, work: SQL)
     busy as materialized (
       select count(*) as n from (
         select 1 from ${db.jobs.as('j')} where ${p.active} is not null and ${j.queueName} = ${p.queue}
-          and ${j.state} = 'active' limit ${p.active}::int) x),
+          and ${j.state} = 'active' limit ${p.active}) x),
     guard as (
       select ${r.claimed} as claimed, ${r.fetches} as fetches from ${own}
-        and case when coalesce(${p.rateMax}::bigint > ${recent}, true)
-          and coalesce((select n from busy) < ${p.active}::bigint, true) then ${work} else false end
+        and case when coalesce(${p.rateMax} > ${recent}, true)
+          and coalesce((select n from busy) < ${p.active}, true) then ${work} else false end
       for update),
     allowed as materialized (
       select g.claimed > s.claimed as outdated, greatest(0, least(
         ${commitMode(p)},
-        ${p.rateMax}::bigint - ${recentFetches(sql`g.fetches`, sql`${p.rateMs}::bigint`)},
-        ${p.active}::bigint - (select n from busy) - (g.claimed - s.claimed)))::int as lim
+        ${p.rateMax} - ${recentFetches(sql`g.fetches`, p.rateMs)},
+        ${p.active} - (select n from busy) - (g.claimed - s.claimed)))::int as lim
       from guard g cross join seen s)`;
 }
 
@@ -56,14 +56,14 @@ export function unguardedCtes(p: Record<GuardParams, SQL>): SQL {
  */
 function commitMode(p: Record<GuardParams, SQL>): SQL {
   return sql`(case when case when ${p.rateMax} is not null or ${p.groupMax} is not null then 'as it is'
-    else set_config('synchronous_commit', 'off', true) end is not null then ${p.limit}::int end)`;
+    else set_config('synchronous_commit', 'off', true) end is not null then ${p.limit} end)`;
 }
 
 /** To follow `taken`: what was taken goes into the guard's row. It stands in the row that is locked already. */
 export function guardUpdate(db: Relations, p: Record<GuardParams, SQL>): SQL {
   const r = db.rateLimits.of('r');
   const { col } = db.rateLimits;
-  const window = sql`greatest(${r.windowMs}, ${p.rateMs}::bigint)`;
+  const window = sql`greatest(${r.windowMs}, ${p.rateMs})`;
   const at = epochMs(sql`(select at from stamp)`);
   return sql`
     counted as (
@@ -82,7 +82,7 @@ export function stampCte(locked: SQL): SQL {
 
 /** In how many ms the queue's rate limit lets something through again; null: it does. */
 export function guardOpensIn(p: Record<GuardParams, SQL>): SQL {
-  const ms = sql`${p.rateMs}::bigint`;
+  const ms = p.rateMs;
   return sql`(select ${nextFetchIn(sql`s.fetches`, ms)} from seen s
-    where ${p.rateMax}::bigint <= ${recentFetches(sql`s.fetches`, ms)})`;
+    where ${p.rateMax} <= ${recentFetches(sql`s.fetches`, ms)})`;
 }

@@ -4,37 +4,56 @@ import { claimable, heads, pausedNames, takeUnderLease, type Variant } from './c
 import { guardCtes, guardOpensIn, guardUpdate, stampCte } from './claim-guard.js';
 import { JOB_COLUMN_COUNT, jobColumns } from './job-row.js';
 
-export const LIMITED_PARAMS = [
-  'queue',
-  'worker',
-  'lock',
-  'limit',
-  'name',
-  'priority',
-  'seq',
-  'rateMax',
-  'rateMs',
-  'active',
-  'groupActive',
-  'groupMax',
-  'groupMs',
-  'excluded',
-] as const;
-export type LimitedParams = (typeof LIMITED_PARAMS)[number];
+const PARAM_TYPES = {
+  queue: 'text',
+  worker: 'text',
+  lock: 'float8',
+  limit: 'int',
+  name: 'text',
+  priority: 'int',
+  seq: 'bigint',
+  rateMax: 'bigint',
+  rateMs: 'bigint',
+  active: 'bigint',
+  groupActive: 'bigint',
+  groupMax: 'bigint',
+  groupMs: 'bigint',
+  excluded: 'jsonb',
+} as const;
+export type LimitedParams = keyof typeof PARAM_TYPES;
+export const LIMITED_PARAMS = Object.keys(PARAM_TYPES) as LimitedParams[];
+type Params = Record<LimitedParams, SQL>;
 
 /**
- * How a limited claim ended, which comes with its jobs, or in a row of its own:
+ * The parameters as a CTE `given`, and how the rest of the statement reads them. With parameters in place, the server
+ * may find a plan for their values cheaper than one for any, and then plans these long statements anew at each claim,
+ * which takes longer than running them. What it cannot see does not tempt it.
+ */
+export function given(p: Params): { cte: SQL; values: Params } {
+  const names = LIMITED_PARAMS.map((name) => sql`${p[name]}::${sql.raw(PARAM_TYPES[name])} as ${sql.identifier(name)}`);
+  return {
+    cte: sql`given as materialized (select ${sql.join(names, sql`, `)})`,
+    values: Object.fromEntries(
+      LIMITED_PARAMS.map((name) => [name, sql`(select ${sql.identifier(name)} from given)`]),
+    ) as Params,
+  };
+}
+
+/**
+ * How a limited claim ended:
  * - `done`: there is no more to take
- * - `prepared`: the rows that guard it are there now; it must be asked again
+ * - `prepared`: rows that guard it were missing and are there now; it must be asked again
  * - `contended`: others were at it; asked again, it may find more
  * - `more`: it took a fair share of each group, and groups have more
+ * - `survey`: it took nothing, because there are more groups than it looks through: they must be surveyed
+ * - `short`: of the groups seen by the last survey there is no more to take
  */
-export type ClaimStatus = 'done' | 'prepared' | 'contended' | 'more';
+export type ClaimStatus = 'done' | 'prepared' | 'contended' | 'more' | 'survey' | 'short';
 
-/** Rows of `[status, opensIn, …job columns]`; the job's are null in a claim that took nothing. */
-export function claimAnswer(status: SQL, opensIn: SQL, taken: SQL): SQL {
+/** Rows of `[status, due, opensIn, …job columns]`; a claim that took nothing answers one row with a null for a job. */
+export function claimAnswer(status: SQL, due: SQL, opensIn: SQL, taken: SQL): SQL {
   const cells = sql.raw(Array.from({ length: JOB_COLUMN_COUNT }, (_, i) => `t.c${i}`).join(', '));
-  return sql`select (${status})::text as status, (${opensIn})::text as opens_in, ${cells}
+  return sql`select (${status})::text as status, (${due})::text as due, (${opensIn})::text as opens_in, ${cells}
     from (select 1) one left join ${taken} t on true`;
 }
 
@@ -43,16 +62,17 @@ function limitedStatement(shape: Variant): Statement<LimitedParams> {
   return statement(
     `claim limited${shape.lifo ? ' lifo' : ''}${shape.byName ? ' by name' : ''}`,
     LIMITED_PARAMS,
-    (db, p) => {
+    (db, params) => {
+      const { cte, values: p } = given(params);
       const j = db.jobs.of('j');
-      const name = sql`(${p.name} is null or ${j.name} = ${p.name})`;
       const work = sql`exists (select 1 from ${db.jobs.as('j')} where ${j.queueName} = ${p.queue}
-        and ${j.state} = 'waiting' and ${claimable(j, undefined)} and ${name})`;
+        and ${j.state} = 'waiting' and ${claimable(j, shape.byName ? p.name : undefined)})`;
       const status = sql`case when not exists (select 1 from seen) then 'prepared'
         when (select count(*) from taken) < (select count(*) from next) then 'contended'
         when (select outdated and lim = 0 from allowed) then 'contended' else 'done' end`;
       return sql`
-        with ${shape.lifo ? sql`recursive` : sql``} paused as materialized (${pausedNames(db, p.queue)}),
+        with ${shape.lifo ? sql`recursive` : sql``} ${cte},
+        paused as materialized (${pausedNames(db, p.queue)}),
         ${guardCtes(db, p, work)},
         ${heads(db, p, shape, sql`coalesce((select lim from allowed), 0)`)},
         ${stampCte(sql`next`)},
@@ -61,7 +81,7 @@ function limitedStatement(shape: Variant): Statement<LimitedParams> {
           where ${j.ctid} = any(array(select ctid from next)) and ${j.state} = 'waiting'
           returning ${jobColumns(j)}),
         ${guardUpdate(db, p)}
-        ${claimAnswer(status, guardOpensIn(p), sql`taken`)}`;
+        ${claimAnswer(status, sql`false`, guardOpensIn(p), sql`taken`)}`;
     },
   );
 }

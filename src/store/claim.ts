@@ -41,15 +41,19 @@ export function pausedNames(db: Relations, queue: SQL): SQL {
 }
 
 /**
- * May be claimed: its name is not paused, and it is of the wanted name. The CASE keeps the planner from guessing that
- * hardly any row passes: it would then read and sort the whole backlog instead of the head of the index.
+ * May be claimed: its name is not paused, and it is of the wanted name. That the whole queue is paused is asked apart,
+ * so that it is decided once and not per waiting job. The CASE keeps the planner from guessing that hardly any row
+ * passes: it would then read and sort the whole backlog instead of the head of the index.
  */
 export function claimable(j: JobNames, jobName: SQL | undefined): SQL {
   const paused = sql`(select names from paused)::text[]`;
   const byName = jobName ? sql` and (case when ${j.name} = ${jobName} then true else false end)` : sql``;
-  return sql`(case when cardinality(${paused}) = 0 then true
-    else not ('__all__' = any(${paused}) or ${j.name} = any(${paused})) end)${byName}`;
+  return sql`${running} and (case when cardinality(${paused}) = 0 then true
+    else not ${j.name} = any(${paused}) end)${byName}`;
 }
+
+/** The queue as a whole is not paused. */
+export const running: SQL = sql`not ('__all__' = any((select names from paused)::text[]))`;
 
 /** What a claim makes of a job. */
 export function takeUnderLease(db: Relations, worker: SQL, lock: SQL, time: SQL = now): SQL {

@@ -13,19 +13,26 @@ import type {
   UpdateJobOptions,
 } from '../model/store-interface.js';
 import { claimJobs } from './claim-dispatch.js';
+import type { Done } from './chunks.js';
+import { clean } from './clean.js';
 import { countActive, countByState, countGroupActive, countGroupWaiting, countStates, nextDelayed } from './counts.js';
 import { DamageReport } from './damage.js';
+import { drain } from './drain.js';
 import { Engine } from './engine.js';
 import { Fences } from './fences.js';
 import { failParent, getChildrenJobs, notifyChildCompleted, saveFlow } from './flows.js';
 import { encodeRecord, insertBatch, type JobRecord } from './insert.js';
 import { listFlowParents, listJobs, stalledJobs } from './listing.js';
 import { cancelActive, findByDeduplicationKey, findJobById, getJob, PROMOTE_CHUNK, promoteChunk } from './jobs.js';
-import { clean, drain, obliterate, promoteAll, retryJobs, truncateAll } from './maintenance.js';
-import { aggregateMetrics, readMetrics, requireMetrics } from './metrics-read.js';
+import { promoteAll, truncateAll } from './maintenance.js';
+import { aggregateMetrics } from './metrics-fold.js';
+import { readMetrics, requireMetrics } from './metrics-read.js';
+import { obliterate } from './obliterate.js';
 import { type PgStoreOptions, resolveOptions } from './options.js';
 import { getPausedNames, pauseName, resumeName } from './pauses.js';
+import { announceParents } from './parent-events.js';
 import { listQueues } from './queues.js';
+import { retryJobs } from './retry-jobs.js';
 import { searchByName, searchByPayload, searchJobs } from './search.js';
 import { extendLock, releaseLock, removeFenced, updateJob } from './update.js';
 
@@ -157,25 +164,38 @@ export class PgStore implements StoreInterface {
     }
   }
 
-  promoteJobs(queueName: string): Promise<number> {
-    return promoteAll(this.#executor, queueName);
+  async promoteJobs(queueName: string): Promise<number> {
+    return this.#nowWaiting(queueName, await promoteAll(this.#executor, queueName));
   }
 
   async clean(queueName: string, state: JobState, grace: number): Promise<number> {
-    assertJobState(state);
-    return clean(this.#executor, queueName, state, grace);
+    const { count, parents } = await clean(this.#executor, queueName, state, grace);
+    announceParents(this.engine.hub, parents);
+    return count;
   }
 
-  drain(queueName: string): Promise<void> {
-    return drain(this.#executor, queueName);
+  async drain(queueName: string): Promise<void> {
+    const { parents } = await drain(this.#executor, queueName);
+    announceParents(this.engine.hub, parents);
   }
 
-  obliterate(queueName: string, options: { force?: boolean } = {}): Promise<void> {
-    return obliterate(this.#executor, queueName, options.force ?? false);
+  async obliterate(queueName: string, options: { force?: boolean } = {}): Promise<void> {
+    try {
+      const { parents } = await obliterate(this.#executor, queueName, options.force ?? false);
+      announceParents(this.engine.hub, parents);
+    } finally {
+      // The queue was stopped for a moment: whoever looked then looks again.
+      this.engine.hub.ring(queueName);
+    }
   }
 
-  retryJobs(queueName: string, state: 'failed' | 'completed'): Promise<number> {
-    return retryJobs(this.#executor, queueName, state);
+  async retryJobs(queueName: string, state: 'failed' | 'completed'): Promise<number> {
+    return this.#nowWaiting(queueName, await retryJobs(this.#executor, queueName, state));
+  }
+
+  #nowWaiting(queueName: string, { count }: Done): number {
+    if (count > 0) this.engine.hub.ring(queueName);
+    return count;
   }
 
   async pauseJobName(queueName: string, jobName: string): Promise<void> {

@@ -35,7 +35,6 @@ type Params = 'queue' | 'seq' | 'limit';
 function retryStatement(state: Ended, turn: Turn, wait: boolean): Statement<Params> {
   return statement(`retry ${state}, ${turn}${wait ? ' (held)' : ''}`, ['queue', 'seq', 'limit'], (db, p) => {
     const j = db.jobs.of('j');
-    const { col } = db.jobs;
     const finish = finishTime(j, state) as SQL;
     const ended = sql`${j.queueName} = ${p.queue} and ${inState(j, state)} and abs(${j.seq}) < ${p.seq}::bigint`;
     const where = sql`${ended}${mayGo(db, j, state, turn)}`;

@@ -1,0 +1,116 @@
+import { type SQL, sql } from 'drizzle-orm';
+import type { Relations } from '../db/relation.js';
+import { claimable, running } from './claim.js';
+import type { LimitedParams } from './claim-limited.js';
+import { recentFetches } from './fetch-log.js';
+
+type Params = Record<LimitedParams, SQL>;
+
+/** A queue in which a survey found more groups with waiting jobs than this is claimed from by the line of cursors. */
+const CROWDED = 100;
+/** Groups that one claim finds out by itself; with more, it asks for a survey. */
+const WALKED = 2 * CROWDED;
+
+/**
+ * Groups that have waiting jobs, by stepping from one to the next in the index: `walk(n, id)`, ended by a null. Some
+ * microseconds per step, whatever the backlog.
+ */
+export function groupWalk(db: Relations, queue: SQL, when: SQL, steps: SQL): SQL {
+  const j = db.jobs.of('j');
+  const waiting = waitingIn(db, queue);
+  return sql`walk as (
+    (select 1 as n, ${j.groupId} as id ${waiting} and ${j.groupId} is not null and ${when}
+      order by ${j.groupId} limit 1)
+    union all
+    select w.n + 1, (select ${j.groupId} ${waiting} and ${j.groupId} > w.id order by ${j.groupId} limit 1)
+    from walk w where w.id is not null and w.n <= ${steps})`;
+}
+
+/** A waiting job without a group. The index is named in full: `is null` does not tell the planner that it is in order. */
+export function ungroupedHead(db: Relations, queue: SQL, when: SQL): SQL {
+  const j = db.jobs.of('j');
+  return sql`select 1 ${waitingIn(db, queue)} and ${j.groupId} is null and ${when}
+    order by ${j.groupId}, ${j.priority}, ${j.seq} limit 1`;
+}
+
+export function waitingIn(db: Relations, queue: SQL): SQL {
+  const j = db.jobs.of('j');
+  return sql`from ${db.jobs.as('j')} where ${j.queueName} = ${queue} and ${j.state} = 'waiting'`;
+}
+
+/** May be claimed, and is of the wanted name if one is wanted. */
+export function wanted(db: Relations, p: Params): SQL {
+  const j = db.jobs.of('j');
+  return sql`${claimable(j, undefined)} and (case when coalesce(${j.name} = ${p.name}, true) then true else false end)`;
+}
+
+/**
+ * Which groups come next: `eligible(id, key, served, claimed, busy)`, the least recently served first, those that a job
+ * could be taken from going by the snapshot. It is read only as far as is needed.
+ *
+ * With few groups, each claim finds those with waiting jobs by itself, and the order is exact at any instant. Hundreds
+ * of steps per claim would cost more than the claim; then it goes through the listed cursors in the order of an index,
+ * passing over groups that have nothing (any more). A group that is not listed yet joins at the next survey, a moment
+ * later; and no claim that found too little ends without one.
+ */
+export function lineCtes(db: Relations, p: Params): SQL {
+  const c = db.groupCursors.of('c');
+  const { col, table } = db.groupCursors;
+  const cursor = (key: SQL) =>
+    sql`from ${db.groupCursors.as('c')} where ${c.queueName} = ${p.queue} and ${c.groupId} = ${key}`;
+  const few = sql`not coalesce((select crowded from mode), false)`;
+  return sql`
+    excluded as materialized (select id from jsonb_array_elements_text(${p.excluded}) as x(id)),
+    mode as materialized (
+      select coalesce(${c.groupCount} > ${sql.raw(String(CROWDED))}, false) as crowded,
+        ${c.surveyDue} <= clock_timestamp() as due ${cursor(sql`''`)}),
+    ${groupWalk(db, p.queue, sql`${few} and ${running}`, sql.raw(String(WALKED)))},
+    present as (
+      select w.id, w.id as key from walk w where w.id is not null and w.id not in (select id from excluded)
+      union all
+      select null, '' from (${ungroupedHead(db, p.queue, sql`${few} and ${running}`)}) ungrouped),
+    candidates as materialized (
+      select g.id, g.key, c.served, c.claimed, c.fetches from present g left join lateral (
+        select ${c.servedSeq} as served, ${c.claimed} as claimed, ${c.fetches} as fetches ${cursor(sql`g.key`)} limit 1
+      ) c on true),
+    missing as materialized (
+      select key from candidates where served is null union select '' where not exists (select 1 from mode)),
+    added as (
+      insert into ${table} (${col.queueName}, ${col.groupId}) select ${p.queue}, key from missing order by key
+      on conflict do nothing returning 1),
+    overflow as materialized (select 1 from walk where n > ${sql.raw(String(WALKED))} and id is not null),
+    ${eligible(db, p)}`;
+}
+
+/** The groups in their order, `line`, and those of them that have room, and a job that may be claimed. */
+function eligible(db: Relations, p: Params): SQL {
+  const j = db.jobs.of('j');
+  const c = db.groupCursors.of('c');
+  const waiting = waitingIn(db, p.queue);
+  const may = wanted(db, p);
+  // The cheap questions come first: where all groups are full, they are asked of each.
+  return sql`
+    line as materialized (
+      (select id, key, served, claimed, fetches from candidates
+        where not exists (select 1 from missing) and not exists (select 1 from overflow) order by served, key)
+      union all
+      (select nullif(${c.groupId}, ''), ${c.groupId}, ${c.servedSeq}, ${c.claimed}, ${c.fetches}
+        from ${db.groupCursors.as('c')}
+        where ${c.queueName} = ${p.queue} and ${c.listed} and (select crowded from mode) and ${running}
+          and ${c.groupId} not in (select id from excluded)
+        order by ${c.servedSeq}, ${c.groupId} limit 2147483647)),
+    eligible as materialized (
+      select k.id, k.key, k.served, k.claimed, k.busy
+      from (
+        select l.*, a.busy from line l
+        cross join lateral (
+          select case when l.id is not null and ${p.groupActive} is not null then (
+            select count(*) from (
+              select 1 from ${db.jobs.as('j')} where ${j.queueName} = ${p.queue} and ${j.groupId} = l.id
+                and ${j.state} = 'active' limit ${p.groupActive}) x) end as busy offset 0) a
+        where coalesce(a.busy < ${p.groupActive}, true)
+          and (l.id is null or coalesce(${p.groupMax} > ${recentFetches(sql`l.fetches`, p.groupMs)}, true))
+        offset 0) k
+      where case when k.id is null then exists (select 1 ${waiting} and ${j.groupId} is null and ${may})
+        else exists (select 1 ${waiting} and ${j.groupId} = k.id and ${may}) end)`;
+}

@@ -1,0 +1,58 @@
+import { sql } from 'drizzle-orm';
+import type { Executor } from '../db/executor.js';
+import { columns, statement } from '../db/statement.js';
+import { groupWalk, ungroupedHead } from './group-line.js';
+
+/** ms between surveys of a queue, whoever claims from it; more where one takes more than a 20th of that. */
+const INTERVAL = sql.raw('100');
+const SHARE = sql.raw('20');
+/** A queue that is surveyed has more groups than a claim looks through; this is only a bound. */
+const ALL = sql.raw('2147483647');
+
+/**
+ * Lists the groups of a queue that have waiting jobs and unlists those that have none. The row of the jobs without a
+ * group is the survey's lock: one at a time is enough, so others pass it over.
+ */
+const survey = statement('survey groups', ['queue', 'force'], (db, p) => {
+  const c = db.groupCursors.of('c');
+  const { col, table } = db.groupCursors;
+  const cursors = sql`from ${db.groupCursors.as('c')} where ${c.queueName} = ${p.queue}`;
+  const mine = sql`exists (select 1 from gate)`;
+  return sql`
+    with recursive gate as materialized (
+      select ${c.listed} as listed ${cursors} and ${c.groupId} = ''
+        and (${p.force} = 'true' or coalesce(${c.surveyDue} <= clock_timestamp(), true))
+      for update skip locked),
+    ${groupWalk(db, p.queue, mine, ALL)},
+    present as materialized (
+      select w.id as key, c.listed from walk w
+      left join lateral (select ${c.listed} as listed ${cursors} and ${c.groupId} = w.id limit 1) c on true
+      where w.id is not null),
+    added as (
+      insert into ${table} (${col.queueName}, ${col.groupId}, ${col.listed})
+      select ${p.queue}, key, true from present where listed is null order by key
+      on conflict do nothing returning true as listed),
+    turned as (
+      update ${db.groupCursors.as('c')} set ${col.listed} = not ${c.listed}
+      from (
+        select key from present where not listed
+        union all
+        select ${c.groupId} ${cursors} and ${c.listed} and ${c.groupId} <> '' and ${mine}
+          and ${c.groupId} not in (select key from present)) k
+      where ${c.queueName} = ${p.queue} and ${c.groupId} = k.key
+      returning ${c.listed} as listed),
+    marked as (
+      update ${db.groupCursors.as('c')} set ${col.listed} = exists (${ungroupedHead(db, p.queue, sql`true`)}),
+        ${col.groupCount} = (select count(*) from present),
+        ${col.surveyDue} = clock_timestamp() + greatest(${INTERVAL} * interval '1 millisecond',
+          ${SHARE} * (clock_timestamp() - now()))
+      where ${c.queueName} = ${p.queue} and ${c.groupId} = '' and ${mine}
+      returning ${c.listed} and not (select listed from gate) as listed)
+    select ${columns(sql`listed::int + (select count(*) from added) + (select count(*) from turned where listed)`)} from marked`;
+});
+
+/** How many groups it has listed anew. Null: somebody else is at it, or (without `force`) it is not due yet. */
+export async function surveyGroups(executor: Executor, queueName: string, force: boolean): Promise<number | null> {
+  const [row] = await executor.run(survey, { queue: queueName, force: String(force) });
+  return row ? Number(row[0]) : null;
+}

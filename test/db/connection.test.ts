@@ -1,0 +1,176 @@
+import { createServer } from 'node:net';
+import { sql } from 'drizzle-orm';
+import { afterEach, describe, expect, it } from 'vitest';
+import { statement } from '../../src/db/statement.js';
+import { ConnectionError, ConveyorError, createJobData, PgStore, type PgStoreOptions } from '../../src/index.js';
+import { noopLogger } from '../../src/model/logger.js';
+import { useDatabase } from '../support/database.js';
+import { startProxy } from '../support/proxy.js';
+import { until } from '../support/until.js';
+
+const db = useDatabase();
+const closing: (() => Promise<unknown>)[] = [];
+
+function newStore(options: Partial<PgStoreOptions> = {}): PgStore {
+  const store = new PgStore({ connection: db.url, autoMigrate: false, logger: noopLogger, ...options });
+  closing.push(() => store.disconnect());
+  return store;
+}
+
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+const tooLong = statement('too long', ['s'], (_db, p) => sql`select /* too long */ pg_sleep(${p.s}::float8)::text`);
+const sleepStatement = statement('sleep', ['s'], (_db, p) => sql`select pg_sleep(${p.s}::float8)::text`);
+
+describe('options', () => {
+  it.each([
+    [{}, /exactly one of `connection`.*`db`/],
+    [{ connection: 'postgres://x', db: { execute: async () => [] } }, /exactly one/],
+    [{ connection: '' }, /empty; is DATABASE_URL set/],
+    [{ connection: 5 }, /URL or an object/],
+    [{ db: {} }, /no execute/],
+    [{ connection: 'postgres://x', schema: '' }, /1 to 63 bytes/],
+    [{ connection: 'postgres://x', schema: 'ä'.repeat(40) }, /1 to 63 bytes/],
+    [{ connection: 'postgres://x', listen: 5 }, /`listen` must be/],
+    [{ connection: 'postgres://x', maxPayloadBytes: 0 }, /maxPayloadBytes/],
+    [{ connection: 'postgres://x', statementTimeout: -1 }, /statementTimeout/],
+    [{ connection: 'postgres://x', metrics: { retentionMinutes: 0.5 } }, /metrics.retentionMinutes/],
+  ])('refuses %j', (options, message) => {
+    expect(() => new PgStore(options as never)).toThrow(message);
+  });
+});
+
+describe('connect', () => {
+  it('opens nothing before', async () => {
+    newStore({ connection: 'postgres://nobody@127.0.0.1:1/nowhere' });
+  });
+
+  it('says where it cannot connect, without the password', async () => {
+    const store = newStore({ connection: 'postgres://me:secret@127.0.0.1:1/shop' });
+    const error = await store.connect().catch((e: unknown) => e);
+    expect(error).toBeInstanceOf(ConnectionError);
+    expect(String(error)).toMatch(/Cannot connect to Postgres at 127\.0\.0\.1:1\/shop/);
+    expect(String(error)).not.toContain('secret');
+  });
+
+  it('can be tried again after it failed', async () => {
+    const proxy = await startProxy(db.url);
+    await proxy.close();
+    const store = newStore({ connection: proxy.url });
+    await expect(store.connect()).rejects.toThrow(ConnectionError);
+    await expect(store.connect()).rejects.toThrow(ConnectionError);
+  });
+
+  it('is harmless twice, and works again after disconnect()', async () => {
+    const store = newStore();
+    await Promise.all([store.connect(), store.connect()]);
+    await store.connect();
+    await store.disconnect();
+    await expect(store.getJob('q', 'x')).rejects.toThrow(/not connected/);
+    await store.connect();
+    expect(await store.getJob('q', 'x')).toBeNull();
+  });
+
+  it('tells by its name on the server who is there', async () => {
+    const store = newStore();
+    await store.connect();
+    const names = await db.sql`select application_name from pg_stat_activity
+      where datname = current_database() and pid <> pg_backend_pid()`;
+    expect(names.map((row) => row['application_name'])).toContain('conveyor');
+  });
+});
+
+describe('disconnect', () => {
+  it('is harmless before connect() and twice', async () => {
+    const store = newStore();
+    await store.disconnect();
+    await store.connect();
+    await store.disconnect();
+    await store.disconnect();
+  });
+
+  it('ends every connection, also with `await using`', async () => {
+    {
+      await using store = new PgStore({ connection: db.url, autoMigrate: false });
+      await store.connect();
+      await Promise.all(Array.from({ length: 10 }, (_, i) => store.getJob('q', String(i))));
+    }
+    await until(
+      async () =>
+        (
+          await db.sql`select 1 from pg_stat_activity
+          where datname = current_database() and application_name = 'conveyor'`
+        ).length === 0,
+      { what: 'no connection of ours' },
+    );
+  });
+
+  it('is bounded in time behind a stuck query', async () => {
+    const store = newStore();
+    await store.connect();
+    const stuck = store.engine.executor.run(sleepStatement, { s: 60 }).catch((e: unknown) => e);
+    await until(
+      async () =>
+        (
+          await db.sql`select 1 from pg_stat_activity where query like '%pg_sleep%'
+      and pid <> pg_backend_pid() and state = 'active'`
+        ).length > 0,
+    );
+    await store.disconnect();
+    expect(await stuck).toBeInstanceOf(ConveyorError);
+  });
+});
+
+describe('a statement', () => {
+  it('ends with a clear error when it runs too long, here and on the server', async () => {
+    const store = newStore({ statementTimeout: 300 });
+    await store.connect();
+    await expect(store.engine.executor.run(tooLong, { s: 30 })).rejects.toThrow(ConnectionError);
+    await until(
+      async () =>
+        (
+          await db.sql`select 1 from pg_stat_activity where query like '%too long%' and state = 'active'
+          and pid <> pg_backend_pid()`
+        ).length === 0,
+      { what: 'the statement to end on the server' },
+    );
+    expect(await store.getJob('q', 'x')).toBeNull();
+  });
+
+  it('that is safe to repeat survives the loss of its connections', async () => {
+    const store = newStore();
+    await store.connect();
+    const id = await store.saveJob('q', createJobData('q', 'a', 1));
+    for (let i = 0; i < 20; i++) {
+      const reads = Array.from({ length: 5 }, () => store.getJob('q', id));
+      await db.sql`select pg_terminate_backend(pid) from pg_stat_activity
+        where datname = current_database() and application_name = 'conveyor'`;
+      for (const job of await Promise.all(reads)) expect(job?.id).toBe(id);
+    }
+  });
+
+  it('does not wait for ever on a connection that answers nothing', async () => {
+    const proxy = await startProxy(db.url);
+    closing.push(proxy.close);
+    const store = newStore({ connection: proxy.url, statementTimeout: 500, listen: false });
+    await store.connect();
+    proxy.freeze();
+    await expect(store.saveJob('q', createJobData('q', 'a', 1))).rejects.toThrow(/did not answer within 500 ms/);
+  });
+});
+
+describe('connect to something that is no Postgres', () => {
+  it('fails in time', async () => {
+    const server = createServer((socket) => {
+      socket.on('error', () => {});
+      socket.end('HTTP/1.1 400 Bad Request\r\n\r\n');
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    closing.push(async () => server.close());
+    const { port } = server.address() as { port: number };
+    const store = newStore({ connection: { host: '127.0.0.1', port, database: 'x', connect_timeout: 1 } });
+    await expect(store.connect()).rejects.toThrow(ConveyorError);
+  });
+});

@@ -1,0 +1,55 @@
+import { afterAll } from 'vitest';
+import type { StoreEvent } from '../../../src/model/event.js';
+import type { Logger } from '../../../src/model/logger.js';
+import type { StoreInterface } from '../../../src/model/store-interface.js';
+import { PgStore } from '../../../src/store/pg-store.js';
+import { type UsedDatabase, useDatabase } from '../../support/database.js';
+
+/** What the suites ask of a store beside its contract. */
+export interface StoreOptions {
+  metrics?: { enabled?: boolean; retentionMinutes?: number; retentionHours?: number };
+  logger?: Logger;
+  listen?: boolean | string;
+  onEventHandlerError?: (error: unknown, event: StoreEvent) => void;
+}
+
+export type ContractStore = StoreInterface & AsyncDisposable & { truncateAll(): Promise<void> };
+
+/** Makes stores on one set of data: two of them are two processes that share it. */
+export interface StoreFactory {
+  readonly name: string;
+  /** A new store, not connected. It is disconnected when the suite is over. */
+  make(options?: StoreOptions): ContractStore;
+  /** The same, connected. */
+  open(options?: StoreOptions): Promise<ContractStore>;
+  /** Where the data is in Postgres: for races with a second connection. */
+  readonly database?: UsedDatabase;
+}
+
+/** To be called in a `describe` or at the top of a file: the database is there from `beforeAll` to `afterAll`. */
+export type MakeFactory = () => StoreFactory;
+
+export const pgStoreFactory: MakeFactory = () => {
+  // Registered before the database's own afterAll, and run after it in vitest's order (last in, first out): so the
+  // stores are closed by a hook that is registered after it.
+  const database = useDatabase();
+  const stores: ContractStore[] = [];
+  afterAll(async () => {
+    await Promise.all(stores.map((store) => store.disconnect()));
+  });
+  const factory: StoreFactory = {
+    name: 'PgStore',
+    database,
+    make(options = {}) {
+      const store = new PgStore({ connection: database.url, listen: false, ...options });
+      stores.push(store);
+      return store;
+    },
+    async open(options) {
+      const store = factory.make(options);
+      await store.connect();
+      return store;
+    },
+  };
+  return factory;
+};
