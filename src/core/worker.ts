@@ -7,6 +7,7 @@ import { integerIn, validateQueueName } from '../model/names.js';
 import { claimJobs } from '../store/claim-dispatch.js';
 import type { Engine } from '../store/engine.js';
 import type { StoredJob } from '../store/job-row.js';
+import { releaseUnknown } from '../store/lease.js';
 import { tickSchedules } from '../store/schedules.js';
 import { CANCELLED_REASON } from '../store/settle.js';
 import { jobEvent } from './announce.js';
@@ -72,6 +73,7 @@ export class Worker<T = unknown> {
   readonly #quiet = new Quiet();
   readonly #batchSize: number;
   #runningBatches = 0;
+  #claimFailed = false;
   #state: 'idle' | 'running' | 'paused' | 'closed' = 'idle';
   #detach: (() => void)[] = [];
   #closing: Promise<void> | undefined;
@@ -199,8 +201,15 @@ export class Worker<T = unknown> {
 
   async #claim(limit: number): Promise<StoredJob[]> {
     const { lockDuration, lifo, limiter, maxGlobalConcurrency, group } = this.#options;
+    const { executor } = this.#engine;
+    if (this.#claimFailed) {
+      const held = this.#holds.all().map(({ stored }) => stored.job.id);
+      await releaseUnknown(executor, this.queueName, this.id, held);
+    }
+    // Until it has answered: a claim may have taken jobs and its answer be lost.
+    this.#claimFailed = true;
     const asked = performance.now();
-    const jobs = await claimJobs(this.#engine.executor, {
+    const jobs = await claimJobs(executor, {
       queueName: this.queueName,
       workerId: this.id,
       lockDuration,
@@ -211,6 +220,7 @@ export class Worker<T = unknown> {
       groupConcurrency: group && (group.concurrency ?? Number.MAX_SAFE_INTEGER),
       groupLimiter: group?.limiter,
     });
+    this.#claimFailed = false;
     for (const stored of jobs) this.#hold(stored, asked);
     return jobs;
   }

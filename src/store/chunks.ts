@@ -50,8 +50,10 @@ export async function inChunks(work: Worker, size = CHUNK): Promise<Done> {
   }
 }
 
-const selectHorizon = statement('horizon', [], (db) =>
-  sql`select ${columns(db.nextSeq, sql`extract(epoch from now()) * 1000`)}`,
+const selectHorizon = statement(
+  'horizon',
+  [],
+  (db) => sql`select ${columns(db.nextSeq, sql`extract(epoch from now()) * 1000`)}`,
 );
 
 /** A moment by the database: what is newer is not touched, so that work ends also while others add to it. */

@@ -41,7 +41,7 @@ export async function claimWithin(executor: Executor, request: ClaimRequest & Fe
     let { status } = answer;
     if (answer.surveyDue) await surveyGroups(executor, request.queueName, false);
     if (status === 'survey' || status === 'short') {
-      const listed = surveyed ? 0 : await surveyGroups(executor, request.queueName, true);
+      const listed: number | null = surveyed ? 0 : await surveyGroups(executor, request.queueName, true);
       surveyed ||= listed !== null;
       // Somebody else is at it: what they find is as good, in a moment.
       if (listed === null) status = 'contended';

@@ -20,7 +20,7 @@ import { glanceStatement, readGlance } from './glance.js';
 import { insertBatch, type JobRecord, type Saved } from './insert.js';
 import { removeOutlived } from './maintenance.js';
 import type { ResolvedOptions } from './options.js';
-import { type ParentChange, type Settled, type Settlement, settle } from './settle.js';
+import { type ParentChange, type Settled, type Settlement, settle, settledAlready } from './settle.js';
 import { Watch } from './watch.js';
 
 /** Where the statements of one store run, and what keeps them company: events, batches, the watch over due times. */
@@ -79,7 +79,8 @@ export class Engine {
 
   /** The executor; throws when the store is not connected. */
   get executor(): Executor {
-    if (!this.#executor) throw new ConveyorError('The store is not connected: await store.connect() first.', { code: 'NOT_CONNECTED' });
+    if (!this.#executor)
+      throw new ConveyorError('The store is not connected: await store.connect() first.', { code: 'NOT_CONNECTED' });
     return this.#executor;
   }
 
@@ -239,6 +240,10 @@ export class Engine {
       const again = await settle(this.executor, missing, options);
       for (const s of again.settled) answers.set(keyOf(s), s);
       all.push(...again.parents);
+      const lost = missing.filter((s) => !answers.has(keyOf(s)));
+      if (lost.length > 0) {
+        for (const s of await settledAlready(this.executor, lost)) answers.set(keyOf(s), s);
+      }
     }
     return batch.map((s, i) => ({ settled: answers.get(keyOf(s)), parents: i === 0 ? all : [] }));
   }

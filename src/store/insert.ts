@@ -94,7 +94,10 @@ function assignments(db: Relations): [SQL, SQL][] {
     [col.createdAt, at(sql`x.created`)],
     [col.opts, sql`coalesce(x.opts, '{}'::jsonb)`],
     [col.priority, sql`coalesce(x.priority, 0)`],
-    [col.delayUntil, sql`case when x.delay is null then ${at(sql`x.until`)} else ${now} + ${interval(sql`x.delay`)} end`],
+    [
+      col.delayUntil,
+      sql`case when x.delay is null then ${at(sql`x.until`)} else ${now} + ${interval(sql`x.delay`)} end`,
+    ],
     [col.deduplicationKey, sql`x.dedup`],
     [col.groupId, sql`x.grp`],
     [col.parentId, sql`x.parent`],

@@ -99,7 +99,8 @@ function damageOf(state: unknown, opts: unknown, created: unknown, rest: Rest | 
   if (!isObject(opts)) damaged.push('opts');
   if (time(created as string | null) === null) damaged.push('createdAt');
   if (rest) {
-    for (const name of ['logs', 'stacktrace', 'childrenIds'] as const) if (!Array.isArray(rest[name])) damaged.push(name);
+    for (const name of ['logs', 'stacktrace', 'childrenIds'] as const)
+      if (!Array.isArray(rest[name])) damaged.push(name);
     if (!Array.isArray(rest.attemptLogs) || !rest.attemptLogs.every(isObject)) damaged.push('attemptLogs');
     if (rest.childrenValues !== null && !isObject(rest.childrenValues)) damaged.push('childrenValues');
   }
@@ -107,8 +108,23 @@ function damageOf(state: unknown, opts: unknown, created: unknown, rest: Rest | 
 }
 
 export function readJob(row: Row): StoredJob {
-  const [id, name, queueName, data, opts, state, attemptsMade, lease, seq, priority, created, processed, lock, by, more] =
-    row as string[];
+  const [
+    id,
+    name,
+    queueName,
+    data,
+    opts,
+    state,
+    attemptsMade,
+    lease,
+    seq,
+    priority,
+    created,
+    processed,
+    lock,
+    by,
+    more,
+  ] = row as string[];
   const rest = more == null ? undefined : (JSON.parse(more) as Rest);
   const options: unknown = opts === '{}' ? {} : JSON.parse(opts as string);
   const job: JobData = {

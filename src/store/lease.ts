@@ -1,9 +1,9 @@
 import { sql } from 'drizzle-orm';
 import type { Executor } from '../db/executor.js';
 import { columns, interval, now, statement } from '../db/statement.js';
+import type { JobState } from '../model/job.js';
 import { cascade } from './cascade.js';
 import { CANCELLED_REASON, type ParentChange, type Settled } from './settle.js';
-import type { JobState } from '../model/job.js';
 
 /** One hold on a job: what a worker's every write must name. */
 export interface Hold {
@@ -126,4 +126,39 @@ export async function sweep(executor: Executor, queueName: string, maxStalledCou
     more = count === SWEEP_CHUNK;
   }
   return swept;
+}
+
+const releaseUnheld = statement(
+  'release unheld',
+  ['queue', 'worker', 'held'],
+  (db, p) => {
+    const j = db.jobs.of('j');
+    const { col } = db.jobs;
+    return sql`
+      with held as materialized (select id from jsonb_array_elements_text(${p.held}::jsonb) as h(id)),
+      unheld as materialized (
+        select ${j.ctid} from ${db.jobs.as('j')}
+        where ${j.queueName} = ${p.queue} and ${j.state} = 'active' and ${j.lockedBy} = ${p.worker}
+          and ${j.id} not in (select id from held)
+        for update skip locked)
+      update ${db.jobs.as('j')} set ${col.state} = 'waiting', ${col.lockUntil} = null, ${col.lockedBy} = null,
+        ${col.processedAt} = null
+      where ${j.ctid} = any(array(select ctid from unheld)) and ${j.state} = 'active' and ${j.lockedBy} = ${p.worker}
+      returning ${columns(j.id)}`;
+  },
+  { repeatable: true },
+);
+
+/**
+ * Gives back what this worker has claimed without knowing it: the answer to the claim was lost with its connection.
+ * Without this those jobs would wait for their lease to run out, and count as stalled. True when there were any.
+ */
+export async function releaseUnknown(
+  executor: Executor,
+  queueName: string,
+  workerId: string,
+  heldIds: readonly string[],
+): Promise<boolean> {
+  const rows = await executor.run(releaseUnheld, { queue: queueName, worker: workerId, held: JSON.stringify(heldIds) });
+  return rows.length > 0;
 }

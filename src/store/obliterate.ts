@@ -132,7 +132,11 @@ async function removeQueue(executor: Executor, queue: string, force: boolean): P
 }
 
 /** Chunk by chunk, locked in the order of the key, in which those who write several rows lock them as well. */
-const removalFrom = (name: string, table: (db: Relations) => { as(alias: string): SQL }, key: (db: Relations) => SQL[]) =>
+const removalFrom = (
+  name: string,
+  table: (db: Relations) => { as(alias: string): SQL },
+  key: (db: Relations) => SQL[],
+) =>
   statement(`obliterate ${name}`, ['queue', 'limit'], (db, p) => {
     const [queueName] = key(db);
     const picked = sql`select "r".ctid from ${table(db).as('r')} where ${queueName as SQL} = ${p.queue}

@@ -12,8 +12,8 @@ import type {
   StoreInterface,
   UpdateJobOptions,
 } from '../model/store-interface.js';
-import { claimJobs } from './claim-dispatch.js';
 import type { Done } from './chunks.js';
+import { claimJobs } from './claim-dispatch.js';
 import { clean } from './clean.js';
 import { countActive, countByState, countGroupActive, countGroupWaiting, countStates, nextDelayed } from './counts.js';
 import { DamageReport } from './damage.js';
@@ -22,15 +22,17 @@ import { Engine } from './engine.js';
 import { Fences } from './fences.js';
 import { failParent, getChildrenJobs, notifyChildCompleted, saveFlow } from './flows.js';
 import { encodeRecord, insertBatch, type JobRecord } from './insert.js';
+import type { StoredJob } from './job-row.js';
+import { cancelActive, findByDeduplicationKey, findJobById, getJob } from './jobs.js';
 import { listFlowParents, listJobs, stalledJobs } from './listing.js';
-import { cancelActive, findByDeduplicationKey, findJobById, getJob, PROMOTE_CHUNK, promoteChunk } from './jobs.js';
-import { promoteAll, truncateAll } from './maintenance.js';
+import { truncateAll } from './maintenance.js';
 import { aggregateMetrics } from './metrics-fold.js';
 import { readMetrics, requireMetrics } from './metrics-read.js';
 import { obliterate } from './obliterate.js';
 import { type PgStoreOptions, resolveOptions } from './options.js';
-import { getPausedNames, pauseName, resumeName } from './pauses.js';
 import { announceParents } from './parent-events.js';
+import { getPausedNames, pauseName, resumeName } from './pauses.js';
+import { promoteAll, promoteDue } from './promote.js';
 import { listQueues } from './queues.js';
 import { retryJobs } from './retry-jobs.js';
 import { searchByName, searchByPayload, searchJobs } from './search.js';
@@ -88,7 +90,7 @@ export class PgStore implements StoreInterface {
   }
 
   async getJob(queueName: string, jobId: string): Promise<JobData | null> {
-    return (await getJob(this.#executor, queueName, jobId))?.job ?? null;
+    return this.#read(await getJob(this.#executor, queueName, jobId));
   }
 
   async updateJob(
@@ -105,11 +107,11 @@ export class PgStore implements StoreInterface {
   }
 
   async findByDeduplicationKey(queueName: string, key: string): Promise<JobData | null> {
-    return (await findByDeduplicationKey(this.#executor, queueName, key))?.job ?? null;
+    return this.#read(await findByDeduplicationKey(this.#executor, queueName, key));
   }
 
   async findJobById(jobId: string): Promise<JobData | null> {
-    return (await findJobById(this.#executor, jobId))?.job ?? null;
+    return this.#read(await findJobById(this.#executor, jobId));
   }
 
   async fetchNextJob(
@@ -122,27 +124,27 @@ export class PgStore implements StoreInterface {
     const [claimed] = await claimJobs(this.#executor, { ...options, queueName, workerId, lockDuration, limit: 1 });
     if (!claimed) return null;
     this.#fences.claimed(queueName, claimed.job.id, claimed.lease);
-    return claimed.job;
+    return this.#damage.read(claimed);
   }
 
-  extendLock(queueName: string, jobId: string, duration: number): Promise<boolean> {
+  async extendLock(queueName: string, jobId: string, duration: number): Promise<boolean> {
     integerIn(duration, 'duration', 1, MAX_LOCK_MS);
     return extendLock(this.#executor, this.#fences, queueName, jobId, duration);
   }
 
-  releaseLock(queueName: string, jobId: string): Promise<void> {
+  async releaseLock(queueName: string, jobId: string): Promise<void> {
     return releaseLock(this.#executor, this.#fences, queueName, jobId);
   }
 
-  getActiveCount(queueName: string): Promise<number> {
+  async getActiveCount(queueName: string): Promise<number> {
     return countActive(this.#executor, queueName);
   }
 
-  getGroupActiveCount(queueName: string, groupId: string): Promise<number> {
+  async getGroupActiveCount(queueName: string, groupId: string): Promise<number> {
     return countGroupActive(this.#executor, queueName, groupId);
   }
 
-  getWaitingGroupCount(queueName: string, groupId: string): Promise<number> {
+  async getWaitingGroupCount(queueName: string, groupId: string): Promise<number> {
     return countGroupWaiting(this.#executor, queueName, groupId);
   }
 
@@ -152,16 +154,13 @@ export class PgStore implements StoreInterface {
     return stalled.map(this.#damage.read);
   }
 
-  getNextDelayedTimestamp(queueName: string): Promise<number | null> {
+  async getNextDelayedTimestamp(queueName: string): Promise<number | null> {
     return nextDelayed(this.#executor, queueName);
   }
 
   async promoteDelayedJobs(queueName: string, timestamp: number): Promise<number> {
-    for (let count = 0; ; ) {
-      const promoted = (await promoteChunk(this.#executor, queueName, timestamp)).length;
-      count += promoted;
-      if (promoted < PROMOTE_CHUNK) return count;
-    }
+    const count = await promoteDue(this.#executor, queueName, timestamp);
+    return this.#nowWaiting(queueName, { count, parents: [] });
   }
 
   async promoteJobs(queueName: string): Promise<number> {
@@ -180,6 +179,7 @@ export class PgStore implements StoreInterface {
   }
 
   async obliterate(queueName: string, options: { force?: boolean } = {}): Promise<void> {
+    validateQueueName(queueName);
     try {
       const { parents } = await obliterate(this.#executor, queueName, options.force ?? false);
       announceParents(this.engine.hub, parents);
@@ -191,6 +191,10 @@ export class PgStore implements StoreInterface {
 
   async retryJobs(queueName: string, state: 'failed' | 'completed'): Promise<number> {
     return this.#nowWaiting(queueName, await retryJobs(this.#executor, queueName, state));
+  }
+
+  #read(stored: StoredJob | null): JobData | null {
+    return stored && this.#damage.read(stored);
   }
 
   #nowWaiting(queueName: string, { count }: Done): number {
@@ -207,7 +211,7 @@ export class PgStore implements StoreInterface {
     await resumeName(this.#executor, queueName, jobName);
   }
 
-  getPausedJobNames(queueName: string): Promise<string[]> {
+  async getPausedJobNames(queueName: string): Promise<string[]> {
     return getPausedNames(this.#executor, queueName);
   }
 
@@ -221,11 +225,11 @@ export class PgStore implements StoreInterface {
     return countByState(this.#executor, queueName, state);
   }
 
-  getJobCounts(queueName: string): Promise<JobCounts> {
+  async getJobCounts(queueName: string): Promise<JobCounts> {
     return countStates(this.#executor, queueName);
   }
 
-  listQueues(): Promise<QueueInfo[]> {
+  async listQueues(): Promise<QueueInfo[]> {
     return listQueues(this.#executor);
   }
 
@@ -259,15 +263,15 @@ export class PgStore implements StoreInterface {
     );
   }
 
-  notifyChildCompleted(parentQueueName: string, parentId: string): Promise<JobState> {
+  async notifyChildCompleted(parentQueueName: string, parentId: string): Promise<JobState> {
     return notifyChildCompleted(this.#executor, parentQueueName, parentId);
   }
 
-  failParentOnChildFailure(parentQueueName: string, parentId: string, reason: string): Promise<boolean> {
+  async failParentOnChildFailure(parentQueueName: string, parentId: string, reason: string): Promise<boolean> {
     return failParent(this.#executor, parentQueueName, parentId, reason);
   }
 
-  getChildrenJobs(parentQueueName: string, parentId: string): Promise<JobData[]> {
+  async getChildrenJobs(parentQueueName: string, parentId: string): Promise<JobData[]> {
     return getChildrenJobs(this.#executor, parentQueueName, parentId);
   }
 

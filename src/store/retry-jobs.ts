@@ -6,6 +6,7 @@ import { columns, type Statement, statement } from '../db/statement.js';
 import { oneOf, validateQueueName } from '../model/names.js';
 import { CHUNK, type Chunk, type Done, horizon, inChunks, readChunk, together } from './chunks.js';
 import { holdsKey } from './insert.js';
+import { raceForKey } from './key-race.js';
 import { finishTime, inState } from './states.js';
 
 type Ended = 'failed' | 'completed';
@@ -20,10 +21,7 @@ type Turn = 'childless' | 'after its children' | 'left over';
 /** Each parent locks all of its children. */
 const PARENTS_CHUNK = 50;
 const SIZES: Record<Turn, number> = { childless: CHUNK, 'after its children': PARENTS_CHUNK, 'left over': 1 };
-/** Somebody else took a key between this statement's look and its write: look again. */
-const KEY_RACE_ROUNDS = 20;
-
-type Params = 'queue' | 'seq' | 'limit';
+type Params = 'queue' | 'seq' | 'limit' | 'drop';
 
 /**
  * Starts a chunk of ended jobs over. In the order of their insertion they take new places behind those that wait.
@@ -33,7 +31,7 @@ type Params = 'queue' | 'seq' | 'limit';
  * before this counts it, or finds its parent waiting for it.
  */
 function retryStatement(state: Ended, turn: Turn, wait: boolean): Statement<Params> {
-  return statement(`retry ${state}, ${turn}${wait ? ' (held)' : ''}`, ['queue', 'seq', 'limit'], (db, p) => {
+  return statement(`retry ${state}, ${turn}${wait ? ' (held)' : ''}`, ['queue', 'seq', 'limit', 'drop'], (db, p) => {
     const j = db.jobs.of('j');
     const finish = finishTime(j, state) as SQL;
     const ended = sql`${j.queueName} = ${p.queue} and ${inState(j, state)} and abs(${j.seq}) < ${p.seq}::bigint`;
@@ -55,9 +53,13 @@ function retryStatement(state: Ended, turn: Turn, wait: boolean): Statement<Para
       with ${picked},
       placed as materialized (select o.*, ${db.nextSeq} as place from (select * from picked order by priority, seq) o),
       fresh as materialized (
-        select placed.*, ${turn === 'childless' ? sql`0` : sql`(select count(*) from children c
-            where c.parent_id = placed.id and c.state not in ('completed', 'failed'))::int`} as pending,
-          case when row_number() over (partition by dedup order by place) = 1 and not ${keyHeld(db, p.queue)}
+        select placed.*, ${
+          turn === 'childless'
+            ? sql`0`
+            : sql`(select count(*) from children c
+            where c.parent_id = placed.id and c.state not in ('completed', 'failed'))::int`
+        } as pending,
+          case when ${p.drop} is null and row_number() over (partition by dedup order by place) = 1 and not ${keyHeld(db, p.queue)}
             then dedup end as key
         from placed),
       retried as (
@@ -142,22 +144,28 @@ export async function retryJobs(executor: Executor, queueName: string, state: En
   const { seq } = await horizon(executor);
   const done: Done[] = [];
   for (const { size, skipping, waiting } of STATEMENTS[state]) {
-    const work = (limit: number, wait: boolean) => retryChunk(executor, wait ? waiting : skipping, { queue, seq, limit });
+    const work = (limit: number, wait: boolean) =>
+      retryChunk(executor, wait ? waiting : skipping, { queue, seq, limit });
     done.push(await inChunks(work, size));
   }
   return together(...done);
 }
 
+/**
+ * Somebody may take a key between this statement's look and its write. Then fewer jobs are tried, so that where keys
+ * are taken all the time some get through; a job alone finally goes without its key.
+ */
 async function retryChunk(
   executor: Executor,
   statement: Statement<Params>,
   values: { queue: string; seq: number; limit: number },
 ): Promise<Chunk> {
-  for (let round = 1; ; round++) {
+  for (let { limit } = values; limit > 1; limit = Math.ceil(limit / 10)) {
     try {
-      return readChunk(await executor.run(statement, values));
+      return readChunk(await executor.run(statement, { ...values, limit, drop: null }));
     } catch (error) {
-      if (round >= KEY_RACE_ROUNDS || !isDeduplicationConflict(error)) throw error;
+      if (!isDeduplicationConflict(error)) throw error;
     }
   }
+  return readChunk(await raceForKey((drop) => executor.run(statement, { ...values, limit: 1, drop })));
 }

@@ -234,3 +234,31 @@ export async function settle(
   }
   return { settled, parents };
 }
+
+const selectSettled = statement(
+  'settled already',
+  ['batch'],
+  (db, p) => {
+    const j = db.jobs.of('j');
+    return sql`select ${columns(j.queueName, j.id, j.state, sql`${j.cancelledAt} is not null`)}
+      from jsonb_to_recordset(${p.batch}::jsonb) as i(q text, id text, lease int)
+      join ${db.jobs.as('j')} on ${j.queueName} = i.q and ${j.id} = i.id and ${j.lease} = i.lease
+      where ${j.state} <> 'active'`;
+  },
+  { repeatable: true },
+);
+
+/**
+ * Those of a batch that have ended under the very lease they name: a settlement whose answer was lost with its
+ * connection has taken effect, and is not found active when it is sent again.
+ */
+export async function settledAlready(executor: Executor, batch: readonly Settlement[]): Promise<Settled[]> {
+  const rows = await executor.run(selectSettled, { batch: `[${batch.map(encode).join(',')}]` });
+  return (rows as string[][]).map(([queueName, id, state, cancelled]) => ({
+    queueName: queueName as string,
+    id: id as string,
+    state: state as JobState,
+    cancelled: cancelled === 'true',
+    removed: false,
+  }));
+}

@@ -39,7 +39,10 @@ function indexOrder(j: JobNames, state: JobState): SQL {
 }
 
 /** Removes a queue's jobs of one state. */
-export function removalOfState<const K extends string>(state: JobState, bound: Bound<K>): RemovalStatements<K | 'queue'> {
+export function removalOfState<const K extends string>(
+  state: JobState,
+  bound: Bound<K>,
+): RemovalStatements<K | 'queue'> {
   return removal<K | 'queue'>({
     name: `${bound.label} ${state}`,
     params: ['queue', ...bound.params],

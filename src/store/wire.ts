@@ -71,7 +71,9 @@ export function encodeMessage(source: string, message: Message): string[] {
     size += bytes;
   }
   if (batch.length > 0 || payloads.length === 0) close();
-  return payloads.flatMap((payload) => (Buffer.byteLength(payload) <= MAX_PAYLOAD_BYTES ? [payload] : split(source, payload)));
+  return payloads.flatMap((payload) =>
+    Buffer.byteLength(payload) <= MAX_PAYLOAD_BYTES ? [payload] : split(source, payload),
+  );
 }
 
 /** Base64, because a cut between the bytes of one character must not matter. */

@@ -30,10 +30,9 @@ export interface StoreFactory {
 export type MakeFactory = () => StoreFactory;
 
 export const pgStoreFactory: MakeFactory = () => {
-  // Registered before the database's own afterAll, and run after it in vitest's order (last in, first out): so the
-  // stores are closed by a hook that is registered after it.
   const database = useDatabase();
   const stores: ContractStore[] = [];
+  // Hooks run last in, first out: the database is still there.
   afterAll(async () => {
     await Promise.all(stores.map((store) => store.disconnect()));
   });

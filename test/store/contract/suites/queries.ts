@@ -29,7 +29,10 @@ export function describeQueries(makeFactory: MakeFactory): void {
 
       test.each(['waiting', 'waiting-children', 'delayed', 'active'] as const)('%s: oldest first', async (state) => {
         const q = newQueue();
-        await store.saveBulk(q, [2, 3, 1].map((n) => jobIn(state, { id: `${n}`, createdAt: at(n) })));
+        await store.saveBulk(
+          q,
+          [2, 3, 1].map((n) => jobIn(state, { id: `${n}`, createdAt: at(n) })),
+        );
         await store.saveJob(q, jobIn('completed'));
         expect(ids(await store.listJobs(q, state))).toEqual(['1', '2', '3']);
       });
@@ -60,7 +63,9 @@ export function describeQueries(makeFactory: MakeFactory): void {
 
       test('the end is exclusive; pages join without a gap or an overlap', async () => {
         const q = newQueue();
-        const all = Array.from({ length: 25 }, (_, i) => jobIn('failed', { id: `${i}`, failedAt: at(Math.floor(i / 5)) }));
+        const all = Array.from({ length: 25 }, (_, i) =>
+          jobIn('failed', { id: `${i}`, failedAt: at(Math.floor(i / 5)) }),
+        );
         await store.saveBulk(q, all);
         const whole = ids(await store.listJobs(q, 'failed'));
         expect(whole).toHaveLength(25);
@@ -73,7 +78,10 @@ export function describeQueries(makeFactory: MakeFactory): void {
 
       test('100 jobs unless the caller says otherwise', async () => {
         const q = newQueue();
-        await store.saveBulk(q, Array.from({ length: 101 }, () => jobIn('waiting')));
+        await store.saveBulk(
+          q,
+          Array.from({ length: 101 }, () => jobIn('waiting')),
+        );
         expect(await store.listJobs(q, 'waiting')).toHaveLength(100);
         expect(await store.listJobs(q, 'waiting', 0, 1000)).toHaveLength(101);
       });
@@ -150,13 +158,22 @@ export function describeQueries(makeFactory: MakeFactory): void {
       test('the latest activity is the newest of creation, start and end', async () => {
         await store.truncateAll();
         const early = { createdAt: at(1), processedAt: null };
-        await store.saveBulk('created', [jobIn('waiting', { createdAt: at(9) }), jobIn('waiting', { createdAt: at(2) })]);
-        await store.saveBulk('started', [jobIn('active', { createdAt: at(2), processedAt: at(8) }), jobIn('waiting', early)]);
+        await store.saveBulk('created', [
+          jobIn('waiting', { createdAt: at(9) }),
+          jobIn('waiting', { createdAt: at(2) }),
+        ]);
+        await store.saveBulk('started', [
+          jobIn('active', { createdAt: at(2), processedAt: at(8) }),
+          jobIn('waiting', early),
+        ]);
         await store.saveBulk('completed', [
           jobIn('completed', { ...early, completedAt: at(7) }),
           jobIn('completed', { ...early, completedAt: at(3) }),
         ]);
-        await store.saveBulk('failed', [jobIn('failed', { ...early, failedAt: at(6) }), jobIn('completed', { ...early, completedAt: at(5) })]);
+        await store.saveBulk('failed', [
+          jobIn('failed', { ...early, failedAt: at(6) }),
+          jobIn('completed', { ...early, completedAt: at(5) }),
+        ]);
         await store.saveBulk('endless', [jobIn('failed', { createdAt: at(4), processedAt: at(5), failedAt: null })]);
         const latest = Object.fromEntries((await store.listQueues()).map((q) => [q.name, q.latestActivity]));
         expect(latest).toEqual({ created: at(9), started: at(8), completed: at(7), failed: at(6), endless: at(5) });

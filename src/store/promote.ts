@@ -1,0 +1,73 @@
+import { type SQL, sql } from 'drizzle-orm';
+import type { Executor } from '../db/executor.js';
+import type { Relations } from '../db/relation.js';
+import { columns, instantOf, type Statement, statement } from '../db/statement.js';
+import { validateQueueName } from '../model/names.js';
+import { show } from '../model/text.js';
+import { CHUNK, type Done, horizon, inChunks, readChunk } from './chunks.js';
+
+type JobNames = ReturnType<Relations['jobs']['of']>;
+type Params = 'queue' | 'bound' | 'limit';
+
+/** Delayed jobs become waiting and are counted where they are; they come back to nobody. */
+function promotion(name: string, within: (j: JobNames, bound: SQL) => SQL, wait: boolean): Statement<Params> {
+  return statement(`${name}${wait ? ' (held)' : ''}`, ['queue', 'bound', 'limit'], (db, p) => {
+    const j = db.jobs.of('j');
+    const { col } = db.jobs;
+    const delayed = sql`${j.queueName} = ${p.queue} and ${j.state} = 'delayed' and ${within(j, p.bound)}`;
+    return sql`
+      with picked as materialized (
+        select ${j.ctid} from ${db.jobs.as('j')} where ${delayed}
+        order by ${j.delayUntil} limit ${p.limit}::int for update${wait ? sql`` : sql` skip locked`}),
+      promoted as (
+        update ${db.jobs.as('j')} set ${col.state} = 'waiting', ${col.delayUntil} = null
+        where ${j.ctid} = any(array(select ctid from picked)) and ${j.state} = 'delayed' returning 1)
+      select ${columns(
+        sql`(select count(*) from picked)`,
+        sql`(select count(*) from promoted)`,
+        sql`case when (select count(*) from picked) = 0 then exists (select 1 from ${db.jobs.as('j')} where ${delayed}) end`,
+      )}`;
+  });
+}
+
+const beforeSeq = (j: JobNames, seq: SQL) => sql`abs(${j.seq}) < ${seq}::bigint`;
+const all = {
+  skipping: promotion('promote all', beforeSeq, false),
+  waiting: promotion('promote all', beforeSeq, true),
+};
+
+/** Makes every job waiting that is delayed when it is called. */
+export async function promoteAll(executor: Executor, queueName: string): Promise<Done> {
+  const queue = validateQueueName(queueName);
+  const { seq } = await horizon(executor);
+  return inChunks(async (limit, wait) =>
+    readChunk(await executor.run(wait ? all.waiting : all.skipping, { queue, bound: seq, limit })),
+  );
+}
+
+export const promoteDueStatement = promotion(
+  'promote due by',
+  (j, until) => sql`${j.delayUntil} <= ${instantOf(until)}`,
+  false,
+);
+
+/** Beyond it a timestamp promotes everything that has a time, and Postgres cannot read it. */
+const LAST_TIME = Date.UTC(9999, 11, 31);
+
+/**
+ * Makes every job waiting that is due at `timestamp` (epoch ms). Jobs that somebody else holds are passed over: most
+ * likely they are being promoted by him.
+ */
+export async function promoteDue(executor: Executor, queueName: string, timestamp: number): Promise<number> {
+  const queue = validateQueueName(queueName);
+  if (typeof timestamp !== 'number') {
+    throw new TypeError(`timestamp is ${show(timestamp)}; it must be a number of epoch milliseconds.`);
+  }
+  if (Number.isNaN(timestamp)) throw new RangeError('timestamp is NaN; it must be a number of epoch milliseconds.');
+  const bound = Math.min(Math.max(timestamp, 0), LAST_TIME);
+  for (let count = 0; ; ) {
+    const chunk = readChunk(await executor.run(promoteDueStatement, { queue, bound, limit: CHUNK }));
+    count += chunk.count;
+    if (chunk.picked === 0) return count;
+  }
+}

@@ -1,0 +1,10 @@
+import { pgStoreFactory } from './factory.js';
+import { describeClean } from './suites/clean.js';
+import { describeDrain } from './suites/drain.js';
+import { describeObliterate } from './suites/obliterate.js';
+import { describeRetryJobs } from './suites/retry-jobs.js';
+
+describeClean(pgStoreFactory);
+describeDrain(pgStoreFactory);
+describeObliterate(pgStoreFactory);
+describeRetryJobs(pgStoreFactory);

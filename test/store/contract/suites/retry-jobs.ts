@@ -1,0 +1,317 @@
+import { beforeAll, describe, expect, test } from 'vitest';
+import type { JobData, NewJobData } from '../../../../src/model/job.js';
+import { openTransaction, untilWaiting, watchStatements } from '../../../support/held.js';
+import { insertRows, jobIn, newQueue } from '../../../support/rows.js';
+import type { ContractStore, MakeFactory } from '../factory.js';
+
+const ids = (jobs: JobData[]) => jobs.map(({ id }) => id);
+
+/** spec/store.md: `retryJobs`. */
+export function describeRetryJobs(makeFactory: MakeFactory): void {
+  describe('retryJobs', () => {
+    const factory = makeFactory();
+    let store: ContractStore;
+    beforeAll(async () => {
+      store = await factory.open();
+    });
+
+    test.each(['failed', 'completed'] as const)('%s jobs start over', async (state) => {
+      const [q, other] = [newQueue(), newQueue()];
+      const time = new Date();
+      const used: Partial<NewJobData> = {
+        attemptsMade: 3,
+        progress: 55.5,
+        returnvalue: { some: 'thing' },
+        failedReason: 'why',
+        failedAt: time,
+        completedAt: time,
+        processedAt: time,
+        cancelledAt: time,
+        lockUntil: time,
+        lockedBy: 'worker',
+        stacktrace: ['a', 'b'],
+        discarded: true,
+        logs: ['kept'],
+        data: { kept: true },
+        opts: { attempts: 3, priority: 4 },
+        groupId: 'g',
+      };
+      await store.saveBulk(q, [
+        jobIn(state, { id: 'used', ...used }),
+        jobIn(state),
+        jobIn(state === 'failed' ? 'completed' : 'failed', { id: 'other state' }),
+        jobIn('active', { id: 'active' }),
+      ]);
+      await store.saveJob(other, jobIn(state, { id: 'other queue' }));
+      expect(await store.retryJobs(q, state)).toBe(2);
+      expect(await store.getJob(q, 'used')).toMatchObject({
+        state: 'waiting',
+        attemptsMade: 0,
+        progress: 0,
+        returnvalue: null,
+        failedReason: null,
+        failedAt: null,
+        completedAt: null,
+        processedAt: null,
+        cancelledAt: null,
+        lockUntil: null,
+        lockedBy: null,
+        stacktrace: [],
+        discarded: false,
+        logs: ['kept'],
+        data: { kept: true },
+        opts: { attempts: 3, priority: 4 },
+        groupId: 'g',
+      });
+      expect((await store.getJob(q, 'other state'))?.state).not.toBe('waiting');
+      expect((await store.getJob(other, 'other queue'))?.state).toBe(state);
+      expect(await store.retryJobs(q, state)).toBe(0);
+    });
+
+    test('they take new places, in their old order, behind those that wait', async () => {
+      const q = newQueue();
+      const failedAt = (n: number) => new Date(Date.now() - n * 1_000);
+      await store.saveBulk(q, [
+        jobIn('failed', { id: 'f1', failedAt: failedAt(1) }),
+        jobIn('failed', { id: 'f2', failedAt: failedAt(9) }),
+        jobIn('failed', { id: 'f3', failedAt: failedAt(5) }),
+        jobIn('waiting', { id: 'w' }),
+        jobIn('failed', { id: 'urgent', opts: { priority: -1 } }),
+      ]);
+      expect(await store.retryJobs(q, 'failed')).toBe(4);
+      const order: string[] = [];
+      for (let job = await store.fetchNextJob(q, 'w', 1_000); job; job = await store.fetchNextJob(q, 'w', 1_000)) {
+        order.push(job.id);
+      }
+      expect(order).toEqual(['urgent', 'w', 'f1', 'f2', 'f3']);
+    });
+
+    test('only these two states', async () => {
+      await expect(store.retryJobs('q', 'waiting' as never)).rejects.toThrow(RangeError);
+      await expect(store.retryJobs('q', undefined as never)).rejects.toThrow(TypeError);
+    });
+
+    describe('deduplication', () => {
+      test('a key that another job holds by now is given up', async () => {
+        const q = newQueue();
+        await store.saveBulk(q, [
+          jobIn('failed', { id: 'loses', deduplicationKey: 'taken' }),
+          jobIn('failed', { id: 'keeps', deduplicationKey: 'free' }),
+        ]);
+        await store.saveJob(q, jobIn('waiting', { id: 'holder', deduplicationKey: 'taken' }));
+        expect(await store.retryJobs(q, 'failed')).toBe(2);
+        expect(await store.getJob(q, 'loses')).toMatchObject({ state: 'waiting', deduplicationKey: null });
+        expect(await store.findByDeduplicationKey(q, 'taken')).toMatchObject({ id: 'holder' });
+        expect(await store.findByDeduplicationKey(q, 'free')).toMatchObject({ id: 'keeps' });
+      });
+
+      test('of several with one key, the first keeps it', async () => {
+        const q = newQueue();
+        for (const id of ['1', '2', '3']) await store.saveJob(q, jobIn('failed', { id, deduplicationKey: 'key' }));
+        expect(await store.retryJobs(q, 'failed')).toBe(3);
+        expect(await store.findByDeduplicationKey(q, 'key')).toMatchObject({ id: '1' });
+        const keys = (await store.listJobs(q, 'waiting')).map(({ deduplicationKey }) => deduplicationKey);
+        expect(keys.filter((key) => key !== null)).toEqual(['key']);
+      });
+
+      test.runIf(factory.database)('a key that somebody takes at that moment', async () => {
+        const { sql } = factory.database!;
+        const q = newQueue();
+        await store.saveBulk(q, [
+          jobIn('failed', { id: 'loses', deduplicationKey: 'key' }),
+          jobIn('failed', { id: 'b' }),
+        ]);
+        const taker = await openTransaction(sql);
+        await taker.sql`insert into conveyor_jobs (queue_name, id, name, data, state, deduplication_key)
+          values (${q}, 'taker', 'n', 'null', 'waiting', 'key')`;
+        const retried = store.retryJobs(q, 'failed');
+        await untilWaiting(sql);
+        await taker.commit();
+        expect(await retried).toBe(2);
+        expect(await store.getJob(q, 'loses')).toMatchObject({ state: 'waiting', deduplicationKey: null });
+        expect(await store.findByDeduplicationKey(q, 'key')).toMatchObject({ id: 'taker' });
+      });
+
+      test('against adds of the same keys: at most one holder each, and everything is retried', async () => {
+        const q = newQueue();
+        const keys = Array.from({ length: 40 }, (_, i) => `key-${i}`);
+        await store.saveBulk(
+          q,
+          keys.map((key) => jobIn('failed', { id: `old ${key}`, deduplicationKey: key })),
+        );
+        const second = await factory.open();
+        const add = (key: string) => second.saveJob(q, jobIn('waiting', { deduplicationKey: key }));
+        const [count] = await Promise.all([store.retryJobs(q, 'failed'), ...[...keys].reverse().map(add)]);
+        expect(count).toBe(40);
+        const holders = (await store.listJobs(q, 'waiting')).filter((job) => job.deduplicationKey !== null);
+        expect(holders.map((job) => job.deduplicationKey).sort()).toEqual([...keys].sort());
+      });
+    });
+
+    describe('flows', () => {
+      const parent = (queue: string, id: string) => ({ parentQueueName: queue, parentId: id });
+
+      test('a parent whose children are unfinished waits for them', async () => {
+        const [q, children] = [newQueue(), newQueue()];
+        await store.saveJob(q, jobIn('failed', { id: 'p', pendingChildrenCount: 7 }));
+        await store.saveBulk(
+          children,
+          (['waiting', 'active', 'delayed', 'completed', 'failed'] as const).map((s) => jobIn(s, parent(q, 'p'))),
+        );
+        expect(await store.retryJobs(q, 'failed')).toBe(1);
+        expect(await store.getJob(q, 'p')).toMatchObject({ state: 'waiting-children', pendingChildrenCount: 3 });
+      });
+
+      test('a parent whose children have ended can run', async () => {
+        const q = newQueue();
+        await store.saveBulk(q, [
+          jobIn('failed', { id: 'p', pendingChildrenCount: 2, childrenIds: ['gone', 'c'] }),
+          jobIn('completed', { id: 'c', ...parent(q, 'p') }),
+        ]);
+        await store.retryJobs(q, 'failed');
+        expect(await store.getJob(q, 'p')).toMatchObject({ state: 'waiting', pendingChildrenCount: 0 });
+      });
+
+      test('child and parent in one queue: the parent waits for what is retried with it', async () => {
+        const q = newQueue();
+        // Parents first in every order, so that only the rule can help.
+        await store.saveBulk(q, [
+          jobIn('failed', { id: 'root', failedAt: new Date(1) }),
+          jobIn('failed', { id: 'middle', failedAt: new Date(2), ...parent(q, 'root') }),
+          jobIn('failed', { id: 'leaf', failedAt: new Date(3), ...parent(q, 'middle') }),
+        ]);
+        expect(await store.retryJobs(q, 'failed')).toBe(3);
+        expect(await store.getJob(q, 'leaf')).toMatchObject({ state: 'waiting' });
+        expect(await store.getJob(q, 'middle')).toMatchObject({ state: 'waiting-children', pendingChildrenCount: 1 });
+        expect(await store.getJob(q, 'root')).toMatchObject({ state: 'waiting-children', pendingChildrenCount: 1 });
+      });
+
+      test('a retried child counts again where its parent still waits', async () => {
+        const [q, parents] = [newQueue(), newQueue()];
+        const opts = { failParentOnChildFailure: 'ignore' as const };
+        await store.saveBulk(parents, [
+          jobIn('waiting-children', { id: 'waits', pendingChildrenCount: 1, opts }),
+          jobIn('waiting', { id: 'runs', opts }),
+        ]);
+        await store.saveBulk(q, [
+          jobIn('failed', parent(parents, 'waits')),
+          jobIn('failed', parent(parents, 'waits')),
+          jobIn('failed', parent(parents, 'runs')),
+          jobIn('failed', parent(parents, 'nobody')),
+        ]);
+        expect(await store.retryJobs(q, 'failed')).toBe(4);
+        expect(await store.getJob(parents, 'waits')).toMatchObject({
+          state: 'waiting-children',
+          pendingChildrenCount: 3,
+        });
+        expect(await store.getJob(parents, 'runs')).toMatchObject({ state: 'waiting', pendingChildrenCount: 0 });
+      });
+
+      test('jobs that go in circles are retried all the same', async () => {
+        const q = newQueue();
+        await store.saveBulk(q, [
+          jobIn('failed', { id: 'a', ...parent(q, 'b') }),
+          jobIn('failed', { id: 'b', ...parent(q, 'a') }),
+        ]);
+        expect(await store.retryJobs(q, 'failed')).toBe(2);
+        expect(await store.countJobs(q, 'failed')).toBe(0);
+      });
+
+      test.runIf(factory.database)('a child that ends at that moment is not waited for in vain', async () => {
+        const { sql } = factory.database!;
+        const [q, children] = [newQueue(), newQueue()];
+        await store.saveJob(q, jobIn('failed', { id: 'p' }));
+        await store.saveBulk(
+          children,
+          ['a', 'b'].map((id) => jobIn('active', { id, ...parent(q, 'p') })),
+        );
+        const ending = await openTransaction(sql);
+        await ending.sql`update conveyor_jobs set state = 'completed', completed_at = now()
+          where queue_name = ${children} and id = 'a'`;
+        const retried = store.retryJobs(q, 'failed');
+        await untilWaiting(sql);
+        await ending.commit();
+        expect(await retried).toBe(1);
+        expect(await store.getJob(q, 'p')).toMatchObject({ state: 'waiting-children', pendingChildrenCount: 1 });
+      });
+
+      test('parent and child retried at once: the count is what is unfinished', async () => {
+        const second = await factory.open();
+        for (let round = 0; round < 20; round++) {
+          const [q, children] = [newQueue(), newQueue()];
+          const opts = { failParentOnChildFailure: 'ignore' as const };
+          await store.saveBulk(
+            q,
+            Array.from({ length: 5 }, (_, i) => jobIn('failed', { id: `p${i}`, opts })),
+          );
+          await store.saveBulk(
+            children,
+            Array.from({ length: 5 }, (_, i) => jobIn('failed', { id: `c${i}`, ...parent(q, `p${i}`) })),
+          );
+          await Promise.all([store.retryJobs(q, 'failed'), second.retryJobs(children, 'failed')]);
+          for (const job of [
+            ...(await store.listJobs(q, 'waiting')),
+            ...(await store.listJobs(q, 'waiting-children')),
+          ]) {
+            // Retried before its child: it runs. Else it waits for exactly that one.
+            expect(job.pendingChildrenCount).toBe(job.state === 'waiting' ? 0 : 1);
+          }
+        }
+      });
+    });
+
+    describe.runIf(factory.database)('in Postgres', () => {
+      test('chunk by chunk, many at once, each once', async () => {
+        const { sql } = factory.database!;
+        const q = newQueue();
+        await insertRows(sql, q, 6_000, {
+          state: `'failed'`,
+          failed_at: 'now()',
+          remove_at: `now() + interval '1 hour'`,
+        });
+        const statements = await watchStatements(sql);
+        const second = await factory.open();
+        const counts = await Promise.all([store.retryJobs(q, 'failed'), second.retryJobs(q, 'failed')]);
+        expect(counts[0] + counts[1]).toBe(6_000);
+        expect(await statements.largest()).toBeLessThanOrEqual(5_000);
+        await statements.end();
+        expect(await sql`select 1 from conveyor_jobs where queue_name = ${q} and remove_at is not null`).toHaveLength(
+          0,
+        );
+        const [order] = await sql`select count(distinct seq)::int as places from conveyor_jobs where queue_name = ${q}`;
+        expect(order).toEqual({ places: 6_000 });
+      });
+
+      test('a row that somebody holds is waited for; one that changed is left', async () => {
+        const { sql } = factory.database!;
+        const q = newQueue();
+        await store.saveBulk(
+          q,
+          ['held', 'removed', 'free'].map((id) => jobIn('failed', { id })),
+        );
+        const held = await openTransaction(sql);
+        await held.sql`update conveyor_jobs set progress = 3 where queue_name = ${q} and id = 'held'`;
+        await held.sql`delete from conveyor_jobs where queue_name = ${q} and id = 'removed'`;
+        const retried = store.retryJobs(q, 'failed');
+        await untilWaiting(sql);
+        await held.commit();
+        expect(await retried).toBe(2);
+        expect(ids(await store.listJobs(q, 'waiting')).sort()).toEqual(['free', 'held']);
+      });
+
+      test('jobs that fail again meanwhile do not keep it busy', async () => {
+        const { sql } = factory.database!;
+        const q = newQueue();
+        await store.saveBulk(q, [jobIn('failed', { id: 'held' }), jobIn('failed', { id: 'again' })]);
+        const held = await openTransaction(sql);
+        await held.sql`select 1 from conveyor_jobs where queue_name = ${q} and id = 'held' for update`;
+        const retried = store.retryJobs(q, 'failed');
+        await untilWaiting(sql);
+        await store.updateJob(q, 'again', { state: 'failed', failedAt: new Date() });
+        await held.commit();
+        expect(await retried).toBe(2);
+        expect(await store.getJob(q, 'again')).toMatchObject({ state: 'failed' });
+      });
+    });
+  });
+}
