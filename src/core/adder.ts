@@ -1,5 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import type { DrizzleLike, Executor } from '../db/executor.js';
+import type { DrizzleLike } from '../db/drizzle-like.js';
+import type { Executor } from '../db/executor.js';
 import { createJobData } from '../model/create-job-data.js';
 import { parseDelay } from '../model/duration.js';
 import { ConveyorError } from '../model/errors.js';
@@ -71,6 +72,7 @@ export class Adder {
     const record = encodeRecord(queueName, id, job, {
       maxPayloadBytes: this.#engine.options.maxPayloadBytes,
       delayMs: delayMs > 0 ? delayMs : undefined,
+      ownId: job.id === undefined,
     });
     return { job: { ...job, id }, record, delayMs };
   }

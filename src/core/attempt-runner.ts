@@ -1,21 +1,11 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import { ConveyorError } from '../model/errors.js';
+import { JobTimeoutError } from '../model/errors.js';
 import type { PgStore } from '../store/pg-store.js';
+import type { BatchResult } from './batch-result.js';
 import type { Held } from './holds.js';
 import { Job } from './job.js';
 import { validateData } from './schemas.js';
 import type { AttemptEnd } from './settlement.js';
-
-/** What a batch processor answers for each job, in the order of the jobs. */
-export type BatchResult =
-  | { readonly status: 'completed'; readonly value?: unknown }
-  | { readonly status: 'failed'; readonly error: unknown };
-
-export class JobTimeoutError extends ConveyorError {
-  constructor(id: string, ms: number) {
-    super(`Job "${id}" timed out after ${ms} ms`, { code: 'JOB_TIMEOUT' });
-  }
-}
 
 export interface RunnerOptions {
   readonly store: PgStore;

@@ -1,4 +1,4 @@
-import type { DrizzleLike } from '../db/executor.js';
+import type { DrizzleLike } from '../db/drizzle-like.js';
 import type { Fence } from '../store/jobs.js';
 import type { SettledInTransaction } from './settle-in.js';
 import type { AttemptEnd } from './settlement.js';

@@ -38,7 +38,7 @@ export class EventBus<Events extends object = Record<string, any>> {
   emit<K extends keyof Events>(event: K, payload: Events[K]): void {
     const handlers = this.#handlers.get(event);
     if (!handlers) {
-      if (event === 'error') this.#logger.error('conveyor: an error that no "error" listener took:', payload);
+      if (event === 'error') this.#log('conveyor: an error that no "error" listener took:', payload);
       return;
     }
     for (const handler of [...handlers]) {
@@ -58,7 +58,14 @@ export class EventBus<Events extends object = Record<string, any>> {
   }
 
   #failed(event: keyof Events, error: unknown): void {
-    if (event === 'error') this.#logger.error('conveyor: an "error" handler threw:', error);
+    if (event === 'error') this.#log('conveyor: an "error" handler threw:', error);
     else this.emit('error' as keyof Events, error as Events[keyof Events]);
+  }
+
+  /** Whoever emits is in the middle of something: a broken logger must not stop it. */
+  #log(message: string, error: unknown): void {
+    try {
+      this.#logger.error(message, error);
+    } catch {}
   }
 }

@@ -1,4 +1,5 @@
-import type { DrizzleLike, Executor } from '../db/executor.js';
+import type { DrizzleLike } from '../db/drizzle-like.js';
+import type { Executor } from '../db/executor.js';
 import type { StoreEvent } from '../model/event.js';
 import type { JobData, JobOptions, JobState, NewJobData } from '../model/job.js';
 import { validateJobOptions } from '../model/job-options.js';

@@ -1,4 +1,4 @@
-import type { DrizzleLike } from '../db/executor.js';
+import type { DrizzleLike } from '../db/drizzle-like.js';
 import { parseDelay } from '../model/duration.js';
 import {
   ClosedError,
@@ -41,6 +41,9 @@ export class Job<T = unknown, N extends string = string> {
   /** @internal */
   readonly attempt: Attempt | undefined;
 
+  constructor(data: JobData<T>, store: PgStore);
+  /** @internal */
+  constructor(data: JobData<T>, store: PgStore, attempt?: Attempt);
   constructor(data: JobData<T>, store: PgStore, attempt?: Attempt) {
     this.#data = data;
     this.#store = store;

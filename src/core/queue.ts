@@ -1,4 +1,4 @@
-import type { DrizzleLike } from '../db/executor.js';
+import type { DrizzleLike } from '../db/drizzle-like.js';
 import { ClosedError } from '../model/errors.js';
 import type { Duration, JobOptions, JobState } from '../model/job.js';
 import { validateJobOptions } from '../model/job-options.js';
@@ -7,10 +7,11 @@ import type { Logger } from '../model/logger.js';
 import { assertJobState, integerIn, oneOf, validateName, validateQueueName } from '../model/names.js';
 import { readOptions } from '../model/option-object.js';
 import type { JobCounts } from '../model/store-interface.js';
+import type { StoredSchedule } from '../model/stored-schedule.js';
 import { getJob } from '../store/jobs.js';
 import { ALL_NAMES } from '../store/pauses.js';
 import type { PgStore } from '../store/pg-store.js';
-import { listSchedules, removeSchedule, type StoredSchedule } from '../store/schedules.js';
+import { listSchedules, removeSchedule } from '../store/schedules.js';
 import { Adder } from './adder.js';
 import { EventBus } from './event-bus.js';
 import { Job } from './job.js';

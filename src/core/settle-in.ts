@@ -1,4 +1,4 @@
-import type { DrizzleLike } from '../db/executor.js';
+import type { DrizzleLike } from '../db/drizzle-like.js';
 import { ConveyorError, LeaseLostError } from '../model/errors.js';
 import type { Engine } from '../store/engine.js';
 import { getJob } from '../store/jobs.js';
@@ -44,6 +44,8 @@ export async function settleIn(
 
 /** `completeIn` was called, but what it wrote is not there. */
 export class NotCommittedError extends ConveyorError {
+  override readonly name: string = 'NotCommittedError';
+
   constructor(id: string) {
     super(`Job "${id}" was settled in a transaction that did not commit.`, { code: 'NOT_COMMITTED' });
   }

@@ -1,6 +1,7 @@
 import type postgres from 'postgres';
 import { ConnectionError } from '../model/errors.js';
 import { faultOf, translate } from './driver-errors.js';
+import type { DrizzleLike } from './drizzle-like.js';
 import type { Relations } from './relation.js';
 import { bound, type Compiled, compile, type Param, type Row, type Statement } from './statement.js';
 
@@ -17,12 +18,6 @@ export interface Executor {
 export interface RunOptions {
   /** ms after which the caller is told. Default: the executor's own. */
   timeout?: number;
-}
-
-/** Any Drizzle database or transaction, whichever driver and major version made it. */
-export interface DrizzleLike {
-  // biome-ignore lint/suspicious/noExplicitAny: the SQL type differs between drizzle-orm's majors and copies
-  execute(query: any): PromiseLike<unknown>;
 }
 
 export const DEFAULT_STATEMENT_TIMEOUT = 30_000;

@@ -1,8 +1,10 @@
 /** Migrations on their own, for a deploy step: `await migrate({ connection: process.env.DATABASE_URL })`. */
 import type { ConnectionOptions } from '../db/connection.js';
-import { type Applied, type DrizzleTransactor, migrateConnection, migrateDrizzle } from './migrator.js';
+import type { DrizzleTransactor } from '../db/drizzle-like.js';
+import type { Applied } from './applied.js';
+import { migrateConnection, migrateDrizzle } from './migrator.js';
 
-export type { Applied } from './migrator.js';
+export type { Applied } from './applied.js';
 
 export interface MigrateOptions {
   /** A URL, or postgres.js options. */

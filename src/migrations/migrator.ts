@@ -2,10 +2,12 @@ import { sql } from 'drizzle-orm';
 import type postgres from 'postgres';
 import { type ConnectionOptions, closeClient, openSingle } from '../db/connection.js';
 import { translate } from '../db/driver-errors.js';
-import { type DrizzleLike, type Executor, DrizzleExecutor, PreparedExecutor } from '../db/executor.js';
+import type { DrizzleTransactor } from '../db/drizzle-like.js';
+import { DrizzleExecutor, type Executor, PreparedExecutor } from '../db/executor.js';
 import { quoteIdentifier, quoteLiteral, relationsIn } from '../db/relation.js';
 import { columns, statement } from '../db/statement.js';
 import { SchemaError } from '../model/errors.js';
+import type { Applied } from './applied.js';
 import { MIGRATIONS, type Migration } from './generated.js';
 import { describeTables, differences } from './schema-check.js';
 import { TUNING } from './tuning.js';
@@ -22,13 +24,6 @@ const appliedVersions = statement(
   { repeatable: true },
 );
 
-export interface Applied {
-  /** Names of the migrations that were run now. */
-  applied: string[];
-  /** Names of migrations whose tables were there already (made by drizzle-kit) and were only recorded. */
-  adopted: string[];
-}
-
 /** Runs SQL text on the one connection that holds the migration lock, all of a text in one transaction. */
 interface MigrationSession {
   readonly executor: Executor;
@@ -43,7 +38,9 @@ export async function pendingReason(executor: Executor, schema: string | undefin
   refuseNewer(versions);
   if (problems.length > 0) return problems.join('; ');
   const missing = MIGRATIONS.filter(({ version }) => !versions.includes(version));
-  return missing.length > 0 ? `not recorded in conveyor_migrations: ${missing.map((m) => m.name).join(', ')}` : undefined;
+  return missing.length > 0
+    ? `not recorded in conveyor_migrations: ${missing.map((m) => m.name).join(', ')}`
+    : undefined;
 }
 
 /** With `autoMigrate: false`: tables, columns and indexes must be there, however they came. */
@@ -134,7 +131,8 @@ export async function migrateConnection(connection: ConnectionOptions, schema: s
         executor,
         async transaction(statements) {
           // A connection that came back no longer holds the lock.
-          if (lost) throw new SchemaError('The connection was lost while migrating; nothing was left half-done. Try again.');
+          if (lost)
+            throw new SchemaError('The connection was lost while migrating; nothing was left half-done. Try again.');
           await client.unsafe(['begin', ...searchPath(schema), ...statements, 'commit'].join(';\n'));
         },
       },
@@ -162,9 +160,4 @@ export async function migrateDrizzle(db: DrizzleTransactor, schema: string | und
       schema,
     );
   });
-}
-
-export interface DrizzleTransactor extends DrizzleLike {
-  // biome-ignore lint/suspicious/noExplicitAny: the transaction type differs between drivers and majors
-  transaction<T>(work: (tx: any) => Promise<T>): Promise<T>;
 }

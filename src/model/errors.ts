@@ -1,17 +1,21 @@
 import type { JobState } from './job.js';
 
-/** Every error of this package. `name` is the class name; `code` is stable and meant for programs. */
+/**
+ * Every error of this package. `name` is the class name, written out because bundlers rename classes; `code` is stable
+ * and meant for programs.
+ */
 export class ConveyorError extends Error {
+  override readonly name: string = 'ConveyorError';
   readonly code: string;
 
   constructor(message: string, options?: { code?: string; cause?: unknown }) {
     super(message, options && 'cause' in options ? { cause: options.cause } : undefined);
-    this.name = new.target.name;
     this.code = options?.code ?? 'CONVEYOR_ERROR';
   }
 }
 
 export class JobNotFoundError extends ConveyorError {
+  override readonly name: string = 'JobNotFoundError';
   readonly jobId: string;
   readonly queueName: string;
 
@@ -25,6 +29,7 @@ export class JobNotFoundError extends ConveyorError {
 }
 
 export class InvalidJobStateError extends ConveyorError {
+  override readonly name: string = 'InvalidJobStateError';
   readonly jobId: string;
   readonly currentState: JobState;
   readonly expectedStates: JobState[];
@@ -41,6 +46,8 @@ export class InvalidJobStateError extends ConveyorError {
 }
 
 export class MetricsDisabledError extends ConveyorError {
+  override readonly name: string = 'MetricsDisabledError';
+
   constructor() {
     super('Metrics are not enabled. Create the store with metrics: { enabled: true }.', { code: 'METRICS_DISABLED' });
   }
@@ -48,6 +55,7 @@ export class MetricsDisabledError extends ConveyorError {
 
 /** The caller no longer holds the job: its lease ran out, or the job was returned, settled or removed. */
 export class LeaseLostError extends ConveyorError {
+  override readonly name: string = 'LeaseLostError';
   readonly jobId: string;
   readonly queueName: string;
 
@@ -60,6 +68,7 @@ export class LeaseLostError extends ConveyorError {
 
 /** A value that JSON or jsonb cannot hold, or that is too large. `path` says where, such as `data.user.name`. */
 export class InvalidPayloadError extends ConveyorError {
+  override readonly name: string = 'InvalidPayloadError';
   readonly path: string;
 
   constructor(path: string, problem: string) {
@@ -70,6 +79,8 @@ export class InvalidPayloadError extends ConveyorError {
 
 /** The conveyor tables are missing, or not what this version needs. */
 export class SchemaError extends ConveyorError {
+  override readonly name: string = 'SchemaError';
+
   constructor(message: string, options?: { cause?: unknown }) {
     super(message, { ...options, code: 'SCHEMA' });
   }
@@ -77,6 +88,8 @@ export class SchemaError extends ConveyorError {
 
 /** The server could not be reached, the connection was lost, or a statement ran out of time. */
 export class ConnectionError extends ConveyorError {
+  override readonly name: string = 'ConnectionError';
+
   constructor(message: string, options?: { cause?: unknown }) {
     super(message, { ...options, code: 'CONNECTION' });
   }
@@ -84,6 +97,8 @@ export class ConnectionError extends ConveyorError {
 
 /** The queue, worker or store was closed before this call. */
 export class ClosedError extends ConveyorError {
+  override readonly name: string = 'ClosedError';
+
   constructor(what: string) {
     super(`${what} is closed.`, { code: 'CLOSED' });
   }
@@ -91,6 +106,7 @@ export class ClosedError extends ConveyorError {
 
 /** A group has as many waiting and delayed jobs as `group.maxSize` allows. */
 export class GroupFullError extends ConveyorError {
+  override readonly name: string = 'GroupFullError';
   readonly groupId: string;
 
   constructor(groupId: string, maxSize: number) {
@@ -103,6 +119,7 @@ export class GroupFullError extends ConveyorError {
 
 /** Why a job ended: thrown by `waitUntilFinished`. */
 export class JobFailedError extends ConveyorError {
+  override readonly name: string = 'JobFailedError';
   readonly jobId: string;
 
   constructor(jobId: string, reason: string) {
@@ -113,7 +130,18 @@ export class JobFailedError extends ConveyorError {
 
 /** `waitUntilFinished(ttl)` ran out of time; the job may still end later. */
 export class WaitTimeoutError extends ConveyorError {
+  override readonly name: string = 'WaitTimeoutError';
+
   constructor(jobId: string, ttl: number) {
     super(`Job "${jobId}" did not finish within ${ttl} ms.`, { code: 'WAIT_TIMEOUT' });
+  }
+}
+
+/** An attempt took longer than the job's `timeout`. */
+export class JobTimeoutError extends ConveyorError {
+  override readonly name: string = 'JobTimeoutError';
+
+  constructor(id: string, ms: number) {
+    super(`Job "${id}" timed out after ${ms} ms`, { code: 'JOB_TIMEOUT' });
   }
 }

@@ -11,12 +11,15 @@ export type { FetchLimits } from './claim-limits.js';
 
 export interface Claimed {
   readonly jobs: StoredJob[];
+  /** Others were at it all the time: there may be more to take right now. */
+  readonly more: boolean;
   /** A rate limit holds back the rest: in how many ms it lets something through again. Null: none does. */
   readonly opensIn: number | null;
 }
 
-/** Statements that one claim may take while others are at the same rows. */
-const MAX_ROUNDS = 20;
+/** How often a claim that took nothing tries again while others are at the same rows; and one that took something. */
+const MAX_TRIES = 40;
+const MAX_TRIES_FOR_MORE = 3;
 /** ms; the pause before the n-th try is somewhere below 2^n, and below this. */
 const MAX_PAUSE = 8;
 
@@ -28,38 +31,63 @@ export async function claimJobs(executor: Executor, request: ClaimRequest & Fetc
 /** The same, telling when it is worth asking again. */
 export async function claimWithin(executor: Executor, request: ClaimRequest & FetchLimits): Promise<Claimed> {
   const limits = resolveLimits(request);
-  if (!limits.guarded && !limits.grouped) return { jobs: await claim(executor, request), opensIn: null };
+  if (!limits.guarded && !limits.grouped) {
+    return { jobs: await claim(executor, request), more: false, opensIn: null };
+  }
   const jobs: StoredJob[] = [];
-  let surveyed = false;
-  for (let round = 0, pauses = 0; ; round++) {
-    const answer = await claimOnce(executor, request, limits, request.limit - jobs.length).catch((error) => {
-      // Those taken before are under lease: they must not be lost with what failed after them.
-      if (jobs.length > 0) return NO_MORE;
+  const survey = new Survey(executor, request.queueName);
+  // Those taken before are under lease: they must not be lost with what fails after them.
+  const orElse =
+    <T>(instead: T) =>
+    (error: unknown): T => {
+      if (jobs.length > 0) return instead;
       throw error;
-    });
+    };
+  for (let tries = 0; ; ) {
+    const answer = await claimOnce(executor, request, limits, request.limit - jobs.length).catch(orElse(FAILED));
     jobs.push(...answer.jobs);
-    let { status } = answer;
-    if (answer.surveyDue) await surveyGroups(executor, request.queueName, false);
-    if (status === 'survey' || status === 'short') {
-      const listed: number | null = surveyed ? 0 : await surveyGroups(executor, request.queueName, true);
-      surveyed ||= listed !== null;
-      // Somebody else is at it: what they find is as good, in a moment.
-      if (listed === null) status = 'contended';
-      else if (listed === 0 && status === 'short') status = 'done';
-    }
-    const again = status !== 'done' && jobs.length < request.limit && round < MAX_ROUNDS;
-    // What was taken is under lease already: it does not wait for what may come.
-    if (!again || (status === 'contended' && jobs.length > 0)) return { jobs, opensIn: answer.opensIn };
-    if (status === 'contended') await sleep(Math.random() * Math.min(MAX_PAUSE, 2 ** ++pauses));
+    const status = await survey.after(answer).catch(orElse('done' as const));
+    if (answer.jobs.length === 0) tries++;
+    const enough = jobs.length >= request.limit || tries > (jobs.length > 0 ? MAX_TRIES_FOR_MORE : MAX_TRIES);
+    if (status === 'done' || enough) return { jobs, more: status !== 'done', opensIn: answer.opensIn };
+    if (status === 'contended') await sleep(Math.random() * Math.min(MAX_PAUSE, 2 ** tries));
   }
 }
 
-interface Answer extends Claimed {
+interface Answer {
   readonly status: ClaimStatus;
   readonly surveyDue: boolean;
+  readonly opensIn: number | null;
+  readonly jobs: StoredJob[];
 }
 
-const NO_MORE: Answer = { status: 'done', surveyDue: false, jobs: [], opensIn: null };
+const FAILED: Answer = { status: 'done', surveyDue: false, jobs: [], opensIn: null };
+
+/** Surveys the queue's groups when a claim needs it: once is enough for one call. */
+class Survey {
+  readonly #executor: Executor;
+  readonly #queueName: string;
+  #done = false;
+
+  constructor(executor: Executor, queueName: string) {
+    this.#executor = executor;
+    this.#queueName = queueName;
+  }
+
+  /** What the claim's status comes down to. */
+  async after({ status, surveyDue }: Answer): Promise<'done' | 'again' | 'contended'> {
+    if (status === 'survey' || status === 'short') {
+      if (this.#done) return 'done';
+      const listed = await surveyGroups(this.#executor, this.#queueName, true);
+      // Somebody else is at it: what they find is as good, in a moment.
+      if (listed === null) return 'contended';
+      this.#done = true;
+      return status === 'short' && listed === 0 ? 'done' : 'again';
+    }
+    if (surveyDue) await surveyGroups(this.#executor, this.#queueName, false);
+    return status === 'done' || status === 'contended' ? status : 'again';
+  }
+}
 
 async function claimOnce(executor: Executor, request: ClaimRequest, limits: Limits, limit: number): Promise<Answer> {
   const lifo = request.lifo ?? false;

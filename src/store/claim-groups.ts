@@ -59,24 +59,28 @@ function groupStatement(shape: Shape): Statement<LimitedParams> {
  */
 function chosen(db: Relations, p: Params, lifo: boolean): SQL {
   const c = db.groupCursors.of('c');
-  const room = sql`least(${p.groupActive} - e.busy - (c.claimed - e.claimed),
-    ${p.groupMax} - ${recentFetches(sql`c.fetches`, p.groupMs)})`;
+  const room = sql`least(${p.groupActive} - g.busy - (g.claimed - g.seen),
+    ${p.groupMax} - ${recentFetches(sql`g.fetches`, p.groupMs)})`;
   return sql`
     share as materialized (
       select a.lim, ceil(a.lim::float8 / greatest(1, (
         select count(*) from (select 1 from eligible limit a.lim) x)))::int as each
       from allowed a where a.lim > 0),
-    reached as (
-      select e.key, e.served, h.place, h.id, h.round, t.take
+    tried as materialized (
+      select e.id, e.key, e.served, e.busy, e.claimed as seen, c.claimed, c.fetches
       from eligible e
-      cross join lateral (
+      left join lateral (
         select ${c.claimed} as claimed, ${c.fetches} as fetches from ${db.groupCursors.as('c')}
-        where ${c.queueName} = ${p.queue} and ${c.groupId} = e.key for update skip locked) c
+        where ${c.queueName} = ${p.queue} and ${c.groupId} = e.key for update skip locked) c on true
+      where exists (select 1 from share)),
+    reached as (
+      select g.key, g.served, h.place, h.id, h.round, t.take
+      from tried g
       cross join lateral (
-        select greatest(0, least((select each from share), case when e.id is not null then ${room} end))::int as take
+        select greatest(0, least((select each from share), case when g.id is not null then ${room} end))::int as take
         offset 0) t
       cross join lateral (${groupHeads(db, p, lifo)}) h
-      where exists (select 1 from share)
+      where g.claimed is not null
       limit (select case when each = 1 then lim end from share)),
     chosen as materialized (
       select * from (
@@ -84,7 +88,7 @@ function chosen(db: Relations, p: Params, lifo: boolean): SQL {
       where pos <= (select lim from share))`;
 }
 
-/** The first jobs of group `e`, `t.take` of them. A null is no equal, so jobs without a group need their own branch. */
+/** The first jobs of group `g`, `t.take` of them. A null is no equal, so jobs without a group need their own branch. */
 function groupHeads(db: Relations, p: Params, lifo: boolean): SQL {
   const j = db.jobs.of('j');
   const first = sql`order by ${j.groupId}, ${j.priority}, ${j.seq}`;
@@ -96,7 +100,7 @@ function groupHeads(db: Relations, p: Params, lifo: boolean): SQL {
     return sql`select b.*, row_number() over () as round from (
       select ${j.ctid} as place, ${j.id} as id ${rows} ${order} limit t.take for update skip locked) b`;
   };
-  return sql`${branch(sql`${j.groupId} = e.id`)} union all ${branch(sql`e.id is null and ${j.groupId} is null`)}`;
+  return sql`${branch(sql`${j.groupId} = g.id`)} union all ${branch(sql`g.id is null and ${j.groupId} is null`)}`;
 }
 
 /** A group's place in the line is that of its last job in the batch. */
@@ -118,19 +122,21 @@ function cursorUpdate(db: Relations, p: Params): SQL {
       returning 1)`;
 }
 
+/** What only a claim that came back short needs to know is asked last: by then, `tried` has all there is. */
 function status({ lifo, guarded }: Shape): SQL {
   const taken = sql`(select count(*) from taken)`;
-  const short = sql`${taken} < (select lim from share)`;
+  const short = sql`coalesce(${taken} < (select lim from share), false)`;
   const cut = lifo
     ? sql`true`
     : sql`exists (select 1 from chosen h, share s where h.round = s.each and h.take = s.each)`;
   return sql`case
     when exists (select 1 from missing)${guarded ? sql` or not exists (select 1 from seen)` : sql``} then 'prepared'
     when exists (select 1 from overflow) then 'survey'
-    when ${taken} > 0 and ${short} and ${cut} then 'more'
-    when ${taken} = 0 and exists (select 1 from share) and exists (select 1 from eligible) then 'contended'
+    when ${short} and ${taken} > 0 and ${cut} then 'more'
+    when ${short} and (${taken} < (select count(*) from chosen)
+      or exists (select 1 from tried where claimed is null or claimed > seen)) then 'contended'
     ${guarded ? sql`when ${taken} = 0 and (select outdated and lim = 0 from allowed) then 'contended'` : sql``}
-    when ${guarded ? sql`coalesce(${short}, not exists (select 1 from eligible))` : short} and (select crowded from mode)
+    when (select crowded from mode) and (${short}${guarded ? sql` or not exists (select 1 from eligible)` : sql``})
       then 'short'
     else 'done' end`;
 }

@@ -44,7 +44,8 @@ export function resolveLimits(limits: FetchLimits): Limits {
     rateMax,
     rateMs,
     active,
-    groupActive,
+    // So many that it asks for nothing but round-robin.
+    groupActive: groupActive !== null && groupActive > MAX_COUNT ? null : groupActive,
     groupMax,
     groupMs,
     excluded: JSON.stringify(excluded),
@@ -54,7 +55,7 @@ export function resolveLimits(limits: FetchLimits): Limits {
 }
 
 function atLeastOne(value: unknown, name: string): number | null {
-  return value == null ? null : integerIn(value, name, 1, MAX_COUNT);
+  return value == null ? null : integerIn(value, name, 1, Number.MAX_SAFE_INTEGER);
 }
 
 function rate(limit: unknown, name: string): [max: number, duration: number] | [null, null] {

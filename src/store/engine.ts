@@ -1,17 +1,12 @@
 import { randomInt } from 'node:crypto';
 import type postgres from 'postgres';
 import { type ConnectionOptions, closeClient, openPool } from '../db/connection.js';
-import { DrizzleExecutor, type DrizzleLike, type Executor, PreparedExecutor } from '../db/executor.js';
+import type { DrizzleLike, DrizzleTransactor } from '../db/drizzle-like.js';
+import { DrizzleExecutor, type Executor, PreparedExecutor } from '../db/executor.js';
 import { Listener } from '../db/listener.js';
 import { relationsIn } from '../db/relation.js';
 import { compile } from '../db/statement.js';
-import {
-  type DrizzleTransactor,
-  migrateConnection,
-  migrateDrizzle,
-  pendingReason,
-  verifySchema,
-} from '../migrations/migrator.js';
+import { migrateConnection, migrateDrizzle, pendingReason, verifySchema } from '../migrations/migrator.js';
 import { ClosedError, ConveyorError } from '../model/errors.js';
 import { generateId } from '../model/ids.js';
 import { Batcher } from './batcher.js';

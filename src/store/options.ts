@@ -1,5 +1,6 @@
 import type { ConnectionOptions } from '../db/connection.js';
-import { DEFAULT_STATEMENT_TIMEOUT, type DrizzleLike } from '../db/executor.js';
+import type { DrizzleLike } from '../db/drizzle-like.js';
+import { DEFAULT_STATEMENT_TIMEOUT } from '../db/executor.js';
 import type { StoreEvent } from '../model/event.js';
 import { defaultLogger, type Logger } from '../model/logger.js';
 import { integerIn } from '../model/names.js';

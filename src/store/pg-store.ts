@@ -1,3 +1,4 @@
+import { checkNewJob } from '../model/check-job.js';
 import type { StoreEvent, StoreEventCallback } from '../model/event.js';
 import { generateId } from '../model/ids.js';
 import type { JobData, JobState, NewJobData } from '../model/job.js';
@@ -299,8 +300,11 @@ export class PgStore implements StoreInterface {
 
   #record(queueName: string, job: NewJobData): JobRecord {
     validateQueueName(queueName);
-    const id = job.id === undefined ? generateId() : validateName(job.id, 'job.id');
-    validateName(job.name, 'job.name');
-    return encodeRecord(queueName, id, job, { maxPayloadBytes: this.engine.options.maxPayloadBytes });
+    checkNewJob(job);
+    const id = job.id == null ? generateId() : validateName(job.id, 'job.id');
+    return encodeRecord(queueName, id, job, {
+      maxPayloadBytes: this.engine.options.maxPayloadBytes,
+      ownId: job.id == null,
+    });
   }
 }

@@ -3,10 +3,10 @@ import { createJobData } from '../model/create-job-data.js';
 import { hashJob } from '../model/hash.js';
 import { generateId } from '../model/ids.js';
 import { nextTick } from '../model/schedule.js';
+import type { StoredSchedule } from '../model/stored-schedule.js';
 import type { Engine } from './engine.js';
 import { encodeRecord, type JobRecord } from './insert.js';
 import { advanceSchedule, dueSchedules, postponeSchedule } from './schedule-advance.js';
-import type { StoredSchedule } from './schedule-rows.js';
 
 /**
  * Makes the next job of every schedule of the queue whose tick has passed; resolves to how many jobs were made. What

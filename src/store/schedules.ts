@@ -1,11 +1,11 @@
 import { sql } from 'drizzle-orm';
 import type { Executor } from '../db/executor.js';
 import { columns, statement } from '../db/statement.js';
-import { readSchedule, type StoredSchedule, scheduleColumns } from './schedule-rows.js';
+import type { StoredSchedule } from '../model/stored-schedule.js';
+import { readSchedule, scheduleColumns } from './schedule-rows.js';
 
 export { type Advanced, advanceSchedule, dueSchedules } from './schedule-advance.js';
 export { type Registration, registerSchedule } from './schedule-register.js';
-export type { StoredSchedule } from './schedule-rows.js';
 export { tickSchedules } from './schedule-tick.js';
 
 const selectSchedules = statement(

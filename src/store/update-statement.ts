@@ -61,10 +61,10 @@ export const mergeIntoJob = statement(
         returning ${j.queueName} as q, ${j.name} as name, ${j.state} as state, ${j.delayUntil} as until,
           ${j.processedAt} as processed, ${endOf} as ended),
       outcomes as materialized (
-        select q, name, changed.state, ${now} - (ended - processed) as processed, ended from changed join seen
+        select q, name, changed.state, processed, ended from changed join seen
           on changed.state <> seen.state
         where ${p.shard} is not null and ended is not null and processed is not null),
-      ${countMetrics(db, p.shard)}
+      ${countMetrics(db, p.shard, sql`o.ended`)}
       select ${columns(sql`s.state`, sql`s.expected`, sql`s.held`, sql`c.state`, epochMs(sql`c.until`))}
       from seen s left join changed c on true`;
   },

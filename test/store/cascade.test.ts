@@ -8,7 +8,7 @@ import { sweep } from '../../src/store/lease.js';
 import type { PgStore } from '../../src/store/pg-store.js';
 import { type Settlement, settle } from '../../src/store/settle.js';
 import { useDatabase } from '../support/database.js';
-import { until } from '../support/until.js';
+import { untilWaiting } from '../support/held.js';
 import {
   completes,
   fails,
@@ -20,7 +20,7 @@ import {
   randomTree,
   unfinished,
 } from './flow-model.js';
-import { inFlow, lockRow, makeChild, makeFlow, makeJob, openStore, waiters } from './make-job.js';
+import { inFlow, lockRow, makeChild, makeFlow, makeJob, openStore } from './make-job.js';
 
 const db = useDatabase();
 let store: PgStore;
@@ -295,8 +295,9 @@ describe('at the same time', () => {
     const claimed = await claimAll();
     const lock = await lockRow(db.sql, Q, 'root');
     const settling = settleWith(store, ends(claimed.get('a'), 'completed'));
-    await until(() => waiters(db.sql));
-    await lock.release((tx) => tx`update conveyor_jobs set pending_children_count = 1 where id = 'root'`);
+    await untilWaiting(db.sql);
+    await lock.sql`update conveyor_jobs set pending_children_count = 1 where id = 'root'`;
+    await lock.commit();
     expect((await settling).parents).toMatchObject([{ id: 'root', state: 'waiting' }]);
   });
 
@@ -316,10 +317,10 @@ describe('at the same time', () => {
       const settling = () => settleWith(store, ends(claimed.get('b'), outcome));
       const retrying = () => retryOne(other.engine.executor, Q, 'root');
       const first = order === 'child first' ? settling() : retrying();
-      await until(() => waiters(db.sql, 1));
+      await untilWaiting(db.sql, 1);
       const second = order === 'child first' ? retrying() : settling();
-      await until(() => waiters(db.sql, 2));
-      await lock.release();
+      await untilWaiting(db.sql, 2);
+      await lock.commit();
       await Promise.all([first, second]);
       expect([order, outcome, (await job('root')).state]).toEqual([
         order,
@@ -349,11 +350,11 @@ describe('at the same time', () => {
     const leaf = (await claimAll()).get('leaf');
     const lock = await lockRow(db.sql, Q, 'a-root');
     const failing = settleWith(store, ends(leaf, 'failed'));
-    await until(() => waiters(db.sql, 1));
+    await untilWaiting(db.sql, 1);
     const cancelling = cancelJob(other.engine.executor, Q, 'b-mid');
-    await until(() => waiters(db.sql, 2));
+    await untilWaiting(db.sql, 2);
     const released = performance.now();
-    await lock.release();
+    await lock.commit();
     await Promise.all([failing, cancelling]);
     // A deadlock would be found after a second, and one of the two sent again.
     expect(performance.now() - released).toBeLessThan(900);

@@ -2,6 +2,7 @@ import type postgres from 'postgres';
 import { createJobData } from '../../src/model/create-job-data.js';
 import type { JobData, NewJobData } from '../../src/model/job.js';
 import { PgStore } from '../../src/store/pg-store.js';
+import { type HeldTransaction, openTransaction } from '../support/held.js';
 
 /** A job to be saved, in whatever state a test needs it. */
 export function makeJob(queueName: string, id: string, fields: Partial<JobData> = {}): NewJobData & { id: string } {
@@ -43,38 +44,9 @@ export async function openStore(url: string, more: { metrics?: boolean } = {}): 
   return store;
 }
 
-export interface LockedRow {
-  /** Ends the transaction that holds the row; first it may change it. */
-  release(work?: (sql: postgres.TransactionSql) => Promise<unknown>): Promise<void>;
-}
-
-/** Somebody else is about to change a job: its row is locked on a connection of its own. */
-export async function lockRow(sql: postgres.Sql, queueName: string, id: string): Promise<LockedRow> {
-  let locked = () => {};
-  let go: (work?: (sql: postgres.TransactionSql) => Promise<unknown>) => void = () => {};
-  const isLocked = new Promise<void>((resolve) => {
-    locked = resolve;
-  });
-  const mayGo = new Promise<((sql: postgres.TransactionSql) => Promise<unknown>) | undefined>((resolve) => {
-    go = resolve;
-  });
-  const over = sql.begin(async (tx) => {
-    await tx`select 1 from conveyor_jobs where queue_name = ${queueName} and id = ${id} for update`;
-    locked();
-    await (await mayGo)?.(tx);
-  });
-  await isLocked;
-  return {
-    async release(work) {
-      go(work);
-      await over;
-    },
-  };
-}
-
-/** Resolves when so many statements wait for a lock in this database. */
-export async function waiters(sql: postgres.Sql, count = 1): Promise<boolean> {
-  const [row] = await sql<{ n: number }[]>`select count(*)::int as n from pg_stat_activity
-    where datname = current_database() and wait_event_type = 'Lock'`;
-  return (row?.n ?? 0) >= count;
+/** Somebody else is about to change a job: its row is locked by a transaction on a connection of its own. */
+export async function lockRow(sql: postgres.Sql, queueName: string, id: string): Promise<HeldTransaction> {
+  const held = await openTransaction(sql);
+  await held.sql`select 1 from conveyor_jobs where queue_name = ${queueName} and id = ${id} for update`;
+  return held;
 }

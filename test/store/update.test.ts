@@ -1,10 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { InvalidJobStateError, InvalidPayloadError } from '../../src/model/errors.js';
-import { JOB_STATES, type JobData, type JobState } from '../../src/model/job.js';
+import { JOB_STATES, type JobData } from '../../src/model/job.js';
 import type { PgStore } from '../../src/store/pg-store.js';
 import { useDatabase } from '../support/database.js';
-import { until } from '../support/until.js';
-import { lockRow, makeJob, openStore, waiters } from './make-job.js';
+import { openTransaction, untilWaiting } from '../support/held.js';
+import { lockRow, makeJob, openStore } from './make-job.js';
 
 const db = useDatabase();
 let store: PgStore;
@@ -25,200 +24,31 @@ const extra = async (id = 'a') =>
     remove_at: Date | null;
   };
 
-describe('merging', () => {
-  const time = new Date('2024-02-29T12:34:56.789Z');
-  const all: Partial<JobData> = {
-    name: 'ä "name"',
-    data: { deep: [null, '10.5', false, 0, '', { '?': '\\' }] },
-    state: 'failed',
-    attemptsMade: 3,
-    progress: 12.5,
-    returnvalue: '10.5',
-    failedReason: 'why',
-    opts: { priority: 7, attempts: 9, removeOnFail: true },
-    deduplicationKey: 'key',
-    logs: ['one', 'two'],
-    stacktrace: ['at x'],
-    createdAt: time,
-    processedAt: time,
-    completedAt: time,
-    failedAt: time,
-    delayUntil: time,
-    lockUntil: time,
-    cancelledAt: time,
-    lockedBy: 'worker',
-    parentId: 'p',
-    parentQueueName: 'pq',
-    pendingChildrenCount: 4,
-    groupId: 'g',
-    discarded: true,
-    childrenIds: ['c1', 'c2'],
-    attemptLogs: [
-      { attempt: 1, startedAt: 'a', endedAt: null, status: 'failed', error: 'e', stacktrace: null, logs: ['x'] },
-    ],
-  };
-
-  test('every field at once, and each of them alone', async () => {
-    await save('a');
-    await store.updateJob(Q, 'a', all);
-    expect(await read()).toEqual({ ...(await read()), ...all });
-    for (const [field, value] of Object.entries(all)) {
-      await save(field);
-      const before = await read(field);
-      await store.updateJob(Q, field, { [field]: value });
-      expect(await read(field)).toEqual({ ...before, [field]: value });
-    }
-    expect((await extra()).priority).toBe(7);
-    expect((await extra('opts')).priority).toBe(7);
+describe('columns of its own', () => {
+  test.each(JOB_STATES)('from %s back to waiting: the place stays, and an old lease is void', async (state) => {
+    await save('a', { state });
+    const before = await extra();
+    await store.updateJob(Q, 'a', { state: 'waiting' });
+    expect(await extra()).toEqual({ ...before, lease: state === 'active' ? before.lease + 1 : before.lease });
   });
 
-  test('null empties what may be null', async () => {
-    await save('a');
-    await store.updateJob(Q, 'a', all);
-    const nothing = Object.fromEntries(
-      ['returnvalue', 'failedReason', 'deduplicationKey', 'processedAt', 'completedAt', 'failedAt', 'delayUntil']
-        .concat('lockUntil', 'cancelledAt', 'lockedBy', 'parentId', 'parentQueueName', 'groupId')
-        .map((field) => [field, null]),
-    );
-    await store.updateJob(Q, 'a', nothing);
-    expect(await read()).toEqual({ ...(await read()), ...all, ...nothing });
+  test('opts set the priority, an absent result is no value', async () => {
+    await save('a', { opts: { priority: 3 }, returnvalue: 1 });
+    await store.updateJob(Q, 'a', { opts: { priority: -7 }, returnvalue: null });
+    expect((await extra()).priority).toBe(-7);
     expect((await db.sql`select returnvalue is null as none from conveyor_jobs`)[0]?.['none']).toBe(true);
   });
-
-  test('undefined is ignored, an empty update too, a missing job is silent', async () => {
-    await save('a', { data: 1 });
-    const before = await read();
-    await store.updateJob(Q, 'a', { data: undefined, progress: undefined } as never);
-    await store.updateJob(Q, 'a', {});
-    expect(await read()).toEqual(before);
-    await store.updateJob(Q, 'nobody', { progress: 1 });
-    await store.updateJob(Q, 'nobody', { progress: 1 }, { expectedState: 'active' });
-  });
-
-  test('falsy values and null data are values', async () => {
-    await save('a', { data: { n: 1 } });
-    for (const data of [null, false, 0, '', [], {}]) {
-      await store.updateJob(Q, 'a', { data, returnvalue: data });
-      expect(await read()).toMatchObject({ data, returnvalue: data });
-    }
-  });
-
-  test('id and queue may be repeated, not changed', async () => {
-    await save('a');
-    await store.updateJob(Q, 'a', { ...(await read()), progress: 5 });
-    expect((await read()).progress).toBe(5);
-    await expect(store.updateJob(Q, 'a', { id: 'b' })).rejects.toThrow(/updates\.id is "b"/);
-    await expect(store.updateJob(Q, 'a', { queueName: 'b' })).rejects.toThrow(TypeError);
-  });
-
-  test('bad values are refused before any SQL', async () => {
-    const bad: [object, RegExp][] = [
-      [{ state: 'done' }, /job state is "done"/],
-      [{ progress: 101 }, /updates\.progress is 101/],
-      [{ progress: Number.NaN }, /updates\.progress is NaN/],
-      [{ attemptsMade: -1 }, /updates\.attemptsMade/],
-      [{ processedAt: new Date(Number.NaN) }, /updates\.processedAt is an invalid Date/],
-      [{ createdAt: 'yesterday' }, /updates\.createdAt is "yesterday"/],
-      [{ discarded: 'yes' }, /updates\.discarded/],
-      [{ name: '' }, /updates\.name/],
-      [{ groupId: 'x'.repeat(256) }, /updates\.groupId/],
-      [{ opts: { priority: 1.5 } }, /updates\.opts\.priority/],
-      [{ data: { at: 1n } }, /updates\.data\.at is a bigint/],
-    ];
-    const cold = await openStore(db.url);
-    await cold.disconnect();
-    for (const [updates, message] of bad) {
-      await expect(cold.updateJob(Q, 'a', updates as never), JSON.stringify(Object.keys(updates))).rejects.toThrow(
-        message,
-      );
-    }
-    await expect(cold.updateJob(Q, 'a', { data: '\0' })).rejects.toThrow(InvalidPayloadError);
-  });
-
-  test('what records the end of a job is made to fit', async () => {
-    await save('a');
-    await store.updateJob(Q, 'a', {
-      state: 'completed',
-      returnvalue: { big: 12n, text: 'a\0b\ud800', when: new Map([[1, 2]]) },
-      failedReason: 'bad \0',
-      stacktrace: ['\0'],
-      logs: ['line \ud800'],
-      attemptLogs: [{ attempt: 1n } as never],
-    });
-    expect(await read()).toMatchObject({
-      state: 'completed',
-      returnvalue: { big: '12', text: 'a\ufffdb\ufffd', when: [[1, 2]] },
-      failedReason: 'bad \ufffd',
-      stacktrace: ['\ufffd'],
-      logs: ['line \ufffd'],
-      attemptLogs: [{ attempt: '1' }],
-    });
-    await store.updateJob(Q, 'a', { failedReason: new Error('thrown') as never, stacktrace: 'at x' as never });
-    expect(await read()).toMatchObject({ failedReason: 'thrown', stacktrace: ['at x'] });
-    // Over the limit the result is lost, the success is not.
-    await save('b');
-    await store.updateJob(Q, 'b', { state: 'completed', returnvalue: 'x'.repeat(11 * 1024 * 1024) });
-    expect(await read('b')).toMatchObject({ state: 'completed', returnvalue: null });
-  });
-
-  test('concurrent updates of different fields lose nothing', async () => {
-    await save('a');
-    const fields: Partial<JobData>[] = [
-      { progress: 50 },
-      { data: 2 },
-      { logs: ['x'] },
-      { groupId: 'g' },
-      { name: 'n' },
-    ];
-    await Promise.all(fields.map((updates) => store.updateJob(Q, 'a', updates)));
-    expect(await read()).toMatchObject(Object.assign({}, ...fields));
-  });
 });
 
-describe('priority', () => {
-  test('opts move the job to their priority, without one to 0', async () => {
-    for (const id of ['a', 'b', 'c']) await save(id, { opts: { priority: 5 } });
-    await store.updateJob(Q, 'c', { opts: { priority: 1 } });
-    await store.updateJob(Q, 'b', { opts: {} });
-    const order = [];
-    for (let i = 0; i < 3; i++) order.push((await store.fetchNextJob(Q, 'w', 1000))?.id);
-    expect(order).toEqual(['b', 'c', 'a']);
-  });
-});
-
-describe('expectedState', () => {
-  test('another state is an error that names both; nothing is changed', async () => {
-    await save('a', { state: 'failed' });
-    const update = store.updateJob(Q, 'a', { progress: 9 }, { expectedState: ['waiting', 'delayed'] });
-    await expect(update).rejects.toThrow(InvalidJobStateError);
-    await expect(update).rejects.toMatchObject({ currentState: 'failed', expectedStates: ['waiting', 'delayed'] });
-    expect((await read()).progress).toBe(0);
-    await store.updateJob(Q, 'a', { progress: 9 }, { expectedState: ['waiting', 'failed'] });
-    await store.updateJob(Q, 'a', { progress: 10 }, { expectedState: 'failed' });
-    expect((await read()).progress).toBe(10);
-    await expect(store.updateJob(Q, 'a', {}, { expectedState: 'done' as JobState })).rejects.toThrow(RangeError);
-  });
-
-  test('16 at once: one of them finds the state', async () => {
-    await save('a');
-    const results = await Promise.allSettled(
-      Array.from({ length: 16 }, (_, i) =>
-        store.updateJob(Q, 'a', { state: 'delayed', data: i }, { expectedState: 'waiting' }),
-      ),
-    );
-    expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
-    for (const result of results) {
-      if (result.status === 'rejected') expect(result.reason).toMatchObject({ currentState: 'delayed' });
-    }
-  });
-
+describe('races', () => {
   test('a job that changes while the update waits for it: the new state counts', async () => {
     await save('a');
     const lock = await lockRow(db.sql, Q, 'a');
     const update = store.updateJob(Q, 'a', { state: 'completed' }, { expectedState: 'waiting' });
     update.catch(() => {});
-    await until(() => waiters(db.sql));
-    await lock.release((tx) => tx`update conveyor_jobs set state = 'active'`);
+    await untilWaiting(db.sql);
+    await lock.sql`update conveyor_jobs set state = 'active'`;
+    await lock.commit();
     await expect(update).rejects.toMatchObject({ currentState: 'active' });
     expect((await read()).state).toBe('active');
   });
@@ -227,29 +57,27 @@ describe('expectedState', () => {
     await save('a');
     const lock = await lockRow(db.sql, Q, 'a');
     const update = store.updateJob(Q, 'a', { progress: 5 });
-    await until(() => waiters(db.sql));
-    await lock.release((tx) => tx`delete from conveyor_jobs`);
+    await untilWaiting(db.sql);
+    await lock.sql`delete from conveyor_jobs`;
+    await lock.commit();
     await update;
     expect(await store.getJob(Q, 'a')).toBeNull();
+  });
+
+  test('the holder commits while the update waits for it', async () => {
+    await save('old', { state: 'failed', deduplicationKey: 'k' });
+    const other = await openTransaction(db.sql);
+    await other.sql`insert into conveyor_jobs (queue_name, id, name, state, data, deduplication_key)
+      values (${Q}, 'new', 'x', 'waiting', '1', 'k')`;
+    const update = store.updateJob(Q, 'old', { state: 'waiting' });
+    await untilWaiting(db.sql);
+    await other.commit();
+    await update;
+    expect(await read('old')).toMatchObject({ state: 'waiting', deduplicationKey: null });
   });
 });
 
 describe('states', () => {
-  test.each(JOB_STATES)(
-    'from %s back to waiting: fetched at once, nothing cleared, in its old place',
-    async (state) => {
-      const ended = { returnvalue: 1, failedReason: 'x', attemptsMade: 2, lockedBy: 'old' };
-      await save('a', { state, ...ended, delayUntil: new Date(Date.now() + 60_000) });
-      await save('b');
-      const before = await extra();
-      await store.updateJob(Q, 'a', { state: 'waiting' });
-      expect(await read()).toMatchObject({ state: 'waiting', ...ended });
-      expect((await extra()).seq).toBe(before.seq);
-      expect((await extra()).lease).toBe(state === 'active' ? before.lease + 1 : before.lease);
-      expect((await store.fetchNextJob(Q, 'w', 1000))?.id).toBe('a');
-    },
-  );
-
   test('the doorbell rings when the job became waiting, and not otherwise', async () => {
     const heard: (number | null)[] = [];
     const stop = store.engine.hub.onBell(Q, (due) => heard.push(due));
@@ -275,58 +103,6 @@ describe('states', () => {
     expect((await extra()).remove_at).toBeNull();
     await store.updateJob(Q, 'a', { state: 'failed', opts: { removeOnFail: true } });
     expect((await extra()).remove_at).toBeNull();
-  });
-});
-
-describe('deduplication', () => {
-  test('a job that comes back gives its key up when somebody else holds it', async () => {
-    await save('old', { state: 'failed', deduplicationKey: 'k' });
-    await save('new', { deduplicationKey: 'k' });
-    await store.updateJob(Q, 'old', { state: 'waiting' });
-    expect(await read('old')).toMatchObject({ state: 'waiting', deduplicationKey: null });
-    expect((await store.findByDeduplicationKey(Q, 'k'))?.id).toBe('new');
-  });
-
-  test('nobody else: it holds its key again', async () => {
-    await save('old', { state: 'failed', deduplicationKey: 'k' });
-    await store.updateJob(Q, 'old', { state: 'delayed' });
-    expect((await store.findByDeduplicationKey(Q, 'k'))?.id).toBe('old');
-    await store.updateJob(Q, 'old', { progress: 4 });
-    expect((await store.findByDeduplicationKey(Q, 'k'))?.id).toBe('old');
-  });
-
-  test('many come back at once: one holds the key, all are back', async () => {
-    const ids = Array.from({ length: 20 }, (_, i) => `j${i}`);
-    for (const id of ids) await save(id, { state: 'failed', deduplicationKey: 'k' });
-    const other = await openStore(db.url);
-    await Promise.all(ids.map((id, i) => (i % 2 ? store : other).updateJob(Q, id, { state: 'waiting' })));
-    await other.disconnect();
-    const rows = await db.sql`select deduplication_key as key from conveyor_jobs where state = 'waiting'`;
-    expect(rows).toHaveLength(20);
-    expect(rows.filter(({ key }) => key !== null)).toHaveLength(1);
-  });
-
-  test('the holder commits while the update waits for it', async () => {
-    await save('old', { state: 'failed', deduplicationKey: 'k' });
-    let commit = () => {};
-    let begun = () => {};
-    const isBegun = new Promise<void>((resolve) => {
-      begun = resolve;
-    });
-    const other = db.sql.begin(async (tx) => {
-      await tx`insert into conveyor_jobs (queue_name, id, name, state, data, deduplication_key)
-        values (${Q}, 'new', 'x', 'waiting', '1', 'k')`;
-      begun();
-      await new Promise<void>((resolve) => {
-        commit = resolve;
-      });
-    });
-    await isBegun;
-    const update = store.updateJob(Q, 'old', { state: 'waiting' });
-    await until(() => waiters(db.sql));
-    commit();
-    await Promise.all([other, update]);
-    expect(await read('old')).toMatchObject({ state: 'waiting', deduplicationKey: null });
   });
 });
 

@@ -1,0 +1,149 @@
+import { randomBytes } from 'node:crypto';
+import { afterEach } from 'vitest';
+import {
+  type Job,
+  type Logger,
+  PgStore,
+  type PgStoreOptions,
+  Queue,
+  type QueueOptions,
+  Worker,
+  type WorkerJob,
+  type WorkerOptions,
+} from '../../src/index.js';
+import { type UsedDatabase, useDatabase } from '../support/database.js';
+
+/** What a store or worker said to its logger. */
+export interface Said {
+  readonly logger: Logger;
+  readonly lines: { level: keyof Logger; message: string; args: unknown[] }[];
+}
+
+export function recordingLogger(): Said {
+  const lines: Said['lines'] = [];
+  const at =
+    (level: keyof Logger) =>
+    (message: string, ...args: unknown[]) =>
+      void lines.push({ level, message, args });
+  return { lines, logger: { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') } };
+}
+
+export type AnyWorker = Worker<unknown>;
+type OwnWorkerOptions = Omit<WorkerOptions, 'store'> & { store?: PgStore };
+
+export interface Playground {
+  readonly database: UsedDatabase;
+  /** What the stores of the running test said to their logger. */
+  readonly said: Said['lines'];
+  /** Another connected store, as in another process. */
+  open(options?: Partial<PgStoreOptions>): Promise<PgStore>;
+  /** A queue of a name of its own. */
+  queue<T = unknown>(store: PgStore, options?: Omit<QueueOptions, 'store'>): Queue<T>;
+  worker(
+    queue: Queue<never> | Queue,
+    store: PgStore,
+    run: (job: WorkerJob<unknown>, signal: AbortSignal) => unknown,
+    options?: OwnWorkerOptions & { batch?: never },
+  ): AnyWorker;
+}
+
+let names = 0;
+export const newName = () => `q${++names}-${randomBytes(3).toString('hex')}`;
+
+/** A database for the file; stores and workers for each test, closed behind it. */
+export function usePlayground(): Playground {
+  const database = useDatabase();
+  const closing: (() => Promise<unknown>)[] = [];
+  const said: Said = recordingLogger();
+  afterEach(async () => {
+    for (const close of closing.splice(0).reverse()) await close();
+    said.lines.length = 0;
+  });
+  return {
+    database,
+    said: said.lines,
+    async open(options = {}) {
+      const store = new PgStore({ connection: database.url, autoMigrate: false, logger: said.logger, ...options });
+      closing.push(() => store.disconnect());
+      await store.connect();
+      return store;
+    },
+    queue: (store, options = {}) => new Queue(newName(), { store, ...options }),
+    worker(queue, store, run, options = {}) {
+      const worker = new Worker(queue.name, run, { store, ...options });
+      closing.push(() => worker.close(0));
+      return worker;
+    },
+  };
+}
+
+export interface Recorded {
+  active: string[];
+  completed: { id: string; result: unknown }[];
+  failed: { id: string; error: Error; state: string }[];
+  stalled: string[];
+  cancelled: string[];
+  errors: Error[];
+}
+
+/** Everything that a worker's events say from now on. */
+export function record(worker: AnyWorker): Recorded {
+  const heard: Recorded = { active: [], completed: [], failed: [], stalled: [], cancelled: [], errors: [] };
+  worker.on('active', (job) => void heard.active.push(job.id));
+  worker.on('completed', ({ job, result }) => void heard.completed.push({ id: job.id, result }));
+  worker.on('failed', ({ job, error }) => void heard.failed.push({ id: job.id, error, state: job.state }));
+  worker.on('stalled', (id) => void heard.stalled.push(id));
+  worker.on('cancelled', (job) => void heard.cancelled.push(job.id));
+  worker.on('error', (error) => void heard.errors.push(error));
+  return heard;
+}
+
+export interface Statements {
+  /** How often each statement ran, by name. */
+  count(name: string | RegExp): number;
+  readonly names: string[];
+  /** From now on nothing counts that came before. */
+  reset(): void;
+}
+
+/** Counts the statements of a store from now on. */
+export function countStatements(store: PgStore): Statements {
+  const names: string[] = [];
+  onStatements(store, (name, run) => {
+    names.push(name);
+    return run();
+  });
+  return {
+    names,
+    count: (name) => names.filter((n) => (typeof name === 'string' ? n === name : name.test(n))).length,
+    reset: () => {
+      names.length = 0;
+    },
+  };
+}
+
+type Run = () => Promise<unknown>;
+
+/** Puts itself between a store and its statements; returns what takes it away again. */
+export function onStatements(
+  store: PgStore,
+  around: (name: string, run: Run, values: Record<string, unknown>) => Promise<unknown>,
+): () => void {
+  const { executor } = store.engine;
+  const run = executor.run;
+  // biome-ignore lint/suspicious/noExplicitAny: whatever the statement takes
+  executor.run = ((statement: any, values: any, options: any) =>
+    around(statement.name, () => run.call(executor, statement, values, options), values)) as typeof run;
+  return () => {
+    executor.run = run;
+  };
+}
+
+/** The job's row as the database has it. */
+export async function rowOf(
+  { database }: Playground,
+  { id, queueName }: Pick<Job, 'id' | 'queueName'>,
+): Promise<Record<string, unknown> | undefined> {
+  const [row] = await database.sql`select * from conveyor_jobs where queue_name = ${queueName} and id = ${id}`;
+  return row;
+}

@@ -1,0 +1,6 @@
+import { pgStoreFactory } from './factory.js';
+import { describeDelays } from './suites/delays.js';
+import { describePauses } from './suites/pauses.js';
+
+describeDelays(pgStoreFactory);
+describePauses(pgStoreFactory);
