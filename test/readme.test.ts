@@ -96,13 +96,22 @@ export const z = {
 };
 `;
 
+/** Where the compiler finds this package by its name: in the sources, as the repository's own examples do. */
+function sources(): Record<string, string[]> {
+  const { compilerOptions } = JSON.parse(readFileSync(join(root, 'tsconfig.json'), 'utf8')) as {
+    compilerOptions: { paths: Record<string, string[]> };
+  };
+  return Object.fromEntries(
+    Object.entries(compilerOptions.paths).map(([name, paths]) => [name, paths.map((path) => join(root, path))]),
+  );
+}
+
 let folder: string;
 const database = useDatabase();
 
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'conveyor-readme-'));
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'));
-  const source = (path: string) => [join(root, 'src', path)];
   const files: Record<string, string> = {
     'context.ts': context,
     'run.ts': runner,
@@ -117,10 +126,7 @@ beforeAll(() => {
         skipLibCheck: true,
         noEmit: true,
         paths: {
-          '@conveyor/store-pg': source('index.ts'),
-          '@conveyor/store-pg/core': source('core/index.ts'),
-          '@conveyor/store-pg/schema': source('schema/index.ts'),
-          '@conveyor/store-pg/migrate': source('migrations/index.ts'),
+          ...sources(),
           ...(existsSync(join(root, 'node_modules/zod')) ? {} : { zod: ['./zod.ts'] }),
         },
       },

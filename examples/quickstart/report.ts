@@ -73,7 +73,10 @@ export async function examine(db: Db): Promise<Findings> {
     const completions = attempts.filter(({ status }) => status === 'completed').length;
     const failures = attempts.length - completions;
     const expectedFailures = name === 'invoice' ? 2 : 0;
-    if (state !== 'completed') problems.push(`${id} is ${state}`);
+    if (state !== 'completed') {
+      problems.push(`${id} is ${state}`);
+      continue;
+    }
     if (completions !== 1) problems.push(`${id} completed ${completions} times`);
     if (failures !== expectedFailures) problems.push(`${id} failed ${failures} times, not ${expectedFailures}`);
     if (deliveries < 1 || deliveries > 1 + losses) problems.push(`${id} was sent ${deliveries} times`);

@@ -7,8 +7,8 @@ import { deliveries } from './schema.js';
 import { untilStopped } from './until-stopped.js';
 
 const name = process.argv[2] ?? 'worker';
-const db = drizzle(process.env['DATABASE_URL']!); // the app's own client
-const store = new PgStore({ connection: process.env['DATABASE_URL']! });
+const db = drizzle(process.env['DATABASE_URL']!);
+const store = new PgStore({ db }); // on the app's own connections
 
 const worker = new Worker<MailJobs>(
   QUEUE,

@@ -61,7 +61,7 @@ function end(one: Held, returned: AttemptEnd, options: RunnerOptions): void {
  * the handler has really ended, so that the two never overlap; otherwise at once.
  */
 function armTimeout(one: Held, options: RunnerOptions): NodeJS.Timeout | undefined {
-  const { opts, id, attemptsMade } = one.stored.job;
+  const { opts, id, attemptsMade, discarded } = one.stored.job;
   const { timeout } = opts;
   if (typeof timeout !== 'number' || !(timeout > 0) || timeout > MAX_TIMER_MS) return undefined;
   return setTimeout(() => {
@@ -69,7 +69,7 @@ function armTimeout(one: Held, options: RunnerOptions): NodeJS.Timeout | undefin
     if (attempt.ended) return;
     attempt.timedOut = new JobTimeoutError(id, timeout);
     attempt.controller.abort(attempt.timedOut);
-    const last = attemptsMade + 1 >= (opts.attempts ?? 1) || attempt.discarded;
+    const last = attemptsMade + 1 >= (opts.attempts ?? 1) || discarded || attempt.discarded;
     if (last) end(one, { kind: 'failed', error: attempt.timedOut }, options);
   }, timeout);
 }

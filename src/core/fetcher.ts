@@ -1,9 +1,10 @@
 import { ClosedError } from '../model/errors.js';
+import type { Claimed } from '../store/claim-dispatch.js';
 import type { StoredJob } from '../store/job-row.js';
 
 export interface FetcherOptions {
   /** Takes up to `limit` jobs under a lease. */
-  claim(limit: number): Promise<StoredJob[]>;
+  claim(limit: number): Promise<Claimed>;
   /** Puts jobs to work; called with no more than `free()` asks for. */
   start(jobs: StoredJob[]): void;
   /** Gives jobs back that were claimed but not started. */
@@ -34,6 +35,7 @@ export class Fetcher {
   #failures = 0;
   #retryTimer: NodeJS.Timeout | undefined;
   #shelfTimer: NodeJS.Timeout | undefined;
+  #openTimer: NodeJS.Timeout | undefined;
 
   constructor(options: FetcherOptions) {
     this.#options = options;
@@ -49,6 +51,7 @@ export class Fetcher {
     this.#running = false;
     clearTimeout(this.#retryTimer);
     clearTimeout(this.#shelfTimer);
+    clearTimeout(this.#openTimer);
     this.#retryTimer = undefined;
     this.#shelfTimer = undefined;
     this.#releaseShelf();
@@ -89,9 +92,10 @@ export class Fetcher {
     this.#claiming = this.#options
       .claim(want)
       .then(
-        (jobs) => {
+        ({ jobs, more, opensIn }) => {
           this.#failures = 0;
-          if (jobs.length >= want) this.#mayHaveMore = true;
+          if (jobs.length >= want || more) this.#mayHaveMore = true;
+          if (opensIn !== null && this.#running) this.#wakeIn(opensIn);
           this.#shelf.push(...jobs);
           if (!this.#running) this.#releaseShelf();
         },
@@ -114,6 +118,13 @@ export class Fetcher {
         this.#claiming = undefined;
         this.pump();
       });
+  }
+
+  /** A rate limit lets something through again then. */
+  #wakeIn(ms: number): void {
+    clearTimeout(this.#openTimer);
+    this.#openTimer = setTimeout(() => this.wake(), ms);
+    this.#openTimer.unref();
   }
 
   #armShelf(): void {

@@ -8,8 +8,8 @@ import { saveFlow } from '../store/flows.js';
 import { encodeRecord, type JobRecord } from '../store/insert.js';
 import { getJob } from '../store/jobs.js';
 import type { PgStore } from '../store/pg-store.js';
-import { Adder } from './adder.js';
 import { jobEvent } from './announce.js';
+import { prepare } from './prepare.js';
 
 export interface FlowJob {
   name: string;
@@ -105,7 +105,9 @@ export class FlowProducer {
     if (!Array.isArray(children)) throw new TypeError(`children of flow job "${flow.name}" must be an array.`);
     const opts = validateJobOptions(flow.opts);
     if (opts.repeat) throw new TypeError(`Flow job "${flow.name}": opts.repeat cannot be used in a flow.`);
-    const { job } = await new Adder(this.#store, undefined).prepare(flow.queueName, flow.name, flow.data, opts);
+    const { maxPayloadBytes } = this.#store.engine.options;
+    const rules = { schemas: undefined, maxPayloadBytes };
+    const { job } = await prepare(flow.queueName, flow.name, flow.data, opts, rules);
     const slot = planned.length;
     const data: NewJobData & { id: string } = {
       ...job,
@@ -122,7 +124,6 @@ export class FlowProducer {
     for (const child of children) nodes.push(await this.#plan(child, data as JobData, planned, depth + 1));
     if (nodes.length > 0) node.children = nodes;
     data.childrenIds = nodes.map(({ job: { id } }) => id);
-    const { maxPayloadBytes } = this.#store.engine.options;
     const record = encodeRecord(data.queueName, data.id, data, { maxPayloadBytes });
     planned[slot] = { job: data, record, node };
     return node;

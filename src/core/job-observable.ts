@@ -1,4 +1,5 @@
 import type { StoreEvent } from '../model/event.js';
+import { validateName, validateQueueName } from '../model/names.js';
 import type { PgStore } from '../store/pg-store.js';
 import { cancelAnywhere } from './cancel.js';
 import { outcomesOf, type Standing } from './outcomes.js';
@@ -32,8 +33,8 @@ export class JobObservable {
   #endCallbacks: ((ending: Ending) => void)[] = [];
 
   constructor(jobId: string, queueName: string, store: PgStore) {
-    this.jobId = jobId;
-    this.queueName = queueName;
+    this.jobId = validateName(jobId, 'job id');
+    this.queueName = validateQueueName(queueName);
     this.#store = store;
   }
 

@@ -1,9 +1,9 @@
 import type { DrizzleLike } from '../db/drizzle-like.js';
 import { ClosedError } from '../model/errors.js';
-import type { Duration, JobOptions, JobState } from '../model/job.js';
+import type { Duration, JobOptions, JobState, RepeatOptions } from '../model/job.js';
 import { validateJobOptions } from '../model/job-options.js';
 import type { DataOf, IsJobMap, JobName } from '../model/job-types.js';
-import type { Logger } from '../model/logger.js';
+import { checkLogger, type Logger } from '../model/logger.js';
 import { assertJobState, integerIn, oneOf, validateName, validateQueueName } from '../model/names.js';
 import { readOptions } from '../model/option-object.js';
 import type { JobCounts } from '../model/store-interface.js';
@@ -16,7 +16,7 @@ import { Adder } from './adder.js';
 import { EventBus } from './event-bus.js';
 import { Job } from './job.js';
 import { JobObservable } from './job-observable.js';
-import type { InputOf, JobSchemas } from './schemas.js';
+import { checkSchemas, type InputOf, type JobSchemas } from './schemas.js';
 
 export interface QueueOptions<S extends JobSchemas = JobSchemas> {
   store: PgStore;
@@ -75,11 +75,12 @@ export class Queue<T = unknown> {
   constructor(name: string, options: QueueOptions) {
     this.name = validateQueueName(name);
     readOptions(options, 'options', ['store', 'defaultJobOptions', 'logger', 'schemas']);
-    if (!options.store?.engine) throw new TypeError('Queue options.store must be a PgStore.');
-    this.#store = options.store;
+    const { store, logger } = options;
+    if (!store?.engine) throw new TypeError('Queue options.store must be a PgStore.');
+    this.#store = store;
     this.#defaults = validateJobOptions(options.defaultJobOptions);
-    this.#schemas = options.schemas;
-    this.events = new EventBus(options.logger ?? options.store.engine.options.logger);
+    this.#schemas = checkSchemas(options.schemas, 'schemas');
+    this.events = new EventBus(logger === undefined ? store.engine.options.logger : checkLogger(logger, 'logger'));
     this.#adder = new Adder(this.#store, this.#schemas);
   }
 
@@ -147,7 +148,7 @@ export class Queue<T = unknown> {
     data: DataOf<T, N>,
     opts?: JobOptions,
   ): Promise<AddedJob<T, N>> {
-    return this.add(name, data, { ...opts, repeat: { ...opts?.repeat, every: interval } });
+    return this.add(name, data, repeating(opts, { every: interval }));
   }
 
   /** A job at each tick of a cron expression (5, 6 or 7 fields), in the time zone `repeat.tz` (default UTC). */
@@ -157,7 +158,7 @@ export class Queue<T = unknown> {
     data: DataOf<T, N>,
     opts?: JobOptions,
   ): Promise<AddedJob<T, N>> {
-    return this.add(name, data, { ...opts, repeat: { ...opts?.repeat, cron: expression } });
+    return this.add(name, data, repeating(opts, { cron: expression }));
   }
 
   /** The queue's repeating schedules. */
@@ -175,7 +176,7 @@ export class Queue<T = unknown> {
   /** Workers take no more jobs (of that name) until `resume`; running ones go on. */
   async pause(options: { jobName?: string } = {}): Promise<void> {
     this.#assertOpen();
-    const { jobName } = options;
+    const jobName = nameIn(options);
     await this.#store.pauseJobName(this.name, jobName ?? ALL_NAMES);
     this.#store.engine.hub.publish([
       { type: 'queue:paused', queueName: this.name, data: { jobName }, timestamp: new Date() },
@@ -185,7 +186,7 @@ export class Queue<T = unknown> {
 
   async resume(options: { jobName?: string } = {}): Promise<void> {
     this.#assertOpen();
-    const { jobName } = options;
+    const jobName = nameIn(options);
     await this.#store.resumeJobName(this.name, jobName ?? ALL_NAMES);
     const { hub } = this.#store.engine;
     hub.publish([{ type: 'queue:resumed', queueName: this.name, data: { jobName }, timestamp: new Date() }]);
@@ -211,6 +212,7 @@ export class Queue<T = unknown> {
   /** Removes everything of this queue. Rejects while jobs are active, unless `force`. */
   async obliterate(options: { force?: boolean } = {}): Promise<void> {
     this.#assertOpen();
+    readOptions(options, 'options', ['force']);
     await this.#store.obliterate(this.name, options);
   }
 
@@ -267,7 +269,12 @@ export class Queue<T = unknown> {
 
   #merge(opts: JobOptions | undefined): JobOptions {
     if (opts === undefined || opts === null) return this.#defaults;
-    return validateJobOptions({ ...this.#defaults, ...opts });
+    const { delay, ...defaults } = this.#defaults;
+    const given = validateJobOptions(opts);
+    // A repeating job runs when its schedule says so.
+    return validateJobOptions(
+      given.repeat || delay === undefined ? { ...defaults, ...given } : { delay, ...defaults, ...given },
+    );
   }
 
   #bulk(jobs: BulkItems<T>): { name: string; data: unknown; opts: JobOptions }[] {
@@ -287,6 +294,16 @@ export class Queue<T = unknown> {
   #assertOpen(): void {
     if (this.#closed) throw new ClosedError(`Queue "${this.name}"`);
   }
+}
+
+/** The one name that a pause is about; undefined: all of them. */
+function nameIn(options: { jobName?: string }): string | undefined {
+  const { jobName } = readOptions(options, 'options', ['jobName']);
+  return jobName === undefined ? undefined : validateName(jobName, 'jobName');
+}
+
+function repeating(opts: JobOptions | undefined, schedule: RepeatOptions): JobOptions {
+  return { ...opts, repeat: { ...opts?.repeat, ...schedule } };
 }
 
 /** A queue whose job names and payloads follow from its schemas. */

@@ -1,5 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import { InvalidPayloadError } from '../model/errors.js';
+import { ConveyorError, InvalidPayloadError } from '../model/errors.js';
+import { show } from '../model/text.js';
 
 /** Schemas by job name, of any library that follows Standard Schema (https://standardschema.dev). */
 export type JobSchemas = Record<string, StandardSchemaV1>;
@@ -8,6 +9,30 @@ export type JobSchemas = Record<string, StandardSchemaV1>;
 export type InputOf<S extends JobSchemas> = { [K in keyof S]: StandardSchemaV1.InferInput<S[K]> } & {
   readonly '~jobMap'?: true;
 };
+
+/** @throws TypeError unless it is an object of Standard Schemas */
+export function checkSchemas(schemas: unknown, option: string): JobSchemas | undefined {
+  if (schemas === undefined) return undefined;
+  const allowed = 'an object with a Standard Schema (zod, valibot, arktype, …) per job name';
+  if (schemas === null || typeof schemas !== 'object') {
+    throw new TypeError(`${option} is ${show(schemas)}; it must be ${allowed}.`);
+  }
+  for (const [name, schema] of Object.entries(schemas)) {
+    if (typeof schema?.['~standard']?.validate !== 'function') {
+      throw new TypeError(`${option}[${show(name)}] is not a Standard Schema; ${option} must be ${allowed}.`);
+    }
+  }
+  return schemas as JobSchemas;
+}
+
+/** @throws ConveyorError for a job that has none: its name is most likely misspelt */
+export function schemaOf(schemas: JobSchemas, jobName: string, queueName: string): StandardSchemaV1 {
+  if (Object.hasOwn(schemas, jobName)) return schemas[jobName] as StandardSchemaV1;
+  const known = Object.keys(schemas).join(', ');
+  throw new ConveyorError(`Queue "${queueName}" has no schema for jobs named "${jobName}"; it knows ${known}.`, {
+    code: 'UNKNOWN_JOB_NAME',
+  });
+}
 
 /**
  * Checks data against a schema.

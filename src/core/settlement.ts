@@ -1,5 +1,6 @@
 import { calculateBackoff } from '../model/backoff.js';
-import type { BackoffStrategy } from '../model/job.js';
+import { MAX_DURATION_MS, parseDelay } from '../model/duration.js';
+import type { BackoffOptions, BackoffStrategy } from '../model/job.js';
 import type { Logger } from '../model/logger.js';
 import { afterFailure } from '../model/outcome.js';
 import { encodeLenient, errorText } from '../model/values.js';
@@ -76,6 +77,14 @@ export async function prepareSettlement(held: Held, end: AttemptEnd, rules: Sett
   };
 }
 
+function plainDelay({ delay }: BackoffOptions): number {
+  try {
+    return parseDelay(delay);
+  } catch {
+    return 0;
+  }
+}
+
 async function backoffOf(
   held: Held,
   error: unknown,
@@ -90,12 +99,12 @@ async function backoffOf(
     if (!rules.backoffStrategy) throw new Error('the worker has no backoffStrategy');
     const delayMs = Number(await rules.backoffStrategy(attemptsMade, error));
     if (!Number.isFinite(delayMs) || delayMs < 0) throw new RangeError(`it answered ${delayMs}`);
-    return { delayMs: Math.round(delayMs), warning: undefined };
+    // What Postgres can still add to a time.
+    return { delayMs: Math.min(MAX_DURATION_MS, Math.round(delayMs)), warning: undefined };
   } catch (cause) {
     // The job goes on without a pause: better than not at all.
-    const warning = new Error(`The backoff of job "${job.id}" cannot be computed: ${(cause as Error).message}`, {
-      cause,
-    });
-    return { delayMs: typeof backoff.delay === 'number' ? backoff.delay : 0, warning };
+    const why = errorText(cause).message;
+    const warning = new Error(`The backoff of job "${job.id}" cannot be computed: ${why}`, { cause });
+    return { delayMs: plainDelay(backoff), warning };
   }
 }

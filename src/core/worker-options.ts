@@ -1,10 +1,12 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { BackoffStrategy } from '../model/job.js';
-import type { Logger } from '../model/logger.js';
+import { checkLogger, type Logger } from '../model/logger.js';
 import { integerIn } from '../model/names.js';
 import { readOptions } from '../model/option-object.js';
 import type { RateLimit } from '../model/store-interface.js';
+import { show } from '../model/text.js';
 import type { PgStore } from '../store/pg-store.js';
+import { checkSchemas } from './schemas.js';
 
 export interface WorkerOptions {
   store: PgStore;
@@ -30,7 +32,7 @@ export interface WorkerOptions {
   group?: { concurrency?: number; limiter?: RateLimit };
   /** The pause before the next attempt, in ms, for jobs with `backoff.type: 'custom'`. */
   backoffStrategy?: BackoffStrategy;
-  /** Checks a job's data again when it is taken. By job name, or one for all. */
+  /** Checks a job's data again when it is taken, by job name. Names without a schema are not checked. */
   schemas?: Record<string, StandardSchemaV1>;
   logger?: Logger;
 }
@@ -79,6 +81,11 @@ function rateLimit(value: unknown, name: string): RateLimit | undefined {
   };
 }
 
+function flag(value: unknown, name: string, otherwise: boolean): boolean {
+  if (value === undefined || typeof value === 'boolean') return value ?? otherwise;
+  throw new TypeError(`${name} is ${show(value)}; it must be true or false.`);
+}
+
 const optional = (value: unknown, name: string, min: number) =>
   value === undefined ? undefined : integerIn(value, name, min, MAX_INT);
 
@@ -100,8 +107,8 @@ export function resolveWorkerOptions(options: WorkerOptions): ResolvedWorkerOpti
     lockDuration: integerIn(options.lockDuration ?? 30_000, 'lockDuration', 1, MAX_INT),
     stalledInterval: integerIn(options.stalledInterval ?? 30_000, 'stalledInterval', 1, MAX_INT),
     maxStalledCount: integerIn(options.maxStalledCount ?? 1, 'maxStalledCount', 0, 1_000_000),
-    autoStart: options.autoStart ?? true,
-    lifo: options.lifo ?? false,
+    autoStart: flag(options.autoStart, 'autoStart', true),
+    lifo: flag(options.lifo, 'lifo', false),
     batchSize:
       options.batch === undefined
         ? undefined
@@ -114,7 +121,7 @@ export function resolveWorkerOptions(options: WorkerOptions): ResolvedWorkerOpti
             limiter: rateLimit(group['limiter'], 'group.limiter'),
           },
     backoffStrategy,
-    schemas: options.schemas,
-    logger: options.logger ?? store.engine.options.logger,
+    schemas: checkSchemas(options.schemas, 'schemas'),
+    logger: options.logger === undefined ? store.engine.options.logger : checkLogger(options.logger, 'logger'),
   };
 }

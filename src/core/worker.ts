@@ -4,7 +4,7 @@ import { generateWorkerId } from '../model/ids.js';
 import type { JobData } from '../model/job.js';
 import type { DataOf, IsJobMap, JobName } from '../model/job-types.js';
 import { integerIn, validateQueueName } from '../model/names.js';
-import { claimJobs } from '../store/claim-dispatch.js';
+import { type Claimed, claimWithin } from '../store/claim-dispatch.js';
 import type { Engine } from '../store/engine.js';
 import type { StoredJob } from '../store/job-row.js';
 import { releaseUnknown } from '../store/lease.js';
@@ -200,7 +200,7 @@ export class Worker<T = unknown> {
     );
   }
 
-  async #claim(limit: number): Promise<StoredJob[]> {
+  async #claim(limit: number): Promise<Claimed> {
     const { lockDuration, lifo, limiter, maxGlobalConcurrency, group } = this.#options;
     const { executor } = this.#engine;
     if (this.#claimFailed) {
@@ -210,7 +210,7 @@ export class Worker<T = unknown> {
     // Until it has answered: a claim may have taken jobs and its answer be lost.
     this.#claimFailed = true;
     const asked = performance.now();
-    const jobs = await claimJobs(executor, {
+    const claimed = await claimWithin(executor, {
       queueName: this.queueName,
       workerId: this.id,
       lockDuration,
@@ -222,8 +222,8 @@ export class Worker<T = unknown> {
       groupLimiter: group?.limiter,
     });
     this.#claimFailed = false;
-    for (const stored of jobs) this.#hold(stored, asked);
-    return jobs;
+    for (const stored of claimed.jobs) this.#hold(stored, asked);
+    return claimed;
   }
 
   #hold(stored: StoredJob, confirmedAt: number): void {

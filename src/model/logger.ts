@@ -1,9 +1,18 @@
+import { show } from './text.js';
+
 /** Where the queue says what nobody is told by a promise or an event. `console` is one, so are pino and winston. */
 export interface Logger {
   debug(msg: string, ...args: unknown[]): void;
   info(msg: string, ...args: unknown[]): void;
   warn(msg: string, ...args: unknown[]): void;
   error(msg: string, ...args: unknown[]): void;
+}
+
+/** @throws TypeError for what cannot be logged to */
+export function checkLogger(logger: unknown, option: string): Logger {
+  const { debug, info, warn, error } = (logger ?? {}) as Partial<Logger>;
+  if ([debug, info, warn, error].every((method) => typeof method === 'function')) return logger as Logger;
+  throw new TypeError(`${option} is ${show(logger)}; it must have the methods debug, info, warn and error.`);
 }
 
 function silent(): void {}

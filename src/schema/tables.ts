@@ -6,6 +6,7 @@ import {
   doublePrecision,
   index,
   integer,
+  type PgSchema,
   pgSchema,
   pgTable,
   primaryKey,
@@ -16,15 +17,15 @@ import type { AttemptRecord, JobOptions, JobState } from '../model/job.js';
 import { instant, int64, json } from './columns.js';
 
 /**
- * Makes the conveyor tables in a Postgres schema; without a name, in the first one of the connection's search path.
- *
  * States are `text` with a CHECK, not an enum: a value added to an enum cannot be used in the same migration. The
  * constraints say what always holds; combinations that `updateJob` may legally make (an active job without a lock)
  * are not forbidden. There are no foreign keys: a parent may not exist, and on a hot table they make MultiXacts.
  * Index predicates are literals, so that a generic plan still proves that an index applies.
+ *
+ * `N` and `D` are the types of job names and payloads.
  */
-export function defineConveyor(schema?: string) {
-  const table = (schema === undefined || schema === 'public' ? pgTable : pgSchema(schema).table) as typeof pgTable;
+function makeTables<N extends string, D>(schema: PgSchema | undefined) {
+  const table = (schema === undefined ? pgTable : schema.table) as typeof pgTable;
 
   const conveyorJobs = table(
     'conveyor_jobs',
@@ -33,8 +34,8 @@ export function defineConveyor(schema?: string) {
       // page then logs only the tail of the row.
       queueName: text('queue_name').notNull(),
       id: text('id').notNull(),
-      name: text('name').notNull(),
-      data: json('data').notNull(),
+      name: text('name').notNull().$type<N>(),
+      data: json('data').notNull().$type<D>(),
       opts: json('opts').notNull().$type<JobOptions>().default(sql`'{}'::jsonb`),
       createdAt: instant('created_at').notNull().default(sql`now()`),
       groupId: text('group_id'),
@@ -236,4 +237,22 @@ export function defineConveyor(schema?: string) {
   };
 }
 
-export type ConveyorTables = ReturnType<typeof defineConveyor>;
+export type ConveyorTables = ReturnType<typeof makeTables<string, unknown>>;
+
+/** The jobs table as one that holds only jobs named `N`, with the payload `D`. */
+export type JobsTable<N extends string = string, D = unknown> = ReturnType<typeof makeTables<N, D>>['conveyorJobs'];
+
+/** The tables in a Postgres schema of their own; it is among them, because drizzle-kit makes it only when it sees it. */
+export interface SchemaTables extends ConveyorTables {
+  conveyorSchema: PgSchema;
+}
+
+/** Makes the conveyor tables in a Postgres schema; without a name, in the first one of the connection's search path. */
+export function defineConveyor(schema?: 'public'): ConveyorTables;
+export function defineConveyor(schema: string): SchemaTables;
+export function defineConveyor(schema: string | undefined): ConveyorTables;
+export function defineConveyor(schema?: string): ConveyorTables {
+  if (schema === undefined || schema === 'public') return makeTables<string, unknown>(undefined);
+  const conveyorSchema = pgSchema(schema);
+  return Object.assign(makeTables<string, unknown>(conveyorSchema), { conveyorSchema });
+}

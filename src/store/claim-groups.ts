@@ -71,7 +71,8 @@ function chosen(db: Relations, p: Params, lifo: boolean): SQL {
       from eligible e
       left join lateral (
         select ${c.claimed} as claimed, ${c.fetches} as fetches from ${db.groupCursors.as('c')}
-        where ${c.queueName} = ${p.queue} and ${c.groupId} = e.key for update skip locked) c on true
+        where ${c.queueName} = ${p.queue} and ${c.groupId} = e.key
+          and ${c.servedSeq} = e.served for update skip locked) c on true
       where exists (select 1 from share)),
     reached as (
       select g.key, g.served, h.place, h.id, h.round, t.take
@@ -141,12 +142,14 @@ function status({ lifo, guarded }: Shape): SQL {
     else 'done' end`;
 }
 
-/** In how many ms a rate limit that held back this claim lets something through; only worth knowing if it took nothing. */
+/** In how many ms a rate limit lets something through again; of those of groups, only a claim that came back short asks. */
 function opensIn(p: Params, guarded: boolean): SQL {
-  const groups = sql`(select min(${nextFetchIn(sql`k.fetches`, p.groupMs)}) from line k
-    where k.id is not null and ${p.groupMax} <= ${recentFetches(sql`k.fetches`, p.groupMs)})`;
-  return sql`case when not exists (select 1 from taken)
-    then least(${groups}${guarded ? sql`, ${guardOpensIn(p)}` : sql``}) end`;
+  const taken = sql`(select count(*) from taken)`;
+  const groups = sql`case when ${p.groupMax} is not null and ${taken} < ${p.limit} then least(
+    case when ${taken} > 0 then ${p.groupMs} + 1 end,
+    (select min(${nextFetchIn(sql`k.fetches`, p.groupMs)}) from line k
+      where k.id is not null and ${p.groupMax} <= ${recentFetches(sql`k.fetches`, p.groupMs)})) end`;
+  return guarded ? sql`least(${groups}, ${guardOpensIn(p)})` : groups;
 }
 
 const shapes = new Map<string, Statement<LimitedParams>>();

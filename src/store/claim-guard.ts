@@ -37,11 +37,10 @@ export function guardCtes(db: Relations, p: Record<GuardParams, SQL>, work: SQL)
           and coalesce((select n from busy) < ${p.active}, true) then ${work} else false end
       for update),
     allowed as materialized (
-      select g.claimed > s.claimed as outdated, greatest(0, least(
-        ${commitMode(p)},
-        ${p.rateMax} - ${recentFetches(sql`g.fetches`, p.rateMs)},
-        ${p.active} - (select n from busy) - (g.claimed - s.claimed)))::int as lim
-      from guard g cross join seen s)`;
+      select g.claimed > s.claimed as outdated, g.left, greatest(0, least(
+        ${commitMode(p)}, g.left, ${p.active} - (select n from busy) - (g.claimed - s.claimed)))::int as lim
+      from (select *, ${p.rateMax} - ${recentFetches(sql`guard.fetches`, p.rateMs)} as left from guard offset 0) g
+      cross join seen s)`;
 }
 
 /** The same without limits of the queue. */
@@ -80,9 +79,10 @@ export function stampCte(locked: SQL): SQL {
     select date_trunc('milliseconds', clock_timestamp()) as at from (select count(*) from ${locked}) x)`;
 }
 
-/** In how many ms the queue's rate limit lets something through again; null: it does. */
+/** In how many ms the queue's rate limit lets something through again; null: it still does. */
 export function guardOpensIn(p: Record<GuardParams, SQL>): SQL {
-  const ms = p.rateMs;
-  return sql`(select ${nextFetchIn(sql`s.fetches`, ms)} from seen s
-    where ${p.rateMax} <= ${recentFetches(sql`s.fetches`, ms)})`;
+  const used = sql`(select a.left <= (select count(*) from taken) from allowed a)`;
+  return sql`(case when ${used} then coalesce((select ${nextFetchIn(sql`g.fetches`, p.rateMs)} from guard g), ${p.rateMs} + 1)
+    else (select ${nextFetchIn(sql`s.fetches`, p.rateMs)} from seen s
+      where ${p.rateMax} <= ${recentFetches(sql`s.fetches`, p.rateMs)}) end)`;
 }

@@ -3,9 +3,9 @@ import type { Executor } from '../db/executor.js';
 import { columns, statement } from '../db/statement.js';
 import { groupWalk, ungroupedHead } from './group-line.js';
 
-/** ms between surveys of a queue, whoever claims from it; more where one takes more than a 20th of that. */
+/** ms between surveys of a queue, whoever claims from it; more where one takes more than a tenth of that. */
 const INTERVAL = sql.raw('100');
-const SHARE = sql.raw('20');
+const SHARE = sql.raw('10');
 /** A queue that is surveyed has more groups than a claim looks through; this is only a bound. */
 const ALL = sql.raw('2147483647');
 
@@ -31,7 +31,8 @@ const survey = statement('survey groups', ['queue', 'force'], (db, p) => {
     added as (
       insert into ${table} (${col.queueName}, ${col.groupId}, ${col.listed})
       select ${p.queue}, key, true from present where listed is null order by key
-      on conflict do nothing returning true as listed),
+      on conflict (${col.queueName}, ${col.groupId}) do update set ${col.listed} = true
+      returning true as listed),
     turned as (
       update ${db.groupCursors.as('c')} set ${col.listed} = not ${c.listed}
       from (

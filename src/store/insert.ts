@@ -25,12 +25,16 @@ const insertFresh = statement(
   { repeatable: true },
 );
 
-/** Jobs without a deduplication key. An id that exists is left alone and not returned. */
+/**
+ * Jobs without a deduplication key. An id that exists is left alone and not returned. In the order of their ids, so
+ * that two batches with the same ones wait for each other only in one direction.
+ */
 const insertJobs = statement(
   'insert jobs',
   ['jobs'],
   (db, p) => sql`
     insert into ${db.jobs.table} ${insertSelect(db)} from (${insertInput(db, p.jobs)}) x
+    order by x.q, x.id, x.ordinality
     on conflict do nothing
     returning ${columns(db.jobs.col.queueName, db.jobs.col.id, epochMs(db.jobs.col.delayUntil))}`,
   // Ids are the caller's: sent again, it finds its own rows and inserts nothing twice.
@@ -64,9 +68,10 @@ const insertDeduplicated = statement(
     inserted as (
       insert into ${db.jobs.table} ${insertSelect(db)} from x
       where (select count(*) from freed) >= 0
-      order by x.q, x.dedup nulls first, x.ordinality
+      order by x.q, x.dedup nulls first, case when x.dedup is null then x.id end, x.ordinality
       on conflict do nothing
-      returning ${col.queueName} as q, ${col.id} as id, ${col.deduplicationKey} as dedup, ${col.delayUntil} as until)
+      returning ${col.queueName} as q, ${col.id} as id, ${col.deduplicationKey} as dedup, ${col.delayUntil} as until,
+        ${col.state} not in ('completed', 'failed') as live)
     select ${columns(
       sql`x.q`,
       sql`x.id`,
@@ -76,7 +81,7 @@ const insertDeduplicated = statement(
     )}
     from x
     left join inserted i on i.q = x.q and i.id = x.id
-    left join inserted k on k.q = x.q and k.dedup = x.dedup
+    left join inserted k on k.q = x.q and k.dedup = x.dedup and k.live
     left join lateral (
       select ${j.id} as id from ${db.jobs.as('j')}
       where ${j.queueName} = x.q and ${j.deduplicationKey} = x.dedup and ${holdsKey(j)}

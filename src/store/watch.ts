@@ -28,6 +28,7 @@ export interface WatchOptions {
 
 /** With notifications a look is only a backstop, and the listener's heartbeat already takes one every 10 s. */
 const IDLE_LOOK_MS = 10_000;
+const HEARTBEAT_LEAD = 1.25;
 const POLL_MS = 1_000;
 const CONTENDED_MS = 100;
 /** A due time further off than this is found by a later look. */
@@ -185,12 +186,18 @@ export class Watch {
     clearTimeout(this.#lookTimer);
     if (this.#closed || this.#watchers.size === 0) return;
     const wanted = Math.min(...[...this.#watchers.values()].flatMap((set) => [...set].map((w) => w.interval)));
-    const period = this.#options.listening() ? Math.min(wanted, IDLE_LOOK_MS) : Math.min(wanted, POLL_MS);
-    this.#lookTimer = setTimeout(() => {
-      // The heartbeat's look counts: an idle process asks once, not twice.
-      if (performance.now() - this.#lastLook >= period * 0.9) this.look();
-      else this.#armLook();
-    }, period);
+    // The heartbeat's look counts, and it comes first: an idle process asks once, not twice.
+    const period = this.#options.listening()
+      ? Math.min(wanted, IDLE_LOOK_MS) * HEARTBEAT_LEAD
+      : Math.min(wanted, POLL_MS);
+    const left = this.#lastLook + period - performance.now();
+    this.#lookTimer = setTimeout(
+      () => {
+        if (performance.now() >= this.#lastLook + period) this.look();
+        else this.#armLook();
+      },
+      Math.max(1, left),
+    );
     this.#lookTimer.unref();
   }
 

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { afterEach } from 'vitest';
+import { afterAll, afterEach } from 'vitest';
 import {
   type Job,
   type Logger,
@@ -12,6 +12,8 @@ import {
   type WorkerOptions,
 } from '../../src/index.js';
 import { type UsedDatabase, useDatabase } from '../support/database.js';
+
+export { countStatements, onStatements, type Statements } from './statements.js';
 
 /** What a store or worker said to its logger. */
 export interface Said {
@@ -37,10 +39,12 @@ export interface Playground {
   readonly said: Said['lines'];
   /** Another connected store, as in another process. */
   open(options?: Partial<PgStoreOptions>): Promise<PgStore>;
+  /** The same until the end of the file; for `beforeAll`. */
+  openForAll(options?: Partial<PgStoreOptions>): Promise<PgStore>;
   /** A queue of a name of its own. */
   queue<T = unknown>(store: PgStore, options?: Omit<QueueOptions, 'store'>): Queue<T>;
   worker(
-    queue: Queue<never> | Queue,
+    queue: { readonly name: string },
     store: PgStore,
     run: (job: WorkerJob<unknown>, signal: AbortSignal) => unknown,
     options?: OwnWorkerOptions & { batch?: never },
@@ -59,15 +63,21 @@ export function usePlayground(): Playground {
     for (const close of closing.splice(0).reverse()) await close();
     said.lines.length = 0;
   });
+  const closingAll: typeof closing = [];
+  afterAll(async () => {
+    for (const close of closingAll.reverse()) await close();
+  });
+  const open = async (options: Partial<PgStoreOptions>, closers: typeof closing) => {
+    const store = new PgStore({ connection: database.url, autoMigrate: false, logger: said.logger, ...options });
+    closers.push(() => store.disconnect());
+    await store.connect();
+    return store;
+  };
   return {
     database,
     said: said.lines,
-    async open(options = {}) {
-      const store = new PgStore({ connection: database.url, autoMigrate: false, logger: said.logger, ...options });
-      closing.push(() => store.disconnect());
-      await store.connect();
-      return store;
-    },
+    open: (options = {}) => open(options, closing),
+    openForAll: (options = {}) => open(options, closingAll),
     queue: (store, options = {}) => new Queue(newName(), { store, ...options }),
     worker(queue, store, run, options = {}) {
       const worker = new Worker(queue.name, run, { store, ...options });
@@ -96,47 +106,6 @@ export function record(worker: AnyWorker): Recorded {
   worker.on('cancelled', (job) => void heard.cancelled.push(job.id));
   worker.on('error', (error) => void heard.errors.push(error));
   return heard;
-}
-
-export interface Statements {
-  /** How often each statement ran, by name. */
-  count(name: string | RegExp): number;
-  readonly names: string[];
-  /** From now on nothing counts that came before. */
-  reset(): void;
-}
-
-/** Counts the statements of a store from now on. */
-export function countStatements(store: PgStore): Statements {
-  const names: string[] = [];
-  onStatements(store, (name, run) => {
-    names.push(name);
-    return run();
-  });
-  return {
-    names,
-    count: (name) => names.filter((n) => (typeof name === 'string' ? n === name : name.test(n))).length,
-    reset: () => {
-      names.length = 0;
-    },
-  };
-}
-
-type Run = () => Promise<unknown>;
-
-/** Puts itself between a store and its statements; returns what takes it away again. */
-export function onStatements(
-  store: PgStore,
-  around: (name: string, run: Run, values: Record<string, unknown>) => Promise<unknown>,
-): () => void {
-  const { executor } = store.engine;
-  const run = executor.run;
-  // biome-ignore lint/suspicious/noExplicitAny: whatever the statement takes
-  executor.run = ((statement: any, values: any, options: any) =>
-    around(statement.name, () => run.call(executor, statement, values, options), values)) as typeof run;
-  return () => {
-    executor.run = run;
-  };
 }
 
 /** The job's row as the database has it. */

@@ -1,0 +1,141 @@
+import { expect, it } from 'vitest';
+import { sweepQueue } from '../../src/core/upkeep.js';
+import { spawnScript } from '../support/process.js';
+import { until } from '../support/until.js';
+import { newName, record, rowOf, usePlayground } from './setup.js';
+
+const play = usePlayground();
+
+/** Jobs whose worker has gone, as rows. */
+async function strand(queueName: string, where: { lock?: string; count?: number; stalledCount?: number } = {}) {
+  const { lock = `now() - interval '1 second'`, count = 1, stalledCount = 0 } = where;
+  await play.database.sql.unsafe(`update conveyor_jobs set state = 'active', locked_by = 'worker-gone', lease = lease + 1,
+    processed_at = now(), lock_until = ${lock}, stalled_count = ${stalledCount}
+    where queue_name = '${queueName}' and id in (
+      select id from conveyor_jobs where queue_name = '${queueName}' and state = 'waiting' order by seq limit ${count})`);
+}
+
+const many = (count: number) => Array.from({ length: count }, (_, data) => ({ name: 'work', data }));
+
+it.each([
+  ['its lease has run out', `now() - interval '1 second'`],
+  ['it has no lease at all', 'null'],
+])('a stalled job runs again without having used up an attempt: %s', async (_name, lock) => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const job = await queue.add('work', null);
+  await strand(queue.name, { lock });
+  const worker = play.worker(queue, store, async ({ attemptsMade }) => attemptsMade, { stalledInterval: 50 });
+  const heard = record(worker);
+  expect(await job.waitUntilFinished()).toBe(0);
+  expect(heard.stalled).toEqual([job.id]);
+  expect(await queue.getJob(job.id)).toMatchObject({ attemptsMade: 0, attemptLogs: [{ attempt: 1 }] });
+});
+
+it('a job whose lease has not run out is left alone', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  await queue.add('work', null);
+  await strand(queue.name, { lock: `now() + interval '1 minute'` });
+  expect(await sweepQueue(store.engine, queue.name, 1, () => {})).toBe(0);
+});
+
+it('fails when it has stalled more often than allowed', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const job = await queue.add('work', null, { attempts: 10 });
+  const stalled: string[] = [];
+  for (const state of ['waiting', 'waiting', 'failed']) {
+    await strand(queue.name, { stalledCount: stalled.length });
+    await sweepQueue(store.engine, queue.name, 2, (id) => void stalled.push(id));
+    expect((await queue.getJob(job.id))?.state).toBe(state);
+  }
+  expect(stalled).toEqual([job.id, job.id, job.id]);
+  expect((await queue.getJob(job.id))?.failedReason).toMatch(/stalled more than 2 time/);
+  await expect(job.waitUntilFinished()).rejects.toThrow(/stalled more than 2 time/);
+});
+
+it('maxStalledCount 0: the first time', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const job = await queue.add('work', null);
+  await strand(queue.name);
+  play.worker(queue, store, async () => 'ran', { maxStalledCount: 0, stalledInterval: 50 });
+  await expect(job.waitUntilFinished()).rejects.toThrow(/stalled more than 0 time/);
+});
+
+it('with removeOnFail the one that stalled too often is removed', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const job = await queue.add('work', null, { removeOnFail: true });
+  const kept = await queue.add('work', null, { removeOnFail: 3_600_000 });
+  await strand(queue.name, { count: 2 });
+  await sweepQueue(store.engine, queue.name, 0, () => {});
+  await until(async () => (await queue.getJob(job.id)) === null);
+  expect((await rowOf(play, kept))?.['remove_at']).toBeInstanceOf(Date);
+});
+
+it('counts as a failure in the metrics', async () => {
+  const store = await play.open({ metrics: { enabled: true } });
+  const queue = play.queue(store);
+  await queue.add('work', null);
+  await strand(queue.name);
+  await sweepQueue(store.engine, queue.name, 0, () => {});
+  const buckets = await store.getMetrics(queue.name, {
+    granularity: 'minute',
+    from: new Date(Date.now() - 3_600_000),
+    to: new Date(Date.now() + 3_600_000),
+  });
+  expect(buckets.find(({ jobName }) => jobName === 'work')?.failedCount).toBe(1);
+});
+
+it('many sweepers at once return each job once', async () => {
+  const stores = await Promise.all(Array.from({ length: 4 }, () => play.open()));
+  const [store] = stores as [(typeof stores)[number]];
+  const queue = play.queue(store);
+  await queue.addBulk(many(1_200));
+  await strand(queue.name, { count: 1_200 });
+  const stalled: string[] = [];
+  await Promise.all(
+    [...stores, ...stores].map(({ engine }) => sweepQueue(engine, queue.name, 1, (id) => void stalled.push(id))),
+  );
+  await sweepQueue(store.engine, queue.name, 1, (id) => void stalled.push(id));
+  expect(stalled).toHaveLength(1_200);
+  expect(new Set(stalled).size).toBe(1_200);
+  expect(await queue.count('waiting')).toBe(1_200);
+  const [counts] = await play.database.sql`select min(stalled_count) as least, max(stalled_count) as most
+    from conveyor_jobs where queue_name = ${queue.name}`;
+  expect(counts).toEqual({ least: 1, most: 1 });
+});
+
+it('workers of one process look and sweep once for all of them', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const workers = Array.from({ length: 5 }, () => play.worker(queue, store, async () => {}, { stalledInterval: 50 }));
+  const heard = workers.map(record);
+  await queue.add('work', null);
+  await until(async () => (await queue.count('completed')) === 1);
+  await queue.add('work', null, { delay: 3_600_000 });
+  await play.database
+    .sql`update conveyor_jobs set state = 'active' where queue_name = ${queue.name} and state = 'delayed'`;
+  await until(async () => (await queue.count('completed')) === 2);
+  expect(heard.flatMap(({ stalled }) => stalled)).toHaveLength(1);
+});
+
+it('a worker process that is killed loses no job', async () => {
+  const store = await play.open();
+  const queueName = newName();
+  const queue = new (await import('../../src/index.js')).Queue(queueName, { store });
+  const script = spawnScript(new URL('./stuck-worker.script.ts', import.meta.url), {
+    args: [play.database.url, queueName],
+  });
+  const job = await queue.add('work', 'precious');
+  await script.waitFor(({ running }: { running: string }) => running === job.id);
+  await script.kill();
+  const worker = play.worker(queue, store, async ({ data, attemptsMade }) => [data, attemptsMade], {
+    stalledInterval: 200,
+  });
+  const heard = record(worker);
+  expect(await job.waitUntilFinished(20_000)).toEqual(['precious', 0]);
+  expect(heard.stalled).toEqual([job.id]);
+});

@@ -1,0 +1,108 @@
+import { expect, it } from 'vitest';
+import { JobTimeoutError } from '../../src/index.js';
+import { deferred, until } from '../support/until.js';
+import { record, usePlayground } from './setup.js';
+
+const play = usePlayground();
+
+/** Resolves when the signal aborts, with its reason. */
+const aborted = (signal: AbortSignal) =>
+  new Promise((resolve) => signal.addEventListener('abort', () => resolve(signal.reason)));
+
+it('aborts the signal and fails the attempt', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const reasons: unknown[] = [];
+  play.worker(queue, store, async (job, signal) => {
+    expect(job.signal).toBe(signal);
+    reasons.push(await aborted(signal));
+    throw signal.reason;
+  });
+  const job = await queue.add('work', null, { timeout: 30, attempts: 2 });
+  await expect(job.waitUntilFinished()).rejects.toThrow(`Job "${job.id}" timed out after 30 ms`);
+  expect(reasons).toEqual([expect.any(JobTimeoutError), expect.any(JobTimeoutError)]);
+  expect((await queue.getJob(job.id))?.attemptLogs.map(({ status, error }) => [status, error])).toEqual([
+    ['failed', `Job "${job.id}" timed out after 30 ms`],
+    ['failed', `Job "${job.id}" timed out after 30 ms`],
+  ]);
+});
+
+it('a handler that returns after its time has failed all the same', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  play.worker(queue, store, async (_job, signal) => {
+    await aborted(signal);
+    return 'too late';
+  });
+  const job = await queue.add('work', null, { timeout: 30, attempts: 2 });
+  await expect(job.waitUntilFinished()).rejects.toThrow(/timed out/);
+  expect(await queue.getJob(job.id)).toMatchObject({ state: 'failed', attemptsMade: 2, returnvalue: null });
+});
+
+it('the retry never overlaps the attempt that timed out, even when that ignores its signal', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  let running = 0;
+  let most = 0;
+  let runs = 0;
+  const release = deferred();
+  play.worker(
+    queue,
+    store,
+    async (_job, signal) => {
+      most = Math.max(most, ++running);
+      if (++runs === 1) {
+        await aborted(signal);
+        await release.promise;
+      }
+      running--;
+    },
+    { concurrency: 5 },
+  );
+  const job = await queue.add('work', null, { timeout: 40, attempts: 2 });
+  await until(() => runs === 1);
+  // Its time is long over, and it still has its job.
+  await new Promise((resolve) => setTimeout(resolve, 150));
+  expect(await job.isActive()).toBe(true);
+  release.resolve();
+  await job.waitUntilFinished();
+  expect([runs, most]).toEqual([2, 1]);
+});
+
+it('without another attempt the job fails at once, whatever its handler is doing', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const release = deferred();
+  const worker = play.worker(queue, store, () => release.promise);
+  const heard = record(worker);
+  const job = await queue.add('work', null, { timeout: 30 });
+  await expect(job.waitUntilFinished()).rejects.toThrow(/timed out/);
+  release.resolve();
+  await until(() => heard.failed.length === 1);
+  expect(await queue.getJob(job.id)).toMatchObject({ state: 'failed', attemptsMade: 1 });
+});
+
+it('a discarded job has no other attempt', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const release = deferred();
+  play.worker(queue, store, () => release.promise);
+  const job = await queue.add('work', null, { attempts: 5, timeout: 30, delay: 60_000 });
+  await job.discard();
+  await job.promote();
+  await expect(job.waitUntilFinished()).rejects.toThrow(/timed out/);
+  release.resolve();
+});
+
+it('a job that is done in time knows nothing of it', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  let signalOfFirst: AbortSignal | undefined;
+  play.worker(queue, store, async (job, signal) => {
+    if (job.name === 'first') signalOfFirst = signal;
+    else await new Promise((resolve) => setTimeout(resolve, 100));
+  });
+  await queue.add('first', null, { timeout: 50 });
+  await (await queue.add('second', null)).waitUntilFinished();
+  expect(signalOfFirst?.aborted).toBe(false);
+});

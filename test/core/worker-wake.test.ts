@@ -1,0 +1,101 @@
+import { expect, it } from 'vitest';
+import { spawnScript } from '../support/process.js';
+import { until } from '../support/until.js';
+import { countStatements, usePlayground } from './setup.js';
+
+const play = usePlayground();
+
+/** A worker of another store that has looked, found nothing and sleeps. */
+async function idleWorker(options = {}) {
+  const [producer, consumer] = [await play.open(), await play.open()];
+  const queue = play.queue(producer);
+  const statements = countStatements(consumer);
+  const ran: string[] = [];
+  play.worker(queue, consumer, async (job) => void ran.push(job.id), options);
+  await until(() => statements.count('glance') > 0 && statements.count(/^claim/) > 0);
+  statements.reset();
+  return { queue, ran, statements };
+}
+
+it('a new job wakes an idle worker of another store, without a poll', async () => {
+  const { queue, ran, statements } = await idleWorker();
+  for (let i = 0; i < 10; i++) {
+    const { id } = await queue.add('work', i);
+    await until(() => ran.includes(id));
+  }
+  expect(statements.count('glance')).toBe(0);
+});
+
+it.each(['addBulk', 'promote', 'retry', 'resume', 'promoteJobs', 'retryJobs'])('so does %s', async (how) => {
+  const { queue, ran, statements } = await idleWorker();
+  const delayed = () => queue.add('work', null, { delay: 60_000 });
+  const failed = async () => {
+    const job = await delayed();
+    await job.moveToFailed('on purpose');
+    return job;
+  };
+  if (how === 'addBulk') await queue.addBulk([{ name: 'work', data: null }]);
+  if (how === 'promote') await (await delayed()).promote();
+  if (how === 'promoteJobs') await delayed().then(() => queue.promoteJobs());
+  if (how === 'retry') await (await failed()).retry();
+  if (how === 'retryJobs') await failed().then(() => queue.retryJobs());
+  if (how === 'resume') {
+    await queue.pause();
+    await queue.add('work', null);
+    await until(() => statements.count(/^claim/) > 0);
+    await queue.resume();
+  }
+  await until(() => ran.length === 1);
+  expect(statements.count('glance')).toBe(0);
+});
+
+it('a parent whose last child ends does', async () => {
+  const { FlowProducer } = await import('../../src/index.js');
+  const { queue, ran, statements } = await idleWorker();
+  const producer = await play.open();
+  const { queueName } = await queue.add('first', null);
+  await until(() => ran.length === 1);
+  const children = play.queue(producer);
+  play.worker(children, producer, async () => {});
+  await new FlowProducer({ store: producer }).add({
+    name: 'parent',
+    queueName,
+    data: null,
+    children: [1, 2, 3].map((data) => ({ name: 'child', queueName: children.name, data })),
+  });
+  await until(() => ran.length === 2);
+  expect(statements.count('glance')).toBe(0);
+});
+
+it('a delayed job runs when it is due: known by a timer, not by polling', async () => {
+  const { queue, ran, statements } = await idleWorker();
+  await queue.schedule(150, 'work', null);
+  await until(() => ran.length === 1);
+  expect(statements.count('glance')).toBeLessThanOrEqual(3);
+});
+
+it('a new job wakes an idle worker of another process', async () => {
+  const producer = await play.open();
+  const queue = play.queue(producer);
+  const script = spawnScript(new URL('./idle-worker.script.ts', import.meta.url), {
+    args: [play.database.url, queue.name],
+  });
+  await script.waitFor((line) => line === 'idle');
+  for (let i = 0; i < 5; i++) {
+    const { id } = await queue.add('work', i);
+    await script.waitFor(({ ran }: { ran: string }) => ran === id);
+  }
+  const last = script.lines.at(-1) as { glances: number };
+  expect(last.glances).toBe(0);
+  await script.kill();
+});
+
+it('without notifications it polls', async () => {
+  const [producer, consumer] = [await play.open({ listen: false }), await play.open({ listen: false })];
+  const queue = play.queue(producer);
+  const ran: unknown[] = [];
+  play.worker(queue, consumer, async (job) => void ran.push(job.data));
+  await queue.add('work', 'now');
+  await queue.schedule(100, 'work', 'later');
+  await until(() => ran.length === 2);
+});

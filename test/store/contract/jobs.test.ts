@@ -1,0 +1,6 @@
+import { pgStoreFactory } from './factory.js';
+import { describeDeduplication } from './suites/deduplication.js';
+import { describeJobs } from './suites/jobs.js';
+
+describeJobs(pgStoreFactory);
+describeDeduplication(pgStoreFactory);

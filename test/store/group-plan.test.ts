@@ -1,0 +1,128 @@
+import type postgres from 'postgres';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openPool } from '../../src/db/connection.js';
+import type { Executor } from '../../src/db/executor.js';
+import { relationsIn } from '../../src/db/relation.js';
+import { compile, type Statement } from '../../src/db/statement.js';
+import { claimWithin, type FetchLimits } from '../../src/store/claim-dispatch.js';
+import { surveyGroups } from '../../src/store/group-survey.js';
+import { useDatabase } from '../support/database.js';
+import { insertRows } from '../support/rows.js';
+
+const database = useDatabase();
+const relations = relationsIn(undefined);
+let client: postgres.Sql;
+beforeAll(async () => {
+  const { hostname, port, username, password, pathname } = new URL(database.url);
+  const user = { username: decodeURIComponent(username), password: decodeURIComponent(password) };
+  const options = { host: hostname, port: Number(port), ...user, database: pathname.slice(1), max: 1, idle_timeout: 0 };
+  client = await openPool(options, 30_000);
+  await client.unsafe('set plan_cache_mode = force_generic_plan');
+});
+afterAll(() => client.end({ timeout: 1 }));
+
+interface PlanNode {
+  'Relation Name'?: string;
+  'Actual Rows': number;
+  'Actual Loops': number;
+  'Rows Removed by Filter'?: number;
+  'Rows Removed by Index Recheck'?: number;
+  Plans?: PlanNode[];
+}
+
+/** Rows of the jobs table that the plan's nodes read, whether they passed a filter or not. */
+function jobsRead(node: PlanNode): number {
+  const removed = (node['Rows Removed by Filter'] ?? 0) + (node['Rows Removed by Index Recheck'] ?? 0);
+  const own = node['Relation Name'] === 'conveyor_jobs' ? (node['Actual Rows'] + removed) * node['Actual Loops'] : 0;
+  return (node.Plans ?? []).reduce((sum, child) => sum + jobsRead(child), own);
+}
+
+let prepared = 0;
+
+/** Runs what it is given with its plan, on the connection's generic one, and remembers how many jobs each read. */
+class Explainer implements Executor {
+  readonly relations = relations;
+  read = 0;
+  readonly #prepared = new Map<unknown, string>();
+
+  async run<K extends string>(statement: Statement<K>, values: Readonly<Record<K, unknown>>) {
+    const compiled = compile(statement, relations);
+    const params = compiled.bind(values as never);
+    let name = this.#prepared.get(statement);
+    if (!name) {
+      name = `explained_${++prepared}`;
+      this.#prepared.set(statement, name);
+      await client.unsafe(`prepare ${name} (${params.map(() => 'text').join(', ')}) as ${compiled.text}`);
+    }
+    const given = params.map((value) => (value === null ? 'null' : `'${value.replaceAll("'", "''")}'`)).join(', ');
+    const [row] = await client.unsafe(`explain (analyze, format json) execute ${name}(${given})`);
+    this.read = jobsRead(row!['QUERY PLAN'][0].Plan);
+    // The answer is not to be had together with the plan; none of the statements here needs to be asked again.
+    return [['done', null, null, null]] as never;
+  }
+}
+
+async function read(explainer: Explainer, queueName: string, claim: FetchLimits & { limit?: number }): Promise<number> {
+  await claimWithin(explainer, { queueName, workerId: 'w', lockDuration: 1_000, limit: 1, ...claim });
+  return explainer.read;
+}
+
+const SHAPES: [string, FetchLimits & { lifo?: boolean; jobName?: string; limit?: number }][] = [
+  ['one', { groupConcurrency: 3 }],
+  ['lifo', { groupConcurrency: 3, lifo: true }],
+  ['by name', { groupConcurrency: 3, jobName: 'job' }],
+  ['excluding', { excludeGroups: ['g1', 'g2'] }],
+  ['fifty', { groupConcurrency: 3, limit: 50 }],
+  [
+    'everything',
+    {
+      groupConcurrency: 3,
+      groupLimiter: { max: 9, duration: 1_000 },
+      rateLimit: { max: 99_999, duration: 1_000 },
+      maxGlobalConcurrency: 99_999,
+      limit: 5,
+    },
+  ],
+];
+
+/** All that a claim, its first (which makes the cursors) and a survey may read of 100,000 waiting jobs. */
+const PER_JOB = 10;
+
+describe.each([
+  ['1,000 groups', 1_000, true],
+  ['150 groups', 150, true],
+  ['1,000 groups, planned while the tables were empty', 1_000, false],
+])('100,000 waiting in %s', (label, groups, analyzed) => {
+  const explainer = new Explainer();
+  beforeAll(async () => {
+    await database.sql`truncate conveyor_jobs, conveyor_group_cursors, conveyor_rate_limits`;
+    if (!analyzed) {
+      await client.unsafe('discard plans');
+      for (const [, claim] of SHAPES) await read(explainer, label, claim);
+      await surveyGroups(explainer, label, true);
+    }
+    await insertRows(database.sql, label, 100_000, { group_id: `'g' || i % ${groups}`, priority: 'i % 3' });
+    if (analyzed) await database.sql.unsafe('analyze conveyor_jobs');
+    // For real: cursors and lists are there.
+    const { PreparedExecutor } = await import('../../src/db/executor.js');
+    const executor = new PreparedExecutor(() => database.sql, relations, { prepare: false, timeout: 30_000 });
+    const claim = { queueName: label, workerId: 'w', lockDuration: 1_000, limit: groups };
+    const { jobs } = await claimWithin(executor, {
+      ...claim,
+      groupConcurrency: 3,
+      rateLimit: { max: 9_999, duration: 1 },
+    });
+    expect(jobs).toHaveLength(groups);
+    if (analyzed) await database.sql.unsafe('analyze conveyor_group_cursors');
+  });
+
+  test.each(SHAPES)('a claim does not read the backlog: %s', async (_name, claim) => {
+    const walked = groups > 200 ? 0 : groups * 2;
+    expect(await read(explainer, label, claim)).toBeLessThanOrEqual(walked + (claim.limit ?? 1) * PER_JOB);
+  });
+
+  test('a survey reads one job per group', async () => {
+    await surveyGroups(explainer, label, true);
+    expect(explainer.read).toBeLessThanOrEqual(groups + 5);
+  });
+});

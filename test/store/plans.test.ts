@@ -1,0 +1,149 @@
+import { beforeAll, describe, expect, test } from 'vitest';
+import type { Executor } from '../../src/db/executor.js';
+import { claim } from '../../src/store/claim.js';
+import { clean } from '../../src/store/clean.js';
+import { countByState, countGroupActive, nextDelayed } from '../../src/store/counts.js';
+import { glance } from '../../src/store/glance.js';
+import { findByDeduplicationKey, findJobById, getJob, promoteChunk } from '../../src/store/jobs.js';
+import { sweep } from '../../src/store/lease.js';
+import { listFlowParents, listJobs, stalledJobs } from '../../src/store/listing.js';
+import { removeOutlived } from '../../src/store/maintenance.js';
+import { aggregateMetrics } from '../../src/store/metrics-fold.js';
+import { promoteDue } from '../../src/store/promote.js';
+import { listQueues } from '../../src/store/queues.js';
+import { useDatabase } from '../support/database.js';
+import { planOf, statementOf } from '../support/plan.js';
+import { insertRows } from '../support/rows.js';
+
+const q = 'big';
+const request = { queueName: q, workerId: 'worker', lockDuration: 1_000 };
+
+/** Each statement, the index it must use, and the most rows that any step of it may look at. */
+const HOT: [string, (executor: Executor) => Promise<unknown>, string, number][] = [
+  ['a claim', (e) => claim(e, { ...request, limit: 20 }), 'conveyor_jobs_waiting_idx', 20],
+  [
+    'a claim from the watermark',
+    (e) => claim(e, { ...request, limit: 20, from: { priority: 2, seq: 500 } }),
+    'conveyor_jobs_waiting_idx',
+    20,
+  ],
+  ['a lifo claim', (e) => claim(e, { ...request, limit: 20, lifo: true }), 'conveyor_jobs_waiting_idx', 100],
+  ['a claim by name', (e) => claim(e, { ...request, limit: 5, jobName: 'name-3' }), 'conveyor_jobs_waiting_idx', 100],
+  [
+    'a claim of an empty queue',
+    (e) => claim(e, { ...request, queueName: 'none', limit: 20 }),
+    'conveyor_jobs_waiting_idx',
+    1,
+  ],
+  ['promotion of what is due', (e) => promoteChunk(e, q, null), 'conveyor_jobs_delayed_idx', 1_000],
+  ['promotion by a timestamp', (e) => promoteDue(e, q, Date.now() - 2_400_000), 'conveyor_jobs_delayed_idx', 1_000],
+  ['promotion with nothing due', (e) => promoteDue(e, q, 1), 'conveyor_jobs_delayed_idx', 1],
+  ['getNextDelayedTimestamp', (e) => nextDelayed(e, q), 'conveyor_jobs_delayed_idx', 1],
+  ['getStalledJobs', (e) => stalledJobs(e, q), 'conveyor_jobs_active_idx', 200],
+  ['the sweep', (e) => sweep(e, q, 1), 'conveyor_jobs_active_idx', 200],
+  ['getJob', (e) => getJob(e, q, 'row-7'), 'conveyor_jobs_pkey', 1],
+  ['findJobById', (e) => findJobById(e, 'row-7'), 'conveyor_jobs_id_idx', 1],
+  ['findByDeduplicationKey', (e) => findByDeduplicationKey(e, q, 'key-7'), 'conveyor_jobs_deduplication_idx', 1],
+  ['getGroupActiveCount', (e) => countGroupActive(e, q, 'group-1'), 'conveyor_jobs_active_idx', 20],
+  ['removal of the outlived', (e) => removeOutlived(e), 'conveyor_jobs_remove_idx', 1_000],
+];
+
+/** These may pass over what they count or page through, but never over the rest. */
+const OTHERS: typeof HOT = [
+  ['the first page of completed jobs', (e) => listJobs(e, q, 'completed', 0, 50), 'conveyor_jobs_completed_idx', 50],
+  ['the first page of failed jobs', (e) => listJobs(e, q, 'failed', 0, 50), 'conveyor_jobs_failed_idx', 50],
+  ['a later page', (e) => listJobs(e, q, 'completed', 1_000, 1_050), 'conveyor_jobs_completed_idx', 1_050],
+  ['a page of active jobs', (e) => listJobs(e, q, 'active', 0, 50), 'conveyor_jobs_active_idx', 200],
+  ['countJobs', (e) => countByState(e, q, 'failed'), 'conveyor_jobs_failed_idx', 10_000],
+  ['the flow parents', (e) => listFlowParents(e, undefined, 100), 'conveyor_jobs_flow_idx', 1_000],
+  ['clean, with nothing old', (e) => clean(timed(e), q, 'completed', 1e12), 'conveyor_jobs_completed_idx', 1],
+  ['clean', (e) => clean(timed(e), q, 'completed', 0), 'conveyor_jobs_completed_idx', 1_000],
+];
+
+/** `clean` asks the time first. */
+const timed = (executor: Executor): Executor => ({
+  ...executor,
+  run: (statement, ...rest) =>
+    statement.name === 'horizon' ? Promise.resolve([['1', String(Date.now())]]) : executor.run(statement, ...rest),
+});
+
+describe('plans over 100,000 jobs', () => {
+  const database = useDatabase();
+
+  beforeAll(async () => {
+    const { sql } = database;
+    const name = { name: `'name-' || i % 7`, priority: 'i % 3' };
+    await insertRows(sql, q, 60_000, {
+      ...name,
+      group_id: `'group-' || i % 500`,
+      deduplication_key: `'key-' || i`,
+      children_ids: `case when i % 300 = 0 then '["c"]' else '[]' end::jsonb`,
+    });
+    const late = `now() - interval '2 hours' + i * interval '1 second'`;
+    await insertRows(sql, q, 15_000, { ...name, id: `'late-' || i`, state: `'delayed'`, delay_until: late });
+    const done = { ...name, processed_at: 'now()', remove_at: `case when i % 2 = 0 then ${late} end` };
+    await insertRows(sql, q, 20_000, { ...done, id: `'done-' || i`, state: `'completed'`, completed_at: late });
+    await insertRows(sql, q, 10_000, { ...done, id: `'lost-' || i`, state: `'failed'`, failed_at: late });
+    const lock = `now() + (i - 20) * interval '1 minute'`;
+    const active = { id: `'busy-' || i`, state: `'active'`, group_id: `'group-' || i % 20`, lock_until: lock };
+    await insertRows(sql, q, 200, { ...name, ...active, locked_by: `'w'`, processed_at: 'now()' });
+    for (let i = 0; i < 5; i++) await insertRows(sql, `small-${i}`, 100, name);
+    await sql`vacuum (analyze) conveyor_jobs`;
+  });
+
+  const check = async (work: (executor: Executor) => Promise<unknown>, index: string, most: number) => {
+    const found = await planOf(database.sql, await statementOf(work));
+    expect(found.filter((node) => node.type === 'Seq Scan' && node.table !== 'conveyor_paused_names')).toEqual([]);
+    expect(found.map((node) => node.index)).toContain(index);
+    // Twice the rows: those that are written are counted where they are read and where they are found again.
+    expect(found.filter((node) => node.rows > 2 * most)).toEqual([]);
+  };
+
+  test.each(HOT)('%s', async (_, work, index, most) => {
+    await check(work, index, most);
+  });
+
+  test.each(OTHERS)('%s', async (_, work, index, most) => {
+    await check(work, index, most);
+  });
+
+  test('a glance looks at heads of indexes only', async () => {
+    const found = await planOf(database.sql, await statementOf((e) => glance(e, [q, 'small-1', 'none'])));
+    const indexes = new Set(found.map((node) => node.index).filter(Boolean));
+    expect(indexes).toEqual(
+      new Set([
+        'conveyor_jobs_waiting_idx',
+        'conveyor_jobs_delayed_idx',
+        'conveyor_jobs_active_idx',
+        'conveyor_jobs_remove_idx',
+        'conveyor_schedules_tick_idx',
+      ]),
+    );
+    expect(found.filter((node) => ['Seq Scan', 'Sort'].includes(node.type))).toEqual([]);
+    // Expired leases are looked for among the active jobs.
+    expect(Math.max(...found.map((node) => node.rows))).toBeLessThanOrEqual(200);
+  });
+
+  test('listQueues finds the names by one probe each, and counts from indexes', async () => {
+    const found = await planOf(database.sql, await statementOf(listQueues));
+    expect(found.filter((node) => node.type === 'Seq Scan' && node.table === 'conveyor_jobs')).toEqual([]);
+    expect(found.filter((node) => node.index === 'conveyor_jobs_pkey').every((node) => node.rows <= 10)).toBe(true);
+    // The finished jobs are counted without a visit to the table.
+    const counted = found.filter((node) => node.index === 'conveyor_jobs_completed_idx' && node.rows >= 20_000);
+    expect(counted.map((node) => node.type)).toEqual(['Index Only Scan']);
+  });
+
+  test('folding metrics reads only what is not folded yet', async () => {
+    const { sql } = database;
+    await sql`insert into conveyor_metrics (queue_name, job_name, granularity, period_start, shard)
+      select 'q', 'name-' || i % 20, 'minute', date_trunc('minute', now()) - (i / 20) * interval '1 minute',
+        case when i < 200 then 3 else -1 end
+      from generate_series(0, 19999) i`;
+    await sql`analyze conveyor_metrics`;
+    await check(
+      (e) => aggregateMetrics(e, { retentionMinutes: 1, retentionHours: 1 }),
+      'conveyor_metrics_period_idx',
+      200,
+    );
+  });
+});

@@ -1,0 +1,70 @@
+import type postgres from 'postgres';
+import type { Executor } from '../../src/db/executor.js';
+import { relationsIn } from '../../src/db/relation.js';
+import { compile, type Param, type Statement } from '../../src/db/statement.js';
+
+interface Sent {
+  statement: Statement<string>;
+  values: Readonly<Record<string, Param>>;
+}
+
+/** The first statement that a piece of the store sends, instead of sending it; every answer is empty. */
+export async function statementOf(work: (executor: Executor) => Promise<unknown>): Promise<Sent> {
+  let sent: Sent | undefined;
+  const executor: Executor = {
+    relations: relationsIn(undefined),
+    async run(statement, values) {
+      sent ??= { statement: statement as unknown as Statement<string>, values };
+      return [];
+    },
+  };
+  await work(executor).catch(() => {});
+  if (!sent) throw new Error('nothing was sent');
+  return sent;
+}
+
+export interface PlanNode {
+  type: string;
+  table: string | undefined;
+  index: string | undefined;
+  /** Rows it put out, and rows that it read in vain, in all its loops together. */
+  rows: number;
+}
+
+type Explained = Record<string, unknown> & { Plans?: Explained[] };
+
+/**
+ * Runs a statement as the driver does from its sixth time on, prepared and with a plan that is made for any
+ * parameters, and tells what the plan's nodes did. Whatever it changed is rolled back.
+ */
+export async function planOf(sql: postgres.Sql, { statement, values }: Sent): Promise<PlanNode[]> {
+  const { text, bind } = compile(statement, relationsIn(undefined));
+  const params = bind(values).map((value) => (value === null ? 'null' : `'${value.replaceAll("'", "''")}'`));
+  const connection = await sql.reserve();
+  try {
+    await connection.unsafe('set plan_cache_mode = force_generic_plan');
+    await connection.unsafe('begin');
+    await connection.unsafe(`prepare planned as ${text}`);
+    const list = params.length === 0 ? '' : `(${params.join(', ')})`;
+    const rows = await connection.unsafe(`explain (analyze, timing off, format json) execute planned${list}`);
+    await connection.unsafe('rollback');
+    const [{ Plan: root }] = rows[0]?.['QUERY PLAN'] as [{ Plan: Explained }];
+    return nodes(root);
+  } finally {
+    await connection.unsafe('rollback; deallocate all; reset plan_cache_mode').catch(() => {});
+    connection.release();
+  }
+}
+
+function nodes(plan: Explained): PlanNode[] {
+  const number = (name: string) => Number(plan[name] ?? 0);
+  const own: PlanNode = {
+    type: String(plan['Node Type']),
+    table: plan['Relation Name'] as string | undefined,
+    index: plan['Index Name'] as string | undefined,
+    rows:
+      number('Actual Loops') *
+      (number('Actual Rows') + number('Rows Removed by Filter') + number('Rows Removed by Index Recheck')),
+  };
+  return [own, ...(plan.Plans ?? []).flatMap(nodes)];
+}
