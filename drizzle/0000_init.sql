@@ -3,7 +3,6 @@ CREATE TABLE "conveyor_group_cursors" (
 	"group_id" text NOT NULL,
 	"last_served_at" timestamp with time zone,
 	"served_seq" bigint DEFAULT 0 NOT NULL,
-	"claimed" bigint DEFAULT 0 NOT NULL,
 	"added" bigint DEFAULT 0 NOT NULL,
 	"fetches" jsonb DEFAULT '[]'::jsonb NOT NULL,
 	"window_ms" bigint DEFAULT 0 NOT NULL,

@@ -21,11 +21,19 @@ const CHUNK_BYTES = 8 * 1024 * 1024;
 export class Adder {
   readonly #store: PgStore;
   readonly #schemas: JobSchemas | undefined;
+  readonly #created: ((job: Job) => void) | undefined;
   readonly #transaction: Executor | undefined;
 
-  constructor(store: PgStore, schemas: JobSchemas | undefined, transaction?: DrizzleLike) {
+  /** @param created hears of each job that is really new. */
+  constructor(
+    store: PgStore,
+    schemas: JobSchemas | undefined,
+    created?: (job: Job) => void,
+    transaction?: DrizzleLike,
+  ) {
     this.#store = store;
     this.#schemas = schemas;
+    this.#created = created;
     this.#transaction = transaction && store.engine.within(transaction);
   }
 
@@ -82,7 +90,11 @@ export class Adder {
 
   async #saved(prepared: readonly Prepared[], saved: readonly Saved[]): Promise<Job[]> {
     await this.#announce(prepared, saved);
-    return this.#asJobs(prepared, saved);
+    const jobs = await this.#asJobs(prepared, saved);
+    for (const [i, { job }] of prepared.entries()) {
+      if (isNew(job, saved[i] as Saved)) this.#created?.(jobs[i] as Job);
+    }
+    return jobs;
   }
 
   /** Says what was added: at once to this process and after the commit to the others. */

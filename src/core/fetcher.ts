@@ -46,6 +46,11 @@ export class Fetcher {
     this.wake();
   }
 
+  /** Whether a claim is under way. */
+  get claiming(): boolean {
+    return this.#claiming !== undefined;
+  }
+
   /** No job starts any more after this returns; what was claimed goes back. Resolves when no claim is under way. */
   async stop(): Promise<void> {
     this.#running = false;
@@ -67,11 +72,12 @@ export class Fetcher {
   /** A slot became free. */
   pump(): void {
     if (!this.#running) return;
-    const free = this.#options.free();
-    if (free > 0 && this.#shelf.length > 0) {
-      const jobs = this.#shelf.splice(0, free);
-      this.#options.start(jobs);
+    // Again, for some of those taken may have been lost or cancelled while they waited.
+    for (let free = this.#options.free(); free > 0 && this.#shelf.length > 0; free = this.#options.free()) {
+      this.#options.start(this.#shelf.splice(0, free));
     }
+    // A listener may have stopped it.
+    if (!this.#running) return;
     if (this.#shelf.length > 0) {
       this.#armShelf();
     } else {

@@ -1,7 +1,8 @@
 import type { Logger } from '../model/logger.js';
+import { errorText } from '../model/values.js';
 import type { Engine } from '../store/engine.js';
 import type { StoredJob } from '../store/job-row.js';
-import { renew } from '../store/lease.js';
+import { type Renewed, renew } from '../store/lease.js';
 import type { Attempt } from './attempt.js';
 
 /** A job in a worker's hands: claimed, running, or on its way to be settled. */
@@ -28,8 +29,9 @@ export class Holds {
   readonly #callbacks: HoldCallbacks;
   readonly #logger: Logger;
   readonly #held = new Map<string, Held>();
+  readonly #suspects = new Set<Held>();
+  #checking = false;
   #timer: NodeJS.Timeout | undefined;
-  #renewing = false;
 
   constructor(engine: Engine, workerId: string, lockDuration: number, logger: Logger, callbacks: HoldCallbacks) {
     this.#engine = engine;
@@ -39,10 +41,6 @@ export class Holds {
     this.#callbacks = callbacks;
   }
 
-  get size(): number {
-    return this.#held.size;
-  }
-
   get(id: string): Held | undefined {
     return this.#held.get(id);
   }
@@ -50,7 +48,7 @@ export class Holds {
   add(held: Held): void {
     this.#held.set(held.stored.job.id, held);
     if (this.#timer) return;
-    this.#timer = setInterval(() => void this.#renew(), Math.max(1, this.#lockDuration / RENEWALS));
+    this.#timer = setInterval(() => void this.#renew(this.all()), this.#period);
     this.#timer.unref();
   }
 
@@ -70,34 +68,45 @@ export class Holds {
     this.#stop();
   }
 
+  /**
+   * Somebody says that this job was cancelled, or is not ours any more. That is a hint, and may be about the time
+   * before we took it: the database knows.
+   */
+  check(id: string): void {
+    const held = this.#held.get(id);
+    if (!held || held.attempt.ended) return;
+    this.#suspects.add(held);
+    if (!this.#checking) void this.#checkSuspects();
+  }
+
+  async #checkSuspects(): Promise<void> {
+    this.#checking = true;
+    while (this.#suspects.size > 0) {
+      const suspects = [...this.#suspects];
+      this.#suspects.clear();
+      await this.#renew(suspects);
+    }
+    this.#checking = false;
+  }
+
+  get #period(): number {
+    return Math.max(1, this.#lockDuration / RENEWALS);
+  }
+
   #stop(): void {
     clearInterval(this.#timer);
     this.#timer = undefined;
   }
 
-  async #renew(): Promise<void> {
-    if (this.#renewing) {
-      // A renewal that hangs must not keep an expired lease from being noticed.
-      this.#giveUpExpired();
-      return;
-    }
-    this.#renewing = true;
+  /** Never rejects. */
+  async #renew(held: readonly Held[]): Promise<void> {
     const asked = performance.now();
-    const held = this.all();
     try {
-      const holds = held.map(({ stored: { job, lease } }) => ({
-        queueName: job.queueName,
-        id: job.id,
-        lease,
-        workerId: this.#workerId,
-      }));
-      const renewed = new Map(
-        (await renew(this.#engine.executor, holds, this.#lockDuration)).map((r) => [`${r.id} ${r.lease}`, r]),
-      );
+      const renewed = new Map((await this.#ask(held)).map((r) => [`${r.id} ${r.lease}`, r]));
       for (const one of held) {
         const answer = renewed.get(`${one.stored.job.id} ${one.stored.lease}`);
         if (answer) {
-          one.confirmedAt = asked;
+          one.confirmedAt = Math.max(one.confirmedAt, asked);
           if (answer.cancelled) this.#callbacks.cancelled(one);
         } else if (!one.attempt.ended) {
           this.#callbacks.lost(one);
@@ -105,10 +114,29 @@ export class Holds {
       }
     } catch (error) {
       // The next one may work; the lease outlives two that do not.
-      this.#logger.warn(`conveyor: could not renew ${held.length} lease(s): ${(error as Error).message}`);
+      this.#logger.warn(`conveyor: could not renew ${held.length} lease(s): ${errorText(error).message}`);
       this.#giveUpExpired();
+    }
+  }
+
+  /** One that hangs must not keep the next from being made: by then it counts as failed. */
+  async #ask(held: readonly Held[]): Promise<Renewed[]> {
+    const holds = held.map(({ stored: { job, lease } }) => ({
+      queueName: job.queueName,
+      id: job.id,
+      lease,
+      workerId: this.#workerId,
+    }));
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_, reject) => {
+      const error = new Error(`no answer within ${Math.round(this.#period)} ms`);
+      // An answer that came while a handler blocked the process is read first.
+      timer = setTimeout(() => setImmediate(reject, error), this.#period);
+    });
+    try {
+      return await Promise.race([renew(this.#engine.executor, holds, this.#lockDuration), late]);
     } finally {
-      this.#renewing = false;
+      clearTimeout(timer);
     }
   }
 

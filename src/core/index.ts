@@ -28,5 +28,6 @@ export {
   type TransactionalQueue,
 } from './queue.js';
 export type { JobSchemas } from './schemas.js';
+export { NotCommittedError } from './settle-in.js';
 export { type BatchProcessor, type Processor, Worker, type WorkerEvents, type WorkerJob } from './worker.js';
 export type { WorkerOptions } from './worker-options.js';

@@ -49,7 +49,7 @@ export class JobObservable {
     };
   }
 
-  /** As `Queue.cancel`: true when the job was stopped, or told to stop. */
+  /** As `Job.cancel`: true when the job was stopped, or told to stop. */
   async cancel(): Promise<boolean> {
     return cancelAnywhere(this.#store.engine, this.queueName, this.jobId);
   }

@@ -117,8 +117,7 @@ export class Outcomes {
       const entry = this.#observers.get(keyOf({ queueName, id: event.jobId }));
       if (entry) for (const observer of [...entry.observers]) observer.event(event);
     };
-    this.#engine.hub.subscribe(queueName, callback);
-    this.#queues.set(queueName, { count: 1, stop: () => this.#engine.hub.unsubscribe(queueName, callback) });
+    this.#queues.set(queueName, { count: 1, stop: this.#engine.hub.follow(queueName, callback) });
     if (this.#queues.size === 1) this.#start();
   }
 

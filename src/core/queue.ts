@@ -81,7 +81,7 @@ export class Queue<T = unknown> {
     this.#defaults = validateJobOptions(options.defaultJobOptions);
     this.#schemas = checkSchemas(options.schemas, 'schemas');
     this.events = new EventBus(logger === undefined ? store.engine.options.logger : checkLogger(logger, 'logger'));
-    this.#adder = new Adder(this.#store, this.#schemas);
+    this.#adder = new Adder(this.#store, this.#schemas, (job) => this.#tell(job));
   }
 
   /**
@@ -91,17 +91,13 @@ export class Queue<T = unknown> {
    */
   async add<N extends JobName<T>>(name: N, data: DataOf<T, N>, opts?: JobOptions): Promise<AddedJob<T, N>> {
     this.#assertOpen();
-    const job = await this.#adder.add<AddedJob<T, N>>(this.name, name, data, this.#merge(opts));
-    this.#tell(job);
-    return job;
+    return this.#adder.add<AddedJob<T, N>>(this.name, name, data, this.#merge(opts));
   }
 
   /** Many jobs, in the order given: one statement per thousand. Each thousand is saved whole or not at all. */
   async addBulk(jobs: BulkItems<T>): Promise<Job<DataOf<T>>[]> {
     this.#assertOpen();
-    const added = await this.#adder.addBulk<Job<DataOf<T>>>(this.name, this.#bulk(jobs));
-    for (const job of added) this.#tell(job);
-    return added;
+    return this.#adder.addBulk<Job<DataOf<T>>>(this.name, this.#bulk(jobs));
   }
 
   /**
@@ -113,7 +109,7 @@ export class Queue<T = unknown> {
     if (typeof transaction?.execute !== 'function') {
       throw new TypeError('withTransaction() takes the transaction that db.transaction(async (tx) => …) hands out.');
     }
-    const adder = new Adder(this.#store, this.#schemas, transaction);
+    const adder = new Adder(this.#store, this.#schemas, undefined, transaction);
     return {
       add: async (name, data, opts) => {
         this.#assertOpen();

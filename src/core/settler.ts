@@ -132,7 +132,8 @@ export class Settler {
     } else if (state === 'failed') {
       hub.publish([jobEvent('job:failed', queueName, id, { failedReason: reason, ...(cancelled && { cancelled }) })]);
     } else {
-      hub.publish([jobEvent(state === 'delayed' ? 'job:delayed' : 'job:waiting', queueName, id)]);
+      const again = end.kind === 'failed' ? { failedReason: reason, attemptsMade: attemptsMade + 1 } : undefined;
+      hub.publish([jobEvent(state === 'delayed' ? 'job:delayed' : 'job:waiting', queueName, id, again)]);
       if (state === 'waiting') hub.ring(queueName);
       else hub.ring(queueName, settlement.until === undefined ? settlement.delayMs : settlement.until - Date.now());
     }

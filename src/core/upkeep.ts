@@ -1,6 +1,6 @@
 import type { Engine } from '../store/engine.js';
 import { PROMOTE_CHUNK, promoteChunk } from '../store/jobs.js';
-import { sweep } from '../store/lease.js';
+import { sweep } from '../store/sweep.js';
 import { announceParents, jobEvent } from './announce.js';
 
 /** Makes the queue's due delayed jobs waiting, and says so; resolves to how many. */
@@ -24,7 +24,8 @@ export async function sweepQueue(
   maxStalledCount: number,
   stalled: (id: string) => void,
 ): Promise<number> {
-  const { jobs, parents } = await sweep(engine.executor, queueName, maxStalledCount);
+  const shard = engine.options.metrics.enabled ? engine.shard : null;
+  const { jobs, parents } = await sweep(engine.executor, queueName, maxStalledCount, shard);
   announceParents(engine, parents);
   for (const { id, state, cancelled, reason } of jobs) {
     const failed = { failedReason: reason ?? '', ...(cancelled && { cancelled }) };

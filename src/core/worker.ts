@@ -179,9 +179,8 @@ export class Worker<T = unknown> {
       const held = this.#holds.get(event.jobId);
       if (held) this.#cancelled(held);
     };
-    hub.subscribe(queueName, onEvent);
     this.#detach.push(
-      () => hub.unsubscribe(queueName, onEvent),
+      hub.follow(queueName, onEvent),
       hub.onBell(queueName, (dueIn) => {
         if (dueIn === null) this.#fetcher.wake();
         else watch.expect(queueName, dueIn);

@@ -38,18 +38,26 @@ function open(
   forced: PostgresOptions = {},
 ): postgres.Sql {
   const [url, given] = clientOptions(connection);
-  const options: PostgresOptions = {
+  const ours: PostgresOptions = {
     connect_timeout: 10,
     onnotice: () => {},
     // No array parameters are ever sent, so the driver need not ask for their types at every connect.
     fetch_types: false,
     ...defaults,
+  };
+  const options: PostgresOptions = {
+    // What a URL says (`?max=9&prepare=false`) the driver reads itself, where its options do not say otherwise.
+    ...Object.fromEntries(Object.entries(ours).filter(([name]) => !saysUrl(url, name))),
     ...given,
     ...forced,
     connection: { application_name: APPLICATION_NAME, ...settings, ...given.connection },
   };
   // postgres.js takes its second argument as the options only beside a URL.
   return url === undefined ? postgres(options) : postgres(url, options);
+}
+
+function saysUrl(url: string | undefined, name: string): boolean {
+  return url !== undefined && new RegExp(`[?&]${name}=`).test(url);
 }
 
 /** Opens a pool and proves that it answers. Rejects with `ConnectionError` when the server cannot be reached. */

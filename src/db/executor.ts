@@ -2,6 +2,7 @@ import type postgres from 'postgres';
 import { ConnectionError } from '../model/errors.js';
 import { faultOf, translate } from './driver-errors.js';
 import type { DrizzleLike } from './drizzle-like.js';
+import { changesRows, textRows } from './postgres-js.js';
 import type { Relations } from './relation.js';
 import { bound, type Compiled, compile, type Param, type Row, type Statement } from './statement.js';
 
@@ -25,7 +26,7 @@ const RETRY_DELAYS = [50, 200, 800, 2_000];
 
 /**
  * Prepared and pipelined over postgres.js: one round trip per statement once it is known, and many at once on a
- * connection. `values()` takes rows as arrays, past the app's column transforms.
+ * connection. `values()` takes rows as arrays, past the app's column transforms; `raw()` also past the others.
  */
 export class PreparedExecutor implements Executor {
   readonly relations: Relations;
@@ -56,11 +57,14 @@ export class PreparedExecutor implements Executor {
     const params = compiled.bind(values);
     return withRetries(statement, async () => {
       const began = performance.now();
-      const query = this.#client().unsafe(plan.text, params, { prepare: this.#prepare });
-      const rows = query.values() as unknown as Promise<Row[]>;
+      const client = this.#client();
+      const query = client.unsafe(plan.text, params, { prepare: this.#prepare });
+      const changed = changesRows(client);
+      const rows = (changed ? query.raw() : query.values()) as unknown as Promise<Row[] & { columns: unknown[] }>;
       const answer = await withDeadline(rows, options.timeout ?? this.#timeout, statement.name);
       if (this.#prepare) plan.took(performance.now() - began);
-      return withoutHoles(answer);
+      const whole = withoutHoles(answer);
+      return changed ? textRows(whole, answer.columns.length) : whole;
     });
   }
 }
@@ -125,7 +129,8 @@ export class DrizzleExecutor implements Executor {
 /** Drivers answer with an array, or with an object that holds one; a row is an array or an object in column order. */
 function rowsOf(result: unknown): Row[] {
   const rows = Array.isArray(result) ? result : ((result as { rows?: unknown }).rows ?? []);
-  return withoutHoles(rows as unknown[]).map((row) => (Array.isArray(row) ? row : Object.values(row as object)) as Row);
+  // An app may have told its driver to read null as undefined.
+  return withoutHoles(rows as object[]).map((row) => Object.values(row).map((value) => value ?? null));
 }
 
 /**

@@ -124,13 +124,11 @@ function makeTables<N extends string, D>(schema: PgSchema | undefined) {
       lastServedAt: instant('last_served_at'),
       /** The order of service, exact also within one millisecond; 0 was never served. */
       servedSeq: int64('served_seq').notNull().default(0),
-      /** Jobs ever claimed from the group: what it grew by since a snapshot is missing from that snapshot's counts. */
-      claimed: int64('claimed').notNull().default(0),
-      /** Jobs ever added under the group's `maxSize`; likewise. */
+      /** Jobs ever added under the group's `maxSize`: what it grew by since a snapshot is missing from that one's counts. */
       added: int64('added').notNull().default(0),
       /** Recent fetches of a rate-limited group: `[[ms, count], …]`, oldest first. */
       fetches: json('fetches').notNull().$type<[number, number][]>().default(sql`'[]'::jsonb`),
-      /** The longest window anybody has asked for, in ms: older fetches are forgotten. */
+      /** The longest window anybody has asked for, in ms: older fetches are remembered roughly, and for an hour. */
       windowMs: int64('window_ms').notNull().default(0),
       /** Had waiting jobs at the last survey: the groups a claim of a queue with many groups goes through. */
       listed: boolean('listed').notNull().default(false),
@@ -148,11 +146,11 @@ function makeTables<N extends string, D>(schema: PgSchema | undefined) {
     'conveyor_rate_limits',
     {
       queueName: text('queue_name').notNull(),
-      /** Jobs ever claimed under a limit of the queue; as in the group cursors. */
+      /** Jobs ever claimed under a limit of the queue: as `added` of the group cursors. */
       claimed: int64('claimed').notNull().default(0),
       /** Recent rate-limited fetches: `[[ms, count], …]`, oldest first. */
       fetches: json('fetches').notNull().$type<[number, number][]>().default(sql`'[]'::jsonb`),
-      /** The longest window anybody has asked for, in ms: older fetches are forgotten. */
+      /** The longest window anybody has asked for, in ms: older fetches are remembered roughly, and for an hour. */
       windowMs: int64('window_ms').notNull().default(0),
     },
     (t) => [primaryKey({ name: 'conveyor_rate_limits_pkey', columns: [t.queueName] })],

@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import type { Executor } from '../db/executor.js';
 import { columns, type Row, statement } from '../db/statement.js';
 import type { JobState } from '../model/job.js';
@@ -70,9 +70,18 @@ export async function horizon(executor: Executor): Promise<Horizon> {
 }
 
 /**
- * The answer of a chunk's statement: the first row `(picked, count, held)`, then a row `(queue, id, state, reason)` per
- * changed ancestor.
+ * The columns `(picked, count, held)` of a statement with the CTEs `picked` and, for the rows it changed, `changed`. `left`
+ * selects what it was to pick from, in the order of an index: as an EXISTS it might be planned as a scan of the table.
  */
+export function chunkColumns(changed: SQL, left: SQL): SQL[] {
+  return [
+    sql`(select count(*) from picked)`,
+    sql`(select count(*) from ${changed})`,
+    sql`case when (select count(*) from picked) = 0 then (select true ${left} limit 1) is not null end`,
+  ];
+}
+
+/** The answer: a row of `chunkColumns`, then a row `(queue, id, state, reason)` per changed ancestor. */
 export function readChunk([head, ...rest]: Row[]): Chunk {
   const parents = (rest as string[][]).map(([queueName, id, state, reason]) => ({
     queueName: queueName as string,

@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm';
 import type { Relations } from '../db/relation.js';
 import { epochMs, type Statement, statement } from '../db/statement.js';
-import { pausedNames, takeUnderLease } from './claim.js';
+import { pausedNames, stillWaiting, takeUnderLease } from './claim.js';
 import { guardCtes, guardOpensIn, guardUpdate, stampCte, unguardedCtes } from './claim-guard.js';
 import { claimAnswer, given, LIMITED_PARAMS, type LimitedParams } from './claim-limited.js';
 import { nextFetchIn, recentFetches, withFetches } from './fetch-log.js';
@@ -19,9 +19,10 @@ interface Shape {
  * A claim that takes jobs round-robin over their groups, the least recently served first. Jobs without a group are one
  * more, which no group's limit holds for; its cursor has the empty name.
  *
- * Each group is guarded by its row in `conveyor_group_cursors` in the way `guardCtes` describes, but a row that another
- * claim has locked is passed over: claimers take different groups at the same time. Lock order: the queue's row, then
- * cursors, then jobs; only the first may be waited for.
+ * The row of a group in `conveyor_group_cursors` is its guard. A claim locks those it takes from, passing over what
+ * others have locked, so that claimers take different groups at the same time; and those that were served since its
+ * snapshot, for then it is not their turn any more, and what was counted in the snapshot is void. Lock order: the queue's
+ * row, then cursors, then jobs; only the first may be waited for.
  *
  * A group that has no cursor yet was never served, and so is first in line: the statement makes the cursors that are
  * missing and takes nothing, and is asked again.
@@ -40,7 +41,7 @@ function groupStatement(shape: Shape): Statement<LimitedParams> {
       ${stampCte(sql`chosen`)},
       taken as (
         update ${db.jobs.as('j')} set ${takeUnderLease(db, p.worker, p.lock, sql`(select at from stamp)`)}
-        where ${j.ctid} = any(array(select place from chosen)) and ${j.state} = 'waiting'
+        where ${j.ctid} = any(array(select place from chosen)) and ${stillWaiting(j)}
         returning ${jobColumns(j)}),
       ${cursorUpdate(db, p)}
       ${guarded ? sql`, ${guardUpdate(db, p)}` : sql``}
@@ -55,33 +56,27 @@ function groupStatement(shape: Shape): Statement<LimitedParams> {
 
 /**
  * Locks cursors and jobs: one job of each group where there are as many groups as jobs wanted, else an even share of
- * each, in rounds. What a group has room for is known once its cursor is locked.
+ * each, in rounds.
  */
 function chosen(db: Relations, p: Params, lifo: boolean): SQL {
   const c = db.groupCursors.of('c');
-  const room = sql`least(${p.groupActive} - g.busy - (g.claimed - g.seen),
-    ${p.groupMax} - ${recentFetches(sql`g.fetches`, p.groupMs)})`;
   return sql`
     share as materialized (
       select a.lim, ceil(a.lim::float8 / greatest(1, (
         select count(*) from (select 1 from eligible limit a.lim) x)))::int as each
       from allowed a where a.lim > 0),
     tried as materialized (
-      select e.id, e.key, e.served, e.busy, e.claimed as seen, c.claimed, c.fetches
+      select e.id, e.key, e.served, least(e.room, (select each from share))::int as take, c.locked
       from eligible e
       left join lateral (
-        select ${c.claimed} as claimed, ${c.fetches} as fetches from ${db.groupCursors.as('c')}
-        where ${c.queueName} = ${p.queue} and ${c.groupId} = e.key
-          and ${c.servedSeq} = e.served for update skip locked) c on true
+        select true as locked from ${db.groupCursors.as('c')}
+        where ${c.queueName} = ${p.queue} and ${c.groupId} = e.key and ${c.servedSeq} = e.served
+        for update skip locked) c on true
       where exists (select 1 from share)),
     reached as (
-      select g.key, g.served, h.place, h.id, h.round, t.take
-      from tried g
-      cross join lateral (
-        select greatest(0, least((select each from share), case when g.id is not null then ${room} end))::int as take
-        offset 0) t
-      cross join lateral (${groupHeads(db, p, lifo)}) h
-      where g.claimed is not null
+      select t.key, t.served, t.take, h.place, h.id, h.round
+      from tried t cross join lateral (${groupHeads(db, p, lifo)}) h
+      where t.locked
       limit (select case when each = 1 then lim end from share)),
     chosen as materialized (
       select * from (
@@ -89,7 +84,7 @@ function chosen(db: Relations, p: Params, lifo: boolean): SQL {
       where pos <= (select lim from share))`;
 }
 
-/** The first jobs of group `g`, `t.take` of them. A null is no equal, so jobs without a group need their own branch. */
+/** The first jobs of group `t`, `take` of them. A null is no equal, so jobs without a group need their own branch. */
 function groupHeads(db: Relations, p: Params, lifo: boolean): SQL {
   const j = db.jobs.of('j');
   const first = sql`order by ${j.groupId}, ${j.priority}, ${j.seq}`;
@@ -101,7 +96,7 @@ function groupHeads(db: Relations, p: Params, lifo: boolean): SQL {
     return sql`select b.*, row_number() over () as round from (
       select ${j.ctid} as place, ${j.id} as id ${rows} ${order} limit t.take for update skip locked) b`;
   };
-  return sql`${branch(sql`${j.groupId} = g.id`)} union all ${branch(sql`g.id is null and ${j.groupId} is null`)}`;
+  return sql`${branch(sql`${j.groupId} = t.id`)} union all ${branch(sql`t.id is null and ${j.groupId} is null`)}`;
 }
 
 /** A group's place in the line is that of its last job in the batch. */
@@ -115,7 +110,7 @@ function cursorUpdate(db: Relations, p: Params): SQL {
       select s.key, s.n, ${db.nextSeq} as seq from (
         select h.key, count(*) as n from taken t join chosen h on h.id = t.c0 group by h.key order by max(h.pos)) s),
     moved as (
-      update ${db.groupCursors.as('c')} set ${col.claimed} = ${c.claimed} + s.n, ${col.servedSeq} = s.seq,
+      update ${db.groupCursors.as('c')} set ${col.servedSeq} = s.seq,
         ${col.lastServedAt} = (select at from stamp), ${col.windowMs} = ${window},
         ${col.fetches} = case when ${p.groupMax} is null then ${c.fetches}
           else ${withFetches(c.fetches, at, sql`s.n`, window)} end
@@ -135,7 +130,7 @@ function status({ lifo, guarded }: Shape): SQL {
     when exists (select 1 from overflow) then 'survey'
     when ${short} and ${taken} > 0 and ${cut} then 'more'
     when ${short} and (${taken} < (select count(*) from chosen)
-      or exists (select 1 from tried where claimed is null or claimed > seen)) then 'contended'
+      or exists (select 1 from tried where locked is null)) then 'contended'
     ${guarded ? sql`when ${taken} = 0 and (select outdated and lim = 0 from allowed) then 'contended'` : sql``}
     when (select crowded from mode) and (${short}${guarded ? sql` or not exists (select 1 from eligible)` : sql``})
       then 'short'

@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { type Statement, statement } from '../db/statement.js';
-import { claimable, heads, pausedNames, takeUnderLease, type Variant } from './claim.js';
+import { claimable, heads, pausedNames, stillWaiting, takeUnderLease, type Variant } from './claim.js';
 import { guardCtes, guardOpensIn, guardUpdate, stampCte } from './claim-guard.js';
 import { JOB_COLUMN_COUNT, jobColumns } from './job-row.js';
 
@@ -78,7 +78,7 @@ function limitedStatement(shape: Variant): Statement<LimitedParams> {
         ${stampCte(sql`next`)},
         taken as (
           update ${db.jobs.as('j')} set ${takeUnderLease(db, p.worker, p.lock, sql`(select at from stamp)`)}
-          where ${j.ctid} = any(array(select ctid from next)) and ${j.state} = 'waiting'
+          where ${j.ctid} = any(array(select ctid from next)) and ${stillWaiting(j)}
           returning ${jobColumns(j)}),
         ${guardUpdate(db, p)}
         ${claimAnswer(status, sql`false`, guardOpensIn(p), sql`taken`)}`;

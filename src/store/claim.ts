@@ -55,6 +55,14 @@ export function claimable(j: JobNames, jobName: SQL | undefined): SQL {
 /** The queue as a whole is not paused. */
 export const running: SQL = sql`not ('__all__' = any((select names from paused)::text[]))`;
 
+/**
+ * A locked row is still what it was locked for. As a CASE, because no index shall be found for it: while the table was
+ * small, reading a whole index of waiting jobs seemed as good as the few rows by their place.
+ */
+export function stillWaiting(j: JobNames): SQL {
+  return sql`(case ${j.state} when 'waiting' then true else false end)`;
+}
+
 /** What a claim makes of a job. */
 export function takeUnderLease(db: Relations, worker: SQL, lock: SQL, time: SQL = now): SQL {
   const { col } = db.jobs;
@@ -85,7 +93,7 @@ function claimStatement(shape: Variant): Statement<ClaimParams> {
         with ${shape.lifo ? sql`recursive` : sql``} paused as materialized (${pausedNames(db, p.queue)}),
         ${heads(db, p, shape, softLimit(p.limit))}
         update ${db.jobs.as('j')} set ${takeUnderLease(db, p.worker, p.lock)}
-        where ${j.ctid} = any(array(select ctid from next)) and ${j.state} = 'waiting'
+        where ${j.ctid} = any(array(select ctid from next)) and ${stillWaiting(j)}
         returning ${jobColumns(j)}`;
     },
   );

@@ -70,14 +70,15 @@ export function readCounts(cells: Row): JobCounts {
 
 /**
  * Rounded up to a whole millisecond: at that time, and not a fraction before it, the job is due. In whole
- * microseconds first, because Postgres before 14 extracts a floating-point number.
+ * microseconds first, because Postgres before 14 extracts a floating-point number. (Cast to numeric, that would keep 15
+ * digits only.)
  */
 const selectNextDelayed = statement(
   'next delayed',
   ['queue'],
   (db, p) => {
     const j = db.jobs.of('j');
-    return sql`select ${columns(sql`ceil(round((extract(epoch from ${j.delayUntil}) * 1000000)::numeric) / 1000)`)}
+    return sql`select ${columns(sql`ceil(round(extract(epoch from ${j.delayUntil}) * 1000000)::bigint / 1000.0)`)}
       from ${db.jobs.as('j')}
       where ${j.queueName} = ${p.queue} and ${j.state} = 'delayed' and ${j.delayUntil} is not null
       order by ${j.delayUntil} limit 1`;

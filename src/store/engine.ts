@@ -4,6 +4,7 @@ import { type ConnectionOptions, closeClient, openPool } from '../db/connection.
 import type { DrizzleLike, DrizzleTransactor } from '../db/drizzle-like.js';
 import { DrizzleExecutor, type Executor, PreparedExecutor } from '../db/executor.js';
 import { Listener } from '../db/listener.js';
+import { connectionOf, postgresJsClient } from '../db/postgres-js.js';
 import { relationsIn } from '../db/relation.js';
 import { compile } from '../db/statement.js';
 import { migrateConnection, migrateDrizzle, pendingReason, verifySchema } from '../migrations/migrator.js';
@@ -14,6 +15,7 @@ import { EventHub } from './event-hub.js';
 import { glanceStatement, readGlance } from './glance.js';
 import { insertBatch, type JobRecord, type Saved } from './insert.js';
 import { removeOutlived } from './maintenance.js';
+import { aggregateMetrics } from './metrics-fold.js';
 import type { ResolvedOptions } from './options.js';
 import { type ParentChange, type Settled, type Settlement, settle, settledAlready } from './settle.js';
 import { Watch } from './watch.js';
@@ -67,6 +69,7 @@ export class Engine {
       logger: options.logger,
       listening: () => this.#listener?.connected ?? false,
       removeOutlived: () => removeOutlived(this.executor),
+      foldMetrics: options.metrics.enabled ? () => aggregateMetrics(this.executor, options.metrics) : undefined,
     });
     this.adds = new Batcher((records) => insertBatch(this.executor, records), { ...BATCH, parallel: 2 });
     this.settlements = new Batcher((batch) => this.#settle(batch), { ...BATCH, parallel: 1 });
@@ -140,33 +143,24 @@ export class Engine {
 
   async #openOwn(connection: ConnectionOptions): Promise<Executor> {
     this.#pool = await openPool(connection, this.options.statementTimeout);
-    const prepare = typeof connection === 'string' || connection.prepare !== false;
-    return this.#prepared(this.#pool, prepare);
+    return this.#prepared(this.#pool);
   }
 
-  #prepared(client: postgres.Sql, prepare: boolean): Executor {
+  #prepared(client: postgres.Sql): Executor {
+    const prepare = client.options.prepare !== false;
     return new PreparedExecutor(() => client, this.#relations, { prepare, timeout: this.options.statementTimeout });
   }
 
   /** An app's database: prepared and pipelined on postgres.js, through `db.execute` on every other driver. */
   #adopt(db: DrizzleLike): Executor {
     const client = postgresJsClient(db);
-    if (client) return this.#prepared(client, client.options.prepare !== false);
+    if (client) return this.#prepared(client);
     return new DrizzleExecutor(db, this.#relations, { inTransaction: false, timeout: this.options.statementTimeout });
   }
 
   #postgresJsOptions(db: DrizzleLike): ConnectionOptions | undefined {
     const client = postgresJsClient(db);
-    if (!client) return undefined;
-    // Parsed options of a client serve to make another; what belongs to the app's own connections stays behind.
-    return {
-      ...client.options,
-      shared: { retries: 0, typeArrayMap: {} },
-      onclose: undefined,
-      onnotify: undefined,
-      onparameter: undefined,
-      parameters: {},
-    } as unknown as ConnectionOptions;
+    return client && connectionOf(client);
   }
 
   #listenConnection(): ConnectionOptions | undefined {
@@ -242,14 +236,6 @@ export class Engine {
     }
     return batch.map((s, i) => ({ settled: answers.get(keyOf(s)), parents: i === 0 ? all : [] }));
   }
-}
-
-/** The postgres.js client behind a Drizzle database, recognised by what only it has. */
-function postgresJsClient(db: DrizzleLike): postgres.Sql | undefined {
-  const client = (db as { $client?: unknown }).$client;
-  if (typeof client !== 'function') return undefined;
-  const sql = client as unknown as postgres.Sql;
-  return typeof sql.unsafe === 'function' && typeof sql.listen === 'function' && sql.options ? sql : undefined;
 }
 
 export function assertOpen(closed: boolean, what: string): void {

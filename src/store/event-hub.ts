@@ -43,6 +43,7 @@ export class EventHub {
   readonly #options: HubOptions;
   readonly #decoder: Decoder;
   readonly #subscribers = new Map<string, Set<StoreEventCallback>>();
+  readonly #followers = new Map<string, Set<StoreEventCallback>>();
   readonly #bells = new Map<string, Set<BellCallback>>();
   #outbox = new Map<string, Message>();
   #outboxSize = 0;
@@ -63,6 +64,12 @@ export class EventHub {
     this.#remove(this.#subscribers, queueName, callback);
   }
 
+  /** For this package's own parts: `unsubscribe` of a whole queue does not end it. Returns what does. */
+  follow(queueName: string, callback: StoreEventCallback): () => void {
+    this.#add(this.#followers, queueName, callback);
+    return () => this.#remove(this.#followers, queueName, callback);
+  }
+
   /** Calls back when jobs of the queue may be there for the taking; returns what ends it. */
   onBell(queueName: string, callback: BellCallback): () => void {
     this.#add(this.#bells, queueName, callback);
@@ -71,11 +78,8 @@ export class EventHub {
 
   /** Channels that somebody here wants to hear. */
   channels(): string[] {
-    return [...new Set([...this.#subscribers.keys(), ...this.#bells.keys()])].map((queue) => this.#channel(queue));
-  }
-
-  hasSubscribers(queueName: string): boolean {
-    return this.#subscribers.has(queueName);
+    const queues = [this.#subscribers, this.#followers, this.#bells].flatMap((map) => [...map.keys()]);
+    return [...new Set(queues)].map((queue) => this.#channel(queue));
   }
 
   publish(events: readonly StoreEvent[]): void {
@@ -126,6 +130,7 @@ export class EventHub {
   clear(): void {
     clearTimeout(this.#timer);
     this.#subscribers.clear();
+    this.#followers.clear();
     this.#bells.clear();
     this.#outbox.clear();
     this.#outboxSize = 0;
@@ -152,15 +157,15 @@ export class EventHub {
     else set.clear();
     if (set.size > 0) return;
     map.delete(queueName);
-    if (!this.#subscribers.has(queueName) && !this.#bells.has(queueName)) {
+    if (![this.#subscribers, this.#followers, this.#bells].some((other) => other.has(queueName))) {
       this.#options.unlisten(this.#channel(queueName));
     }
   }
 
   #deliver(event: StoreEvent): void {
-    const subscribers = this.#subscribers.get(event.queueName);
-    if (!subscribers) return;
-    for (const callback of [...subscribers]) {
+    const subscribers = this.#subscribers.get(event.queueName) ?? [];
+    const followers = this.#followers.get(event.queueName) ?? [];
+    for (const callback of [...followers, ...subscribers]) {
       try {
         callback(event);
       } catch (error) {

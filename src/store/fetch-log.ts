@@ -32,20 +32,27 @@ export function nextFetchIn(log: SQL, duration: SQL): SQL {
 /** Up to so many entries are kept to the millisecond. */
 const EXACT_ENTRIES = sql.raw('256');
 /** Beyond, an entry may be merged with ones later by up to a 64th of its age: about 1,000 entries cover an hour. */
-const GRAIN = sql.raw('64');
+const FINE = sql.raw('64');
+/** Nobody has asked for a window this long yet, but somebody may: it is remembered roughly. */
+const COARSE = sql.raw('8');
+/** ms that are remembered at least, whatever windows were asked for. */
+const MEMORY = sql.raw('3600000');
 
 /**
- * The log with `n` fetches at `ms` more, without what is older than `window`. Merged entries keep the later time:
- * they count a little longer than they must, never too short.
+ * The log with `n` fetches at `ms` more; `window` is the longest that anybody has asked for. Merged entries keep the
+ * later time: they count a little longer than they must, never too short.
  */
 export function withFetches(log: SQL, ms: SQL, n: SQL, window: SQL): SQL {
-  const grain = sql`(1::bigint << floor(ln(greatest(${ms} - t.ms, ${GRAIN})::float8 / ${GRAIN}) / ln(2::float8))::int)`;
   const length = sql`(select count(*) from ${entries(log)} e)`;
+  // Powers of two, so that what falls together once does so for ever and errors do not add up.
+  const grain = (parts: SQL) =>
+    sql`(1::bigint << floor(ln(greatest(${ms} - t.ms, ${parts})::float8 / ${parts}) / ln(2::float8))::int)`;
   return sql`(
     select jsonb_agg(jsonb_build_array(y.ms, y.n) order by y.ms) from (
       select max(x.ms) as ms, sum(x.n) as n from (
-        select t.ms, t.n, case when ${length} < ${EXACT_ENTRIES} then 1 else ${grain} end as grain
+        select t.ms, t.n, case when ${ms} - t.ms > ${window} then ${grain(COARSE)}
+          when ${length} < ${EXACT_ENTRIES} then 1 else ${grain(FINE)} end as grain
         from (select ${at} as ms, ${count} as n from ${entries(log)} e union all select ${ms}, ${n}) t
-        where abs(${ms} - t.ms) <= ${window}) x
+        where abs(${ms} - t.ms) <= greatest(${window}, ${MEMORY})) x
       group by x.grain, x.ms / x.grain) y)`;
 }

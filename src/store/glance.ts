@@ -13,7 +13,11 @@ export interface Glance {
   readonly removable: boolean;
 }
 
-/** All that a process with nothing to do asks, for all its queues at once; every part is the head of an index. */
+/**
+ * All that a process with nothing to do asks, for all its queues at once; every part is the head of an index. Ordered
+ * by that index rather than asked with EXISTS, which may be planned as a scan of the table as long as many rows match,
+ * and reads all of it when none do.
+ */
 export const glanceStatement = statement(
   'glance',
   ['queues'],
@@ -25,14 +29,16 @@ export const glanceStatement = statement(
     const inMs = (time: ReturnType<typeof sql>) => sql`extract(epoch from ${time} - clock_timestamp()) * 1000`;
     return sql`select ${columns(
       sql`q.name`,
-      sql`exists (select 1 from ${jobs} where ${of} and ${j.state} = 'waiting')`,
+      sql`(select true from ${jobs} where ${of} and ${j.state} = 'waiting'
+        order by ${j.priority}, ${j.seq} limit 1) is not null`,
       sql`(select ${inMs(j.delayUntil)} from ${jobs} where ${of} and ${j.state} = 'delayed'
         and ${j.delayUntil} is not null order by ${j.delayUntil} limit 1)`,
       sql`exists (select 1 from ${jobs} where ${of} and ${j.state} = 'active'
         and (${j.lockUntil} is null or ${j.lockUntil} < now()))`,
       sql`(select ${inMs(s.tickAt)} from ${db.schedules.as('s')} where ${s.queueName} = q.name
         and ${s.tickAt} is not null order by ${s.tickAt} limit 1)`,
-      sql`exists (select 1 from ${jobs} where ${j.removeAt} is not null and ${j.removeAt} < now())`,
+      sql`(select true from ${jobs} where ${j.removeAt} is not null and ${j.removeAt} < now()
+        order by ${j.removeAt} limit 1) is not null`,
     )} from jsonb_array_elements_text(${p.queues}::jsonb) as q(name)`;
   },
   { repeatable: true },

@@ -45,8 +45,8 @@ export function wanted(db: Relations, p: Params): SQL {
 }
 
 /**
- * Which groups come next: `eligible(id, key, served, claimed, busy)`, the least recently served first, those that a job
- * could be taken from going by the snapshot. It is read only as far as is needed.
+ * Which groups come next: `eligible(id, key, served, room)`, the least recently served first, those that so many jobs
+ * (null: any number) could be taken from going by the snapshot. It is read only as far as is needed.
  *
  * With few groups, each claim finds those with waiting jobs by itself, and the order is exact at any instant. Hundreds
  * of steps per claim would cost more than the claim; then it goes through the listed cursors in the order of an index,
@@ -70,8 +70,8 @@ export function lineCtes(db: Relations, p: Params): SQL {
       union all
       select null, '' from (${ungroupedHead(db, p.queue, sql`${few} and ${running}`)}) ungrouped),
     candidates as materialized (
-      select g.id, g.key, c.served, c.claimed, c.fetches from present g left join lateral (
-        select ${c.servedSeq} as served, ${c.claimed} as claimed, ${c.fetches} as fetches ${cursor(sql`g.key`)} limit 1
+      select g.id, g.key, c.served, c.fetches from present g left join lateral (
+        select ${c.servedSeq} as served, ${c.fetches} as fetches ${cursor(sql`g.key`)} limit 1
       ) c on true),
     missing as materialized (
       select key from candidates where served is null union select '' where not exists (select 1 from mode)),
@@ -88,29 +88,32 @@ function eligible(db: Relations, p: Params): SQL {
   const c = db.groupCursors.of('c');
   const waiting = waitingIn(db, p.queue);
   const may = wanted(db, p);
-  // The cheap questions come first: where all groups are full, they are asked of each.
+  const first = sql`order by ${j.groupId}, ${j.priority}, ${j.seq}`;
+  // Room is asked first: where all groups are full, it is asked of each. Then no EXISTS, which the planner may answer
+  // for all groups at once, from the whole backlog.
   return sql`
     line as materialized (
-      (select id, key, served, claimed, fetches from candidates
+      (select id, key, served, fetches from candidates
         where not exists (select 1 from missing) and not exists (select 1 from overflow) order by served, key)
       union all
-      (select nullif(${c.groupId}, ''), ${c.groupId}, ${c.servedSeq}, ${c.claimed}, ${c.fetches}
-        from ${db.groupCursors.as('c')}
+      (select nullif(${c.groupId}, ''), ${c.groupId}, ${c.servedSeq}, ${c.fetches} from ${db.groupCursors.as('c')}
         where ${c.queueName} = ${p.queue} and ${c.listed} and (select crowded from mode) and ${running}
           and ${c.groupId} not in (select id from excluded)
         order by ${c.servedSeq}, ${c.groupId} limit 2147483647)),
     eligible as materialized (
-      select k.id, k.key, k.served, k.claimed, k.busy
+      select k.id, k.key, k.served, k.room
       from (
-        select l.*, a.busy from line l
+        select l.id, l.key, l.served, r.room from line l
         cross join lateral (
-          select case when l.id is not null and ${p.groupActive} is not null then (
-            select count(*) from (
-              select 1 from ${db.jobs.as('j')} where ${j.queueName} = ${p.queue} and ${j.groupId} = l.id
-                and ${j.state} = 'active' limit ${p.groupActive}) x) end as busy offset 0) a
-        where coalesce(a.busy < ${p.groupActive}, true)
-          and (l.id is null or coalesce(${p.groupMax} > ${recentFetches(sql`l.fetches`, p.groupMs)}, true))
-        offset 0) k
-      where case when k.id is null then exists (select 1 ${waiting} and ${j.groupId} is null and ${may})
-        else exists (select 1 ${waiting} and ${j.groupId} = k.id and ${may}) end)`;
+          select case when l.id is not null then least(
+            case when ${p.groupActive} is not null then ${p.groupActive} - (
+              select count(*) from (
+                select 1 from ${db.jobs.as('j')} where ${j.queueName} = ${p.queue} and ${j.groupId} = l.id
+                  and ${j.state} = 'active' limit ${p.groupActive}) x) end,
+            case when ${p.groupMax} is not null then
+              ${p.groupMax} - ${recentFetches(sql`l.fetches`, p.groupMs)} end) end as room
+          offset 0) r
+        where coalesce(r.room > 0, true) offset 0) k
+      where case when k.id is null then (select true ${waiting} and ${j.groupId} is null and ${may} ${first} limit 1)
+        else (select true ${waiting} and ${j.groupId} = k.id and ${may} ${first} limit 1) end)`;
 }

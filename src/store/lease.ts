@@ -1,9 +1,8 @@
 import { sql } from 'drizzle-orm';
 import type { Executor } from '../db/executor.js';
 import { columns, interval, now, statement } from '../db/statement.js';
-import type { JobState } from '../model/job.js';
-import { cascade } from './cascade.js';
-import { CANCELLED_REASON, type ParentChange, type Settled } from './settle.js';
+
+export { SWEEP_CHUNK, sweep } from './sweep.js';
 
 /** One hold on a job: what a worker's every write must name. */
 export interface Hold {
@@ -33,21 +32,23 @@ const renewLeases = statement(
     const { col } = db.jobs;
     return sql`
       with i as materialized (
-        select * from jsonb_to_recordset(${p.holds}::jsonb) as x(q text, id text, lease int, worker text)),
+        select *, 'active' as held
+        from jsonb_to_recordset(${p.holds}::jsonb) as x(q text, id text, lease int, worker text)),
       held as materialized (
-        select ${j.ctid}, i.q, i.id from i join ${db.jobs.as('j')} on ${j.queueName} = i.q and ${j.id} = i.id
+        select ${j.queueName} as q, ${j.id} as id, ${j.lease} as lease, ${j.cancelledAt} is not null as cancelled
+        from i cross join lateral (
+          select * from ${db.jobs.as('j')} where ${j.queueName} = i.q and ${j.id} = i.id limit 1) j
         where ${j.lease} = i.lease and ${j.lockedBy} = i.worker and ${j.state} = 'active'),
       free as materialized (
-        select ${j.ctid} from ${db.jobs.as('j')} join held on ${j.queueName} = held.q and ${j.id} = held.id
-        where ${j.state} = 'active' order by ${j.queueName}, ${j.id} for update of j skip locked),
+        select ${j.ctid} from ${db.jobs.as('j')} join i on ${j.queueName} = i.q and ${j.id} = i.id
+        where ${j.lease} = i.lease and ${j.lockedBy} = i.worker and ${j.state} = i.held
+        order by ${j.queueName}, ${j.id} for update of j skip locked),
       renewed as (
         update ${db.jobs.as('j')} set ${col.lockUntil} = ${now} + ${interval(p.lock)}
-        from i where ${j.ctid} = any(array(select ctid from free)) and ${j.queueName} = i.q and ${j.id} = i.id
-          and ${j.lease} = i.lease and ${j.lockedBy} = i.worker and ${j.state} = 'active'
+        where ${j.ctid} = any(array(select ctid from free)) and ${j.state} = 'active'
         returning 1)
-      select ${columns(j.queueName, j.id, j.lease, sql`${j.cancelledAt} is not null`)}
-      from held join ${db.jobs.as('j')} on ${j.queueName} = held.q and ${j.id} = held.id
-      where ${j.state} = 'active' and (select count(*) from renewed) >= 0`;
+      select ${columns(sql`q`, sql`id`, sql`lease`, sql`cancelled`)} from held
+      where (select count(*) from renewed) >= 0`;
   },
   { repeatable: true },
 );
@@ -64,68 +65,6 @@ export async function renew(executor: Executor, holds: readonly Hold[], lockDura
     lease: Number(lease),
     cancelled: cancelled === 'true',
   }));
-}
-
-/** Rows of one sweep statement: it must not hold many locks for long. */
-export const SWEEP_CHUNK = 500;
-
-/**
- * Returns jobs whose lease ran out (or that are active without one) to waiting, or ends them: as cancelled, or as
- * stalled once too often. Locked rows belong to somebody who is just ending or sweeping them: passed over.
- */
-const sweepStalled = statement('sweep', ['queue', 'max', 'limit'], (db, p) => {
-  const j = db.jobs.of('j');
-  const { col } = db.jobs;
-  const ends = sql`(${j.cancelledAt} is not null or ${j.stalledCount} >= ${p.max}::int)`;
-  const reason = sql`case when ${j.cancelledAt} is not null then ${CANCELLED_REASON}
-    else 'Job stalled more than ' || ${p.max} || ' time(s): its worker died or lost its connection' end`;
-  const expired = sql`${j.queueName} = ${p.queue} and ${j.state} = 'active'
-    and (${j.lockUntil} is null or ${j.lockUntil} < now())`;
-  return sql`
-    with stalled as materialized (
-      select ${j.ctid} from ${db.jobs.as('j')} where ${expired}
-      order by ${j.id} limit ${p.limit}::int for update skip locked),
-    swept as (
-      update ${db.jobs.as('j')} set
-        ${col.state} = case when ${ends} then 'failed' else 'waiting' end,
-        ${col.failedAt} = case when ${ends} then ${now} else ${j.failedAt} end,
-        ${col.failedReason} = case when ${ends} then ${reason} else ${j.failedReason} end,
-        ${col.stalledCount} = ${j.stalledCount} + 1, ${col.lease} = ${j.lease} + 1,
-        ${col.lockUntil} = null, ${col.lockedBy} = null
-      where ${j.ctid} = any(array(select ctid from stalled)) and ${expired}
-      returning ${j.queueName} as q, ${j.id} as id, ${j.parentQueueName} as parent_q, ${j.parentId} as parent_id,
-        ${j.state} as state, ${j.cancelledAt} is not null as cancelled, ${j.failedReason} as reason),
-    ended as materialized (
-      select q, id, parent_q, parent_id, true as failed, reason, null::jsonb as value, false as removed
-      from swept where state = 'failed' and parent_id is not null),
-    ${cascade(db)}
-    select ${columns(sql`q`, sql`id`, sql`state`, sql`cancelled`, sql`false`, sql`reason`)} from swept
-    union all
-    select q, id, state, 'false', 'true', reason from parents`;
-});
-
-export interface Swept {
-  readonly jobs: (Settled & { readonly reason: string | null })[];
-  readonly parents: ParentChange[];
-}
-
-export async function sweep(executor: Executor, queueName: string, maxStalledCount: number): Promise<Swept> {
-  const swept: Swept = { jobs: [], parents: [] };
-  for (let more = true; more; ) {
-    const rows = await executor.run(sweepStalled, { queue: queueName, max: maxStalledCount, limit: SWEEP_CHUNK });
-    let count = 0;
-    for (const [q, id, state, cancelled, isParent, reason] of rows as string[][]) {
-      const key = { queueName: q as string, id: id as string, reason: reason ?? null };
-      if (isParent === 'true') {
-        swept.parents.push({ ...key, state: state as ParentChange['state'] });
-      } else {
-        count++;
-        swept.jobs.push({ ...key, state: state as JobState, cancelled: cancelled === 'true', removed: false });
-      }
-    }
-    more = count === SWEEP_CHUNK;
-  }
-  return swept;
 }
 
 const releaseUnheld = statement(

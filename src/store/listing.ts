@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm';
 import type { Executor } from '../db/executor.js';
 import type { Relations } from '../db/relation.js';
-import { statement } from '../db/statement.js';
+import { type Statement, statement } from '../db/statement.js';
 import type { JobState } from '../model/job.js';
 import { assertJobState, integerIn, validateQueueName } from '../model/names.js';
 import { jobColumns, readJob, type StoredJob } from './job-row.js';
@@ -25,40 +25,46 @@ export function pageOf(start: number, end: number): { limit: number; offset: num
   return { limit: Math.max(0, end - start), offset: start };
 }
 
-/**
- * By finish time where there is one, else by creation. A finished job may lack the time (`updateJob` need not give
- * it): two branches, each in an order of its own, are merged, so that the index delivers the many.
- */
-function pageRows(db: Relations, queue: SQL, state: JobState): { rows: SQL; order: SQL; key: SQL } {
+const ASCENDING = sql``;
+const DESCENDING = sql`desc`;
+
+/** The first `most` rows that a page may be made of, with what they are ordered by: `at`, then `seq`. */
+function branch(db: Relations, where: SQL, at: SQL, direction: SQL, most: SQL): SQL {
   const j = db.jobs.of('j');
-  const ofState = sql`${j.queueName} = ${queue} and ${inState(j, state)}`;
-  const branch = (time: SQL, where: SQL) => sql`select ${j.ctid} as ctid, ${time} as at, ${j.seq} as seq
-    from ${db.jobs.as('j')} where ${where}`;
-  const finish = finishTime(j, state);
-  if (!finish) return { rows: branch(j.createdAt, ofState), order: sql``, key: j.createdAt };
-  return {
-    rows: sql`${branch(finish, sql`${ofState} and ${finish} is not null`)}
-      union all ${branch(j.createdAt, sql`${ofState} and ${finish} is null`)}`,
-    order: sql`desc`,
-    key: sql`coalesce(${finish}, ${j.createdAt})`,
-  };
+  return sql`(select ${j.ctid} as ctid, ${at} as at, ${j.seq} as seq from ${db.jobs.as('j')} where ${where}
+    order by ${at} ${direction}, ${j.seq} ${direction} limit ${most})`;
 }
 
-const selectPage = perState((state) =>
-  statement(
+/**
+ * By finish time where there is one, else by creation. A finished job may lack the time (`updateJob` need not give
+ * it): two branches, each in an order of its own, so that the index delivers the many.
+ */
+function listStatement(state: JobState): Statement<'queue' | 'limit' | 'offset'> {
+  return statement(
     `list ${state}`,
     ['queue', 'limit', 'offset'],
     (db, p) => {
       const j = db.jobs.of('j');
-      const { rows, order, key } = pageRows(db, p.queue, state);
+      const most = sql`${p.limit}::bigint + ${p.offset}::bigint`;
+      const ofState = sql`${j.queueName} = ${p.queue} and ${inState(j, state)}`;
+      const finish = finishTime(j, state);
+      const direction = finish ? DESCENDING : ASCENDING;
+      const rows = finish
+        ? sql`${branch(db, sql`${ofState} and ${finish} is not null`, finish, direction, most)}
+          union all ${branch(db, sql`${ofState} and ${finish} is null`, j.createdAt, direction, most)}`
+        : branch(db, ofState, j.createdAt, direction, most);
       return sql`
         with page as (
-          select ctid from (${rows}) r order by r.at ${order}, r.seq ${order} limit ${p.limit}::bigint offset ${p.offset}::bigint)
-        select ${jobColumns(j)} from ${db.jobs.as('j')} where ${rowsOfPage(j)} order by ${key} ${order}, ${j.seq} ${order}`;
+          select ctid from (${rows}) r order by r.at ${direction}, r.seq ${direction}
+          limit ${p.limit}::bigint offset ${p.offset}::bigint)
+        select ${jobColumns(j)} from ${db.jobs.as('j')} where ${rowsOfPage(j)}
+        order by ${finish ? sql`coalesce(${finish}, ${j.createdAt})` : j.createdAt} ${direction}, ${j.seq} ${direction}`;
     },
     { repeatable: true },
-  ),
-);
+  );
+}
+
+const selectPage = perState(listStatement);
 
 /** Completed and failed jobs newest finish first, others oldest first; `end` is exclusive. */
 export async function listJobs(
@@ -85,16 +91,16 @@ const flowParents = (state: JobState | undefined) =>
     ['limit'],
     (db, p) => {
       const j = db.jobs.of('j');
-      const branch = (where: SQL) => sql`select ${j.ctid} as ctid, ${j.createdAt} as at, ${j.seq} as seq
-        from ${db.jobs.as('j')} where ${where}`;
-      const named = sql`${j.childrenIds} <> '[]'::jsonb`;
+      const most = sql`${p.limit}::bigint`;
+      const newest = (where: SQL) => branch(db, where, j.createdAt, DESCENDING, most);
+      const named = sql`${j.childrenIds} <> '[]'::jsonb${state ? sql` and ${inState(j, state)}` : sql``}`;
       const counting = sql`${inState(j, 'waiting-children')} and ${j.childrenIds} = '[]'::jsonb`;
       const rows =
         state === undefined || state === 'waiting-children'
-          ? sql`${branch(state ? sql`${named} and ${inState(j, state)}` : named)} union all ${branch(counting)}`
-          : branch(sql`${named} and ${inState(j, state)}`);
+          ? sql`${newest(named)} union all ${newest(counting)}`
+          : newest(named);
       return sql`
-        with page as (select ctid from (${rows}) r order by r.at desc, r.seq desc limit ${p.limit}::bigint)
+        with page as (select ctid from (${rows}) r order by r.at desc, r.seq desc limit ${most})
         select ${jobColumns(j)} from ${db.jobs.as('j')} where ${rowsOfPage(j)} order by ${j.createdAt} desc, ${j.seq} desc`;
     },
     { repeatable: true },

@@ -4,6 +4,7 @@ import { DEFAULT_STATEMENT_TIMEOUT } from '../db/executor.js';
 import type { StoreEvent } from '../model/event.js';
 import { defaultLogger, type Logger } from '../model/logger.js';
 import { integerIn } from '../model/names.js';
+import { readOptions } from '../model/option-object.js';
 import { DEFAULT_MAX_PAYLOAD_BYTES } from '../model/values.js';
 
 export interface PgStoreOptions {
@@ -51,12 +52,25 @@ export interface ResolvedOptions {
 }
 
 const MAX_INTERVAL = 2_147_483_647;
+const KNOWN = [
+  'connection',
+  'db',
+  'schema',
+  'autoMigrate',
+  'logger',
+  'onEventHandlerError',
+  'metrics',
+  'listen',
+  'maxPayloadBytes',
+  'statementTimeout',
+] as const;
 
 /** Throws `TypeError` or `RangeError` naming the option. */
 export function resolveOptions(options: PgStoreOptions): ResolvedOptions {
   if (options === null || typeof options !== 'object') {
     throw new TypeError('new PgStore() needs options: { connection } or { db }.');
   }
+  readOptions(options, 'PgStore options', KNOWN);
   const { connection, db, schema } = options;
   if ((connection === undefined) === (db === undefined)) {
     throw new TypeError('PgStore needs exactly one of `connection` (a URL or postgres.js options) and `db` (Drizzle).');
@@ -77,6 +91,7 @@ export function resolveOptions(options: PgStoreOptions): ResolvedOptions {
   }
   const logger = options.logger ?? defaultLogger;
   const metrics = options.metrics ?? {};
+  readOptions(metrics, 'metrics', ['enabled', 'retentionMinutes', 'retentionHours']);
   return {
     connection,
     db,

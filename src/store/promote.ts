@@ -4,7 +4,7 @@ import type { Relations } from '../db/relation.js';
 import { columns, instantOf, type Statement, statement } from '../db/statement.js';
 import { validateQueueName } from '../model/names.js';
 import { show } from '../model/text.js';
-import { CHUNK, type Done, horizon, inChunks, readChunk } from './chunks.js';
+import { CHUNK, chunkColumns, type Done, horizon, inChunks, readChunk } from './chunks.js';
 
 type JobNames = ReturnType<Relations['jobs']['of']>;
 type Params = 'queue' | 'bound' | 'limit';
@@ -15,18 +15,14 @@ function promotion(name: string, within: (j: JobNames, bound: SQL) => SQL, wait:
     const j = db.jobs.of('j');
     const { col } = db.jobs;
     const delayed = sql`${j.queueName} = ${p.queue} and ${j.state} = 'delayed' and ${within(j, p.bound)}`;
+    const rest = sql`from ${db.jobs.as('j')} where ${delayed} order by ${j.delayUntil}`;
     return sql`
       with picked as materialized (
-        select ${j.ctid} from ${db.jobs.as('j')} where ${delayed}
-        order by ${j.delayUntil} limit ${p.limit}::int for update${wait ? sql`` : sql` skip locked`}),
+        select ${j.ctid} ${rest} limit ${p.limit}::int for update${wait ? sql`` : sql` skip locked`}),
       promoted as (
         update ${db.jobs.as('j')} set ${col.state} = 'waiting', ${col.delayUntil} = null
         where ${j.ctid} = any(array(select ctid from picked)) and ${j.state} = 'delayed' returning 1)
-      select ${columns(
-        sql`(select count(*) from picked)`,
-        sql`(select count(*) from promoted)`,
-        sql`case when (select count(*) from picked) = 0 then exists (select 1 from ${db.jobs.as('j')} where ${delayed}) end`,
-      )}`;
+      select ${columns(...chunkColumns(sql`promoted`, rest))}`;
   });
 }
 

@@ -3,7 +3,7 @@ import type { Executor } from '../db/executor.js';
 import type { Relations } from '../db/relation.js';
 import { columns, type Param, type Statement, statement } from '../db/statement.js';
 import { cascade } from './cascade.js';
-import { type Done, inChunks, readChunk } from './chunks.js';
+import { chunkColumns, type Done, inChunks, readChunk } from './chunks.js';
 
 /** What a parent is told of a child that was removed before it ended: `Child failed: …`. */
 export const REMOVED_REASON = 'Job was removed';
@@ -39,23 +39,17 @@ export function removal<const K extends string>(of: Removal<K>): RemovalStatemen
 function removalStatement<K extends string>(of: Removal<K>, wait: boolean): Statement<K | 'limit'> {
   return statement<K | 'limit'>(`${of.name}${wait ? ' (held)' : ''}`, [...of.params, 'limit'], (db, p) => {
     const j = db.jobs.of('j');
-    const where = of.where(j, p as Slots<K>, db);
+    const rest = sql`from ${db.jobs.as('j')} where ${of.where(j, p as Slots<K>, db)} order by ${of.order(j)}`;
     const limit = (p as Slots<'limit'>).limit;
     return sql`
       with picked as materialized (
-        select ${j.ctid} from ${db.jobs.as('j')} where ${where}
-        order by ${of.order(j)} limit ${limit}::int for update${wait ? sql`` : sql` skip locked`}),
+        select ${j.ctid} ${rest} limit ${limit}::int for update${wait ? sql`` : sql` skip locked`}),
       gone as (
         delete from ${db.jobs.as('j')} where ${j.ctid} = any(array(select ctid from picked))
         returning ${j.queueName} as q, ${j.id} as id, ${j.parentQueueName} as parent_q, ${j.parentId} as parent_id,
           ${j.state} as state, ${j.returnvalue} as value),
       ${of.ended ? keptValues(db) : policies(db)}
-      select ${columns(
-        sql`(select count(*) from picked)`,
-        sql`(select count(*) from gone)`,
-        sql`case when (select count(*) from picked) = 0 then exists (select 1 from ${db.jobs.as('j')} where ${where}) end`,
-        sql`null::text`,
-      )}
+      select ${columns(...chunkColumns(sql`gone`, rest), sql`null::text`)}
       ${of.ended ? sql`` : sql`union all select q, id, state, reason from parents`}`;
   });
 }

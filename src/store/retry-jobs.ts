@@ -4,7 +4,7 @@ import type { Executor } from '../db/executor.js';
 import type { Relations } from '../db/relation.js';
 import { columns, type Statement, statement } from '../db/statement.js';
 import { oneOf, validateQueueName } from '../model/names.js';
-import { CHUNK, type Chunk, type Done, horizon, inChunks, readChunk, together } from './chunks.js';
+import { CHUNK, type Chunk, chunkColumns, type Done, horizon, inChunks, readChunk, together } from './chunks.js';
 import { holdsKey } from './insert.js';
 import { raceForKey } from './key-race.js';
 import { finishTime, inState } from './states.js';
@@ -35,15 +35,14 @@ function retryStatement(state: Ended, turn: Turn, wait: boolean): Statement<Para
     const j = db.jobs.of('j');
     const finish = finishTime(j, state) as SQL;
     const ended = sql`${j.queueName} = ${p.queue} and ${inState(j, state)} and abs(${j.seq}) < ${p.seq}::bigint`;
-    const where = sql`${ended}${mayGo(db, j, state, turn)}`;
+    const rest = sql`from ${db.jobs.as('j')} where ${ended}${mayGo(db, j, state, turn)} order by ${finish}, ${j.seq}`;
     const lock = sql`for update${wait ? sql`` : sql` skip locked`}`;
-    const inOrder = sql`order by ${finish}, ${j.seq} limit ${p.limit}::int`;
     const mine = sql`${j.ctid}, ${j.id} as id, ${j.priority} as priority, ${j.seq} as seq, ${j.deduplicationKey} as dedup`;
     const picked =
       turn === 'childless'
-        ? sql`picked as materialized (select ${mine} from ${db.jobs.as('j')} where ${where} ${inOrder} ${lock})`
+        ? sql`picked as materialized (select ${mine} ${rest} limit ${p.limit}::int ${lock})`
         : sql`
-          candidates as materialized (select ${j.ctid}, ${j.id} as id from ${db.jobs.as('j')} where ${where} ${inOrder}),
+          candidates as materialized (select ${j.ctid}, ${j.id} as id ${rest} limit ${p.limit}::int),
           ${lockedChildren(db, p.queue)},
           picked as materialized (
             select ${mine} from ${db.jobs.as('j')}
@@ -67,11 +66,7 @@ function retryStatement(state: Ended, turn: Turn, wait: boolean): Statement<Para
         where ${j.ctid} = fresh.ctid and ${inState(j, state)}
         returning ${j.parentQueueName} as parent_q, ${j.parentId} as parent_id),
       ${countedAgain(db)}
-      select ${columns(
-        sql`(select count(*) from picked)`,
-        sql`(select count(*) from retried)`,
-        sql`case when (select count(*) from picked) = 0 then exists (select 1 from ${db.jobs.as('j')} where ${where}) end`,
-      )}`;
+      select ${columns(...chunkColumns(sql`retried`, rest))}`;
   });
 }
 

@@ -117,8 +117,8 @@ function settleStatement({ flows, metrics, removal }: Shape): Statement<'batch' 
             ${col.state} = ${becomes(j)},
             ${col.lockUntil} = null, ${col.lockedBy} = null,
             ${col.seq} = case when i.kind in ('retry', 'delayed') then ${db.nextSeq} else ${j.seq} end,
-            ${col.attemptsMade} = case when ${failed} then ${j.attemptsMade} + 1 else ${j.attemptsMade} end,
-            ${col.progress} = case when i.kind = 'completed' then ${j.progress} else ${j.progress} end,
+            ${col.attemptsMade} = ${j.attemptsMade}
+              + case when ${attempted} and ${becomes(j)} <> 'completed' then 1 else 0 end,
             ${col.returnvalue} = case when ${becomes(j)} = 'completed' then i.ret else ${j.returnvalue} end,
             ${col.completedAt} = case when ${becomes(j)} = 'completed' then ${now} else ${j.completedAt} end,
             ${col.failedAt} = case when ${becomes(j)} = 'failed' then ${now} else ${j.failedAt} end,

@@ -24,7 +24,12 @@ export interface WatchOptions {
   listening: () => boolean;
   /** Deletes finished jobs that have outlived their keep time. */
   removeOutlived: () => Promise<void>;
+  /** Folds metrics and drops old ones; undefined when there are none to keep. */
+  foldMetrics: (() => Promise<void>) | undefined;
 }
+
+/** How often a process that watches queues folds the metrics. */
+const FOLD_MS = 600_000;
 
 /** With notifications a look is only a backstop, and the listener's heartbeat already takes one every 10 s. */
 const IDLE_LOOK_MS = 10_000;
@@ -50,6 +55,7 @@ export class Watch {
   #lastLook = 0;
   #closed = false;
   #removing = false;
+  #foldedAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: WatchOptions) {
     this.#options = options;
@@ -138,6 +144,14 @@ export class Watch {
       if (next > 0) this.expect(queueName, next);
     }
     if (found.some(({ removable }) => removable)) this.#removeOutlived();
+    this.#foldMetrics();
+  }
+
+  #foldMetrics(): void {
+    const { foldMetrics, logger } = this.#options;
+    if (!foldMetrics || performance.now() - this.#foldedAt < FOLD_MS) return;
+    this.#foldedAt = performance.now();
+    foldMetrics().catch((error) => logger.warn(`conveyor: could not fold metrics: ${(error as Error).message}`));
   }
 
   #removeOutlived(): void {

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { expect, test } from 'vitest';
-import { MAJORS, run, scratchApp, tarball } from '../support/scratch.js';
+import { MAJORS, run, scratchApp } from '../support/scratch.js';
 
 const root = resolve(import.meta.dirname, '../..');
 const tsc = join(root, 'node_modules/typescript/bin/tsc');

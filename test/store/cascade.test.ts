@@ -330,17 +330,22 @@ describe('at the same time', () => {
     }
   });
 
-  test('a child that is retried while its parent is: the parent waits for it', async () => {
-    for (let i = 0; i < 20; i++) {
-      await store.truncateAll();
-      await store.saveFlow(makeFlow(root, [makeChild(root, 'a')]));
+  test.each(['parent', 'child'])(
+    'a child that is retried while its parent is, %s first: both are waited for',
+    async (first) => {
+      await store.saveFlow(makeFlow(root, [makeChild(root, 'a'), makeChild(root, 'b')]));
       await settleWith(store, ends((await claimAll()).get('a'), 'failed'));
-      await Promise.all([retryOne(store.engine.executor, Q, 'a'), retryOne(other.engine.executor, Q, 'root')]);
-      const { state, pendingChildrenCount } = await job('root');
-      // The parent came first and ran without the child, or it waits for exactly this one.
-      expect(['waiting 0', 'waiting-children 1']).toContain(`${state} ${pendingChildrenCount}`);
-    }
-  });
+      // Both reach for the child's row: the one that comes first gets it first.
+      const lock = await lockRow(db.sql, Q, 'a');
+      const retries = [retryOne(store.engine.executor, Q, first === 'parent' ? 'root' : 'a')];
+      await untilWaiting(db.sql, 1);
+      retries.push(retryOne(other.engine.executor, Q, first === 'parent' ? 'a' : 'root'));
+      await untilWaiting(db.sql, 2);
+      await lock.commit();
+      expect((await Promise.all(retries)).map(({ done }) => done)).toEqual([true, true]);
+      expect(await job('root')).toMatchObject({ state: 'waiting-children', pendingChildrenCount: 2 });
+    },
+  );
 
   test('a failing leaf and its cancelled parent do not wait for each other, whatever the order of ids', async () => {
     // The root's id comes first: an order by id alone would lock it before its child.

@@ -1,7 +1,7 @@
 import type postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openPool } from '../../src/db/connection.js';
-import type { Executor } from '../../src/db/executor.js';
+import { type Executor, PreparedExecutor } from '../../src/db/executor.js';
 import { relationsIn } from '../../src/db/relation.js';
 import { compile, type Statement } from '../../src/db/statement.js';
 import { claimWithin, type FetchLimits } from '../../src/store/claim-dispatch.js';
@@ -94,6 +94,7 @@ describe.each([
   ['1,000 groups, planned while the tables were empty', 1_000, false],
 ])('100,000 waiting in %s', (label, groups, analyzed) => {
   const explainer = new Explainer();
+  const executor = new PreparedExecutor(() => client, relations, { prepare: true, timeout: 30_000 });
   beforeAll(async () => {
     await database.sql`truncate conveyor_jobs, conveyor_group_cursors, conveyor_rate_limits`;
     if (!analyzed) {
@@ -104,8 +105,6 @@ describe.each([
     await insertRows(database.sql, label, 100_000, { group_id: `'g' || i % ${groups}`, priority: 'i % 3' });
     if (analyzed) await database.sql.unsafe('analyze conveyor_jobs');
     // For real: cursors and lists are there.
-    const { PreparedExecutor } = await import('../../src/db/executor.js');
-    const executor = new PreparedExecutor(() => database.sql, relations, { prepare: false, timeout: 30_000 });
     const claim = { queueName: label, workerId: 'w', lockDuration: 1_000, limit: groups };
     const { jobs } = await claimWithin(executor, {
       ...claim,
@@ -117,8 +116,20 @@ describe.each([
   });
 
   test.each(SHAPES)('a claim does not read the backlog: %s', async (_name, claim) => {
-    const walked = groups > 200 ? 0 : groups * 2;
-    expect(await read(explainer, label, claim)).toBeLessThanOrEqual(walked + (claim.limit ?? 1) * PER_JOB);
+    const walked = groups > 200 ? 0 : groups * 3;
+    const counted = claim.maxGlobalConcurrency ? groups + 100 : 0;
+    expect(await read(explainer, label, claim)).toBeLessThanOrEqual(walked + counted + (claim.limit ?? 1) * PER_JOB);
+  });
+
+  test('a claim takes a few milliseconds at most', async () => {
+    const times: number[] = [];
+    for (let i = 0; i < 60; i++) {
+      const started = performance.now();
+      const claim = { queueName: label, workerId: 'w', lockDuration: 1_000, limit: 1, groupConcurrency: 3 };
+      expect((await claimWithin(executor, claim)).jobs).toHaveLength(1);
+      times.push(performance.now() - started);
+    }
+    expect(times.sort((a, b) => a - b)[30]).toBeLessThan(5);
   });
 
   test('a survey reads one job per group', async () => {

@@ -336,6 +336,21 @@ describe('against each other', () => {
     expect(await asked).toEqual([]);
   });
 
+  test('a claim that waited does not serve a group again that was served behind its snapshot', async () => {
+    const q = newQueue();
+    await jobs(q, '- a a b b');
+    const [slow, fast] = (await claimers(q, 2)) as [Claimer, Claimer];
+    const claim = { ...ROUND_ROBIN, rateLimit: { max: 99, duration: 1_000 } };
+    expect(await slow.ids(claim)).toEqual(['-1']);
+    const held = await openTransaction(database.sql);
+    await held.sql`select 1 from conveyor_rate_limits where queue_name = ${q} for update`;
+    const asked = slow.ids(claim);
+    await untilWaiting(database.sql);
+    expect(await fast.ids(ROUND_ROBIN)).toEqual(['a1']);
+    await held.commit();
+    expect(await asked).toEqual(['b1']);
+  });
+
   test('a job that somebody holds is passed over, and so is its group when it has no other', async () => {
     const q = newQueue();
     await jobs(q, 'a b b');

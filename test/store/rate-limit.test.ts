@@ -161,12 +161,23 @@ describe('what it costs', () => {
     }
   });
 
-  test('entries that are older than any window are dropped', async () => {
+  test('what is older than any window asked for is kept roughly, for an hour', async () => {
     const [claimer, q] = await filled(9);
-    await claimer.claim({ rateLimit: { max: 9, duration: 50 } });
-    await sleep(60);
-    await claimer.claim({ rateLimit: { max: 9, duration: 50 }, limit: 2 });
-    expect(await log(q)).toEqual([[expect.any(Number), 2]]);
+    const claim = { rateLimit: { max: 9, duration: 50 } };
+    await claimer.claim(claim);
+    await database.sql`update conveyor_rate_limits set fetches = (select jsonb_agg(jsonb_build_array(
+      floor(extract(epoch from clock_timestamp()) * 1000)::bigint - i * 1000, 1) order by i desc) from generate_series(1, 7200) i)
+      where queue_name = ${q}`;
+    await claimer.claim({ ...claim, limit: 2 });
+    const entries = await log(q);
+    expect(entries.length).toBeLessThan(100);
+    expect(entries.at(-1)).toEqual([expect.any(Number), 2]);
+    const kept = entries.reduce((sum, [, count]) => sum + count, 0);
+    expect(kept).toBeGreaterThan(3_590);
+    expect(kept).toBeLessThan(3_610);
+    // A caller with a window that nobody had before.
+    expect(await claimer.claim({ rateLimit: { max: 1_800, duration: 1_800_000 } })).toHaveLength(0);
+    expect(await claimer.claim({ rateLimit: { max: 2_200, duration: 1_800_000 } })).toHaveLength(1);
   });
 });
 

@@ -8,14 +8,14 @@ interface Sent {
   values: Readonly<Record<string, Param>>;
 }
 
-/** The first statement that a piece of the store sends, instead of sending it; every answer is empty. */
+/** The first statement that a piece of the store sends, instead of sending it. */
 export async function statementOf(work: (executor: Executor) => Promise<unknown>): Promise<Sent> {
   let sent: Sent | undefined;
   const executor: Executor = {
     relations: relationsIn(undefined),
     async run(statement, values) {
       sent ??= { statement: statement as unknown as Statement<string>, values };
-      return [];
+      throw new Error('not sent');
     },
   };
   await work(executor).catch(() => {});
@@ -48,8 +48,8 @@ export async function planOf(sql: postgres.Sql, { statement, values }: Sent): Pr
     const list = params.length === 0 ? '' : `(${params.join(', ')})`;
     const rows = await connection.unsafe(`explain (analyze, timing off, format json) execute planned${list}`);
     await connection.unsafe('rollback');
-    const [{ Plan: root }] = rows[0]?.['QUERY PLAN'] as [{ Plan: Explained }];
-    return nodes(root);
+    const [explained] = (rows[0] as Record<string, [{ Plan: Explained }]>)['QUERY PLAN'] ?? [];
+    return nodes(explained?.Plan ?? {});
   } finally {
     await connection.unsafe('rollback; deallocate all; reset plan_cache_mode').catch(() => {});
     connection.release();

@@ -228,6 +228,19 @@ export function describeFencing(makeFactory: MakeFactory): void {
       await mine.updateJob(Q, 'a', { state: 'completed' });
     });
 
+    test('a job that is stalled once more, under another lease, is not the one that was listed', async () => {
+      await claimedByMe();
+      await expire();
+      await theirs.getStalledJobs(Q, 0);
+      await mine.updateJob(Q, 'a', { state: 'waiting' });
+      await claim(mine);
+      await expire();
+      await theirs.updateJob(Q, 'a', { state: 'waiting', lockUntil: null });
+      expect((await read()).state).toBe('active');
+      expect(await sweep(theirs)).toEqual(['a']);
+      expect((await read()).state).toBe('waiting');
+    });
+
     test('the own job of the store that sweeps: its worker may still end it, and the sweeper does not undo that', async () => {
       await claimedByMe();
       await expire();

@@ -83,8 +83,8 @@ export function describeFlows(makeFactory: MakeFactory): void {
     });
 
     test('a root whose key has outlived its time is new', async () => {
-      const keyed = { ...parent, deduplicationKey: 'k', opts: { deduplication: { key: 'k', ttl: 1000 } } };
-      await store.saveFlow([inFlow({ ...keyed, createdAt: new Date(Date.now() - 5000) })]);
+      const keyed = { ...parent, deduplicationKey: 'k', opts: { deduplication: { key: 'k', ttl: 60_000 } } };
+      await store.saveFlow([inFlow({ ...keyed, createdAt: new Date(Date.now() - 61_000) })]);
       const again = { ...keyed, id: 'root2' };
       expect(await store.saveFlow(makeFlow(again, [makeChild(again, 'b')]))).toEqual(['root2', 'b']);
       expect((await store.findByDeduplicationKey('parents', 'k'))?.id).toBe('root2');

@@ -1,0 +1,258 @@
+import { describe, expect, it } from 'vitest';
+import { ClosedError } from '../../src/index.js';
+import { spawnScript } from '../support/process.js';
+import { deferred, until } from '../support/until.js';
+import { newName, onStatements, record, rowOf, usePlayground } from './setup.js';
+
+const play = usePlayground();
+const many = (count: number, data: unknown = null) => Array.from({ length: count }, () => ({ name: 'work', data }));
+const hang = () => new Promise<never>(() => {});
+
+it('waits for what runs', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const release = deferred<string>();
+  const worker = play.worker(queue, store, () => release.promise);
+  const heard = record(worker);
+  const job = await queue.add('work', null);
+  await until(() => heard.active.length === 1);
+  let closed = false;
+  const closing = worker.close().then(() => {
+    closed = true;
+  });
+  expect(worker.close()).toBe(worker.close());
+  await queue.count('active');
+  expect(closed).toBe(false);
+  release.resolve('done');
+  await closing;
+  expect(await queue.getJob(job.id)).toMatchObject({ state: 'completed', returnvalue: 'done' });
+  expect(heard.completed).toEqual([{ id: job.id, result: 'done' }]);
+});
+
+describe('no job starts after close() was called', () => {
+  it('at whatever moment that is', async () => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    await queue.addBulk(many(600));
+    for (let round = 0; round < 25; round++) {
+      let closed = false;
+      let late = 0;
+      const worker = play.worker(
+        queue,
+        store,
+        async () => {
+          if (closed) late++;
+        },
+        { concurrency: 4 },
+      );
+      await new Promise((resolve) => setTimeout(resolve, Math.random() * 12));
+      closed = true;
+      await worker.close();
+      expect(late).toBe(0);
+      expect(await queue.count('active')).toBe(0);
+    }
+    const [row] = await play.database.sql`select max(attempts_made) as attempts, max(stalled_count) as stalled,
+      count(*)::int as count from conveyor_jobs where queue_name = ${queue.name}`;
+    expect(row).toEqual({ attempts: 0, stalled: 0, count: 600 });
+  });
+
+  it('not by a claim that was under way', async () => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    const [job] = await queue.addBulk(many(3));
+    const claiming = deferred();
+    const go = deferred();
+    onStatements(store, async (name, run) => {
+      if (!/^claim/.test(name)) return run();
+      const answer = await run();
+      claiming.resolve();
+      await go.promise;
+      return answer;
+    });
+    let runs = 0;
+    const worker = play.worker(queue, store, async () => void runs++, { concurrency: 3 });
+    await claiming.promise;
+    const closing = worker.close();
+    go.resolve();
+    await closing;
+    expect(runs).toBe(0);
+    expect(await queue.count('waiting')).toBe(3);
+    expect(await rowOf(play, job as never)).toMatchObject({
+      locked_by: null,
+      lock_until: null,
+      attempts_made: 0,
+      stalled_count: 0,
+    });
+  });
+
+  it('not while its data is being checked', async () => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    const checking = deferred();
+    const go = deferred();
+    const slow = {
+      '~standard': {
+        version: 1 as const,
+        vendor: 'test',
+        validate: async (value: unknown) => {
+          checking.resolve();
+          await go.promise;
+          return { value };
+        },
+      },
+    };
+    let runs = 0;
+    const worker = play.worker(queue, store, async () => void runs++, { schemas: { work: slow } });
+    const job = await queue.add('work', null);
+    await checking.promise;
+    const closing = worker.close();
+    go.resolve();
+    await closing;
+    expect(runs).toBe(0);
+    expect(await queue.getJob(job.id)).toMatchObject({ state: 'waiting', attemptsMade: 0 });
+  });
+
+  it('not even when an active listener closes it', async () => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    let runs = 0;
+    const worker = play.worker(queue, store, async () => void runs++, { autoStart: false });
+    const closed = deferred<void>();
+    worker.on('active', () => closed.resolve(worker.close()));
+    const job = await queue.add('work', null);
+    worker.start();
+    await closed.promise;
+    expect(runs).toBe(0);
+    expect(await queue.getJob(job.id)).toMatchObject({ state: 'waiting', attemptsMade: 0 });
+  });
+
+  it('not when the answer of the last claim was lost', async () => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    const job = await queue.add('work', null);
+    const lost = deferred();
+    onStatements(store, async (name, run) => {
+      const answer = await run();
+      if (!/^claim/.test(name)) return answer;
+      lost.resolve();
+      throw new Error('the connection broke');
+    });
+    const worker = play.worker(queue, store, async () => {});
+    record(worker);
+    await lost.promise;
+    await worker.close();
+    expect(await rowOf(play, job)).toMatchObject({ state: 'waiting', locked_by: null, stalled_count: 0 });
+  });
+});
+
+describe('after forceTimeout', () => {
+  it('the signals abort and the leases are given back, without using up an attempt', async () => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    const reasons: unknown[] = [];
+    const worker = play.worker(
+      queue,
+      store,
+      (_job, signal) => {
+        signal.addEventListener('abort', () => reasons.push(signal.reason));
+        return hang();
+      },
+      { concurrency: 3 },
+    );
+    const heard = record(worker);
+    await queue.addBulk(many(3));
+    await until(() => heard.active.length === 3);
+    const began = performance.now();
+    await worker.close(100);
+    expect(performance.now() - began).toBeLessThan(5_000);
+    expect(reasons).toEqual([expect.any(ClosedError), expect.any(ClosedError), expect.any(ClosedError)]);
+    expect(await queue.count('waiting')).toBe(3);
+    const [row] = await play.database.sql`select max(attempts_made) as attempts, max(stalled_count) as stalled
+      from conveyor_jobs where queue_name = ${queue.name}`;
+    expect(row).toEqual({ attempts: 0, stalled: 0 });
+  });
+
+  it('what such a handler returns later changes nothing', async () => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    const release = deferred<string>();
+    const worker = play.worker(queue, store, () => release.promise);
+    const heard = record(worker);
+    const job = await queue.add('work', null);
+    await until(() => heard.active.length === 1);
+    await worker.close(0);
+    release.resolve('too late');
+    await release.promise;
+    const other = play.worker(queue, await play.open(), async () => 'second');
+    const [first] = [heard, record(other)];
+    expect(await job.waitUntilFinished()).toBe('second');
+    expect(first.completed).toEqual([]);
+  });
+
+  it('a deploy uses up no attempts: ten in a row', async () => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    const job = await queue.add('work', null, { attempts: 1 });
+    for (let deploy = 0; deploy < 10; deploy++) {
+      const worker = play.worker(queue, store, hang);
+      const heard = record(worker);
+      await until(() => heard.active.length === 1);
+      await worker.close(0);
+    }
+    play.worker(queue, store, async ({ attemptsMade }) => attemptsMade);
+    expect(await job.waitUntilFinished()).toBe(0);
+  });
+});
+
+it('ends in time also when the database does not answer', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  let hanging = 0;
+  const worker = play.worker(queue, store, async () => {}, { autoStart: false });
+  onStatements(store, (name, run) => {
+    if (!/^claim/.test(name)) return run();
+    hanging++;
+    return hang();
+  });
+  worker.start();
+  await until(() => hanging === 1);
+  const began = performance.now();
+  await worker.close(100);
+  expect(performance.now() - began).toBeLessThan(10_000);
+});
+
+describe('a process', () => {
+  it.each(['idle', 'busy', 'forced', 'not closed workers'])('ends by itself afterwards: %s', async (how) => {
+    const script = spawnScript(new URL('./closing-worker.script.ts', import.meta.url), {
+      args: [play.database.url, newName(), how],
+    });
+    await script.waitFor((line) => line === 'closed');
+    const closed = performance.now();
+    expect(await script.exit, script.said()).toBe(0);
+    expect(performance.now() - closed).toBeLessThan(5_000);
+  });
+
+  it('lives as long as its worker runs, also when the database is away', async () => {
+    const store = await play.open();
+    const name = newName();
+    const { sql } = play.database;
+    const script = spawnScript(new URL('./idle-worker.script.ts', import.meta.url), {
+      args: [play.database.url, name],
+    });
+    await script.waitFor((line) => line === 'idle');
+    const database = new URL(play.database.url).pathname.slice(1);
+    await sql.unsafe(`alter database "${database}" with allow_connections false`);
+    try {
+      await sql`select pg_terminate_backend(pid) from pg_stat_activity
+        where datname = current_database() and pid <> pg_backend_pid() and application_name = 'conveyor'`;
+      await new Promise((resolve) => setTimeout(resolve, 1_500));
+      expect(script.child.exitCode, script.said()).toBeNull();
+    } finally {
+      await sql.unsafe(`alter database "${database}" with allow_connections true`);
+    }
+    const queue = new (await import('../../src/index.js')).Queue(name, { store });
+    const { id } = await queue.add('work', null);
+    await script.waitFor(({ ran }: { ran: string }) => ran === id);
+    await script.kill();
+  });
+});

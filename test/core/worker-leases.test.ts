@@ -1,0 +1,219 @@
+import { expect, it } from 'vitest';
+import { type Job, LeaseLostError } from '../../src/index.js';
+import { deferred, until } from '../support/until.js';
+import { onStatements, record, rowOf, usePlayground } from './setup.js';
+
+const play = usePlayground();
+const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** As a sweep and the claim of another worker leave the row. */
+const takeOver = (job: { id: string }) => play.database.sql`update conveyor_jobs
+  set lease = lease + 1, locked_by = 'another', lock_until = now() + interval '1 minute' where id = ${job.id}`;
+
+it('renews its leases: a job that takes longer than its lease runs once, though others sweep', async () => {
+  const [store, other] = [await play.open(), await play.open()];
+  const queue = play.queue(store);
+  const worker = play.worker(queue, store, () => sleep(1_000), { lockDuration: 300, concurrency: 20 });
+  const sweeper = play.worker(queue, other, async () => {}, { stalledInterval: 30 });
+  await sweeper.pause();
+  const [heard, swept] = [record(worker), record(sweeper)];
+  await queue.addBulk(Array.from({ length: 20 }, (_, data) => ({ name: 'work', data })));
+  await until(() => heard.completed.length === 20);
+  expect(swept.stalled).toEqual([]);
+  expect(heard.active).toHaveLength(20);
+});
+
+it('renews all of them in one statement', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const renewed: number[] = [];
+  onStatements(store, (name, run, values) => {
+    if (name === 'renew') renewed.push(JSON.parse(String(values['holds'])).length);
+    return run();
+  });
+  const release = deferred();
+  play.worker(queue, store, () => release.promise, { lockDuration: 150, concurrency: 50 });
+  await queue.addBulk(Array.from({ length: 50 }, (_, data) => ({ name: 'work', data })));
+  await until(() => renewed.filter((count) => count === 50).length >= 3);
+  release.resolve();
+});
+
+it('one failed renewal, or two, cost nothing', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  let failures = 0;
+  let successes = 0;
+  onStatements(store, async (name, run) => {
+    if (name !== 'renew') return run();
+    if (failures < 2) {
+      failures++;
+      throw new Error('the renewal failed');
+    }
+    successes++;
+    return run();
+  });
+  const release = deferred<string>();
+  const worker = play.worker(queue, store, () => release.promise, { lockDuration: 1_500 });
+  const heard = record(worker);
+  const job = await queue.add('work', null);
+  await until(() => successes >= 3);
+  release.resolve('done');
+  expect(await job.waitUntilFinished()).toBe('done');
+  expect(heard.errors).toEqual([]);
+  expect(play.said.filter(({ message }) => /could not renew 1 lease/.test(message))).toHaveLength(2);
+});
+
+it('a renewal that never answers does not keep the next ones from being made', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  let asked = 0;
+  onStatements(store, async (name, run) => {
+    if (name === 'renew' && ++asked === 1) await new Promise(() => {});
+    return run();
+  });
+  const release = deferred<string>();
+  const worker = play.worker(queue, store, () => release.promise, { lockDuration: 1_200 });
+  const heard = record(worker);
+  const job = await queue.add('work', null);
+  await until(() => asked >= 4);
+  release.resolve('done');
+  expect(await job.waitUntilFinished()).toBe('done');
+  expect(heard.errors).toEqual([]);
+});
+
+it('a handler that blocks the process longer than its lease keeps its job, if nobody took it', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const worker = play.worker(
+    queue,
+    store,
+    async () => {
+      const end = performance.now() + 500;
+      while (performance.now() < end);
+      return 'done';
+    },
+    { lockDuration: 200 },
+  );
+  const heard = record(worker);
+  const job = await queue.add('work', null);
+  expect(await job.waitUntilFinished()).toBe('done');
+  expect(heard.errors).toEqual([]);
+});
+
+it.each<[string, (job: Job) => PromiseLike<unknown>]>([
+  ['taken over by another worker', takeOver],
+  ['removed', (job) => job.remove()],
+  ['failed by somebody else', (job) => job.moveToFailed('from outside')],
+])('a lost lease aborts the signal, says so, and nothing more is written: %s', async (_name, lose) => {
+  const [store, other] = [await play.open(), await play.open()];
+  const queue = play.queue(store);
+  const outcomes: PromiseSettledResult<unknown>[] = [];
+  const worker = play.worker(
+    queue,
+    store,
+    async (job, signal) => {
+      await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      outcomes.push(
+        ...(await Promise.allSettled([
+          job.updateProgress(50),
+          job.log('still here'),
+          job.updateData('mine'),
+          job.moveToFailed('mine'),
+          job.moveToDelayed(Date.now() + 60_000),
+          job.discard(),
+          job.clearLogs(),
+        ])),
+        { status: 'rejected', reason: signal.reason },
+      );
+      return 'mine';
+    },
+    { lockDuration: 400 },
+  );
+  const heard = record(worker);
+  const job = await queue.add('work', 'data');
+  await until(() => heard.active.length === 1);
+  await lose(
+    (await new (await import('../../src/index.js')).Queue(queue.name, { store: other }).getJob(job.id)) as Job,
+  );
+  const before = await rowOf(play, job);
+  await until(() => outcomes.length > 0);
+  for (const outcome of outcomes) expect(outcome).toMatchObject({ reason: expect.any(LeaseLostError) });
+  await worker.close();
+  expect(heard).toMatchObject({ completed: [], failed: [], errors: [expect.any(LeaseLostError)] });
+  expect(await rowOf(play, job)).toEqual(before);
+});
+
+it('a worker that does not know yet that it lost its lease writes nothing either', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const taken = deferred();
+  const outcomes: PromiseSettledResult<unknown>[] = [];
+  const worker = play.worker(queue, store, async (job) => {
+    await taken.promise;
+    const calls = [
+      () => job.updateProgress(50),
+      () => job.log('still here'),
+      () => job.updateData('mine'),
+      () => job.discard(),
+      () => job.clearLogs(),
+    ];
+    for (const call of calls) outcomes.push(...(await Promise.allSettled([call()])));
+    return 'mine';
+  });
+  const heard = record(worker);
+  const job = await queue.add('work', 'data');
+  await until(() => heard.active.length === 1);
+  await takeOver(job);
+  const before = await rowOf(play, job);
+  taken.resolve();
+  await until(() => heard.errors.length > 0);
+  expect(outcomes).toHaveLength(5);
+  for (const outcome of outcomes) expect(outcome).toMatchObject({ reason: expect.any(LeaseLostError) });
+  expect(heard.errors).toEqual([expect.any(LeaseLostError)]);
+  expect(await rowOf(play, job)).toEqual(before);
+});
+
+it('what a handler does with its job after it has ended changes nothing of the next attempt', async () => {
+  const [store, other] = [await play.open(), await play.open()];
+  const queue = play.queue(store);
+  const later = deferred<Job>();
+  const worker = play.worker(queue, store, async (job) => later.resolve(job as Job));
+  const job = await queue.add('work', 'data');
+  const stale = await later.promise;
+  await job.waitUntilFinished();
+  await worker.close();
+  await play.database.sql`update conveyor_jobs set state = 'waiting', completed_at = null where id = ${job.id}`;
+  const release = deferred();
+  const heard = record(play.worker(queue, other, () => release.promise));
+  await until(() => heard.active.length === 1);
+  const before = await rowOf(play, job);
+  await expect(stale.moveToFailed('stale')).rejects.toBeInstanceOf(LeaseLostError);
+  await expect(stale.moveToDelayed(Date.now() + 60_000)).rejects.toBeInstanceOf(LeaseLostError);
+  await expect(stale.updateProgress(1)).rejects.toBeInstanceOf(LeaseLostError);
+  await expect(stale.log('stale')).rejects.toBeInstanceOf(LeaseLostError);
+  await expect(stale.updateData('stale')).rejects.toBeInstanceOf(LeaseLostError);
+  await expect(stale.discard()).rejects.toBeInstanceOf(LeaseLostError);
+  expect(await rowOf(play, job)).toEqual(before);
+  release.resolve();
+});
+
+it('while no renewal gets through, the lease is given up when it has run out', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  onStatements(store, (name, run) => (name === 'renew' ? Promise.reject(new Error('no way through')) : run()));
+  const reasons: unknown[] = [];
+  const worker = play.worker(
+    queue,
+    store,
+    async (_job, signal) => {
+      await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      reasons.push(signal.reason);
+    },
+    { lockDuration: 300, stalledInterval: 600_000 },
+  );
+  const heard = record(worker);
+  await queue.add('work', null);
+  await until(() => reasons.length === 1);
+  expect(reasons).toEqual([expect.any(LeaseLostError)]);
+  expect(heard.errors).toEqual([expect.any(LeaseLostError)]);
+});

@@ -1,0 +1,175 @@
+import { expect, it } from 'vitest';
+import { ClosedError, PgStore, Queue, Worker } from '../../src/index.js';
+import { deferred, until } from '../support/until.js';
+import { countStatements, newName, onStatements, record, usePlayground } from './setup.js';
+
+const play = usePlayground();
+const many = (count: number) => Array.from({ length: count }, (_, data) => ({ name: 'work', data }));
+
+it('autoStart false waits for start()', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const job = await queue.add('work', null);
+  const statements = countStatements(store);
+  const worker = play.worker(queue, store, async () => 'ran', { autoStart: false });
+  await queue.getJob(job.id);
+  expect(statements.count(/^claim/)).toBe(0);
+  worker.start();
+  expect(await job.waitUntilFinished()).toBe('ran');
+});
+
+it('may be made before the store is connected', async () => {
+  const store = new PgStore({ connection: play.database.url, autoMigrate: false });
+  const name = newName();
+  const worker = new Worker(name, async () => 'ran', { store });
+  await store.connect();
+  expect(await (await new Queue(name, { store }).add('work', null)).waitUntilFinished()).toBe('ran');
+  await worker.close();
+  await store.disconnect();
+});
+
+it('closed before the store is connected it never starts', async () => {
+  const store = new PgStore({ connection: play.database.url, autoMigrate: false });
+  const name = newName();
+  const worker = new Worker(name, async () => 'ran', { store });
+  await worker.close();
+  await store.connect();
+  const statements = countStatements(store);
+  await new Queue(name, { store }).add('work', null);
+  expect(statements.count(/^claim/)).toBe(0);
+  await store.disconnect();
+});
+
+it('start, pause and resume, however often, do not double anything', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  let running = 0;
+  let most = 0;
+  const worker = play.worker(queue, store, async () => {
+    most = Math.max(most, ++running);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    running--;
+  });
+  const heard = record(worker);
+  worker.start();
+  worker.start();
+  await worker.pause();
+  await worker.pause();
+  worker.resume();
+  worker.resume();
+  worker.start();
+  void worker.pause();
+  worker.resume();
+  await queue.addBulk(many(30));
+  await until(() => heard.completed.length === 30);
+  expect(most).toBe(1);
+  expect(store.engine.watch.queues()).toEqual([queue.name]);
+});
+
+it('paused it starts nothing, what runs goes on, and what it had taken goes back unharmed', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const release = deferred();
+  const ran: unknown[] = [];
+  const worker = play.worker(
+    queue,
+    store,
+    async (job) => {
+      ran.push(job.data);
+      if (job.data === 'slow') await release.promise;
+    },
+    { autoStart: false },
+  );
+  // Short ones first, so that others are taken ahead while the slow one runs.
+  await queue.addBulk([...many(100), { name: 'work', data: 'slow' }, ...many(50)]);
+  worker.start();
+  await until(() => ran.includes('slow'));
+  await worker.pause();
+  const count = ran.length;
+  await until(async () => (await queue.count('active')) === 1);
+  expect(await queue.count('waiting')).toBe(50);
+  release.resolve();
+  await until(async () => (await queue.count('completed')) === 101);
+  expect(ran.length).toBe(count);
+  worker.resume();
+  await until(async () => (await queue.count('completed')) === 151);
+  expect(
+    await play.database.sql`select 1 from conveyor_jobs
+    where queue_name = ${queue.name} and (attempts_made > 0 or stalled_count > 0)`,
+  ).toHaveLength(0);
+});
+
+it('a claim that was under way when it was paused gives its jobs back', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const job = await queue.add('work', null);
+  const claiming = deferred();
+  const go = deferred();
+  const restore = onStatements(store, async (name, run) => {
+    if (!/^claim/.test(name)) return run();
+    restore();
+    const answer = await run();
+    claiming.resolve();
+    await go.promise;
+    return answer;
+  });
+  let runs = 0;
+  const worker = play.worker(queue, store, async () => void runs++);
+  await claiming.promise;
+  const paused = worker.pause();
+  go.resolve();
+  await paused;
+  await until(async () => (await queue.getJob(job.id))?.state === 'waiting');
+  expect(runs).toBe(0);
+  worker.resume();
+  await job.waitUntilFinished();
+  expect(runs).toBe(1);
+});
+
+it('closed it cannot be started or resumed', async () => {
+  const store = await play.open();
+  const worker = play.worker(play.queue(store), store, async () => {});
+  await worker.close();
+  expect(() => worker.start()).toThrow(ClosedError);
+  expect(() => worker.resume()).toThrow(ClosedError);
+  await worker.pause();
+  await worker.close();
+});
+
+it('a claim that fails is tried again, and said', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  let failures = 0;
+  onStatements(store, async (name, run) => {
+    if (/^claim/.test(name) && failures < 3) {
+      failures++;
+      throw new Error('no claim today');
+    }
+    return run();
+  });
+  const heard = record(play.worker(queue, store, async () => 'ran'));
+  const job = await queue.add('work', null);
+  expect(await job.waitUntilFinished()).toBe('ran');
+  expect(heard.errors.map(({ message }) => message)).toEqual(Array(3).fill('no claim today'));
+});
+
+it('jobs of a claim whose answer was lost go back unharmed', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  let lost = 0;
+  onStatements(store, async (name, run) => {
+    const answer = await run();
+    if (/^claim/.test(name) && (answer as unknown[]).length > 0 && lost < 2) {
+      lost++;
+      throw new Error('the connection broke');
+    }
+    return answer;
+  });
+  play.worker(queue, store, async ({ attemptsMade }) => attemptsMade, { concurrency: 10 });
+  const jobs = await queue.addBulk(many(5));
+  expect(await Promise.all(jobs.map((job) => job.waitUntilFinished()))).toEqual([0, 0, 0, 0, 0]);
+  expect(lost).toBe(2);
+  const [row] = await play.database
+    .sql`select max(stalled_count) as stalled from conveyor_jobs where queue_name = ${queue.name}`;
+  expect(row).toEqual({ stalled: 0 });
+});
