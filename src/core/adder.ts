@@ -100,7 +100,7 @@ export class Adder {
   /** Says what was added: at once to this process and after the commit to the others. */
   async #announce(prepared: readonly Prepared[], saved: readonly Saved[]): Promise<void> {
     const byQueue = new Map<string, { events: StoreEvent[]; bell: boolean; dueIn: number | null }>();
-    for (const [i, { job, delayMs }] of prepared.entries()) {
+    for (const [i, { job, delayMs, registration }] of prepared.entries()) {
       const one = saved[i];
       if (!one || !isNew(job, one)) continue;
       let message = byQueue.get(job.queueName);
@@ -109,7 +109,9 @@ export class Adder {
         byQueue.set(job.queueName, message);
       }
       if (job.state === 'waiting') message.bell = true;
-      if (job.state === 'delayed') message.dueIn = Math.min(message.dueIn ?? Number.MAX_SAFE_INTEGER, delayMs);
+      // A new schedule's next tick is worked out as soon as this one has passed.
+      if (job.state === 'delayed' || registration)
+        message.dueIn = Math.min(message.dueIn ?? Number.MAX_SAFE_INTEGER, delayMs);
       message.events.push(jobEvent(`job:${job.state}` as StoreEvent['type'], job.queueName, one.id));
     }
     if (byQueue.size === 0) return;

@@ -13,6 +13,8 @@ export interface RunnerOptions {
   readonly processor: (jobs: any, signal: AbortSignal) => unknown;
   readonly batch: boolean;
   readonly schemas: Record<string, StandardSchemaV1> | undefined;
+  /** Asked right before the handler is called. */
+  mayStart(): boolean;
   /** Called once per job, when its attempt may be settled. */
   ended(held: Held, end: AttemptEnd): void;
 }
@@ -26,9 +28,14 @@ export async function runAttempts(held: readonly Held[], options: RunnerOptions)
     const problem = options.schemas && (await dataProblem(one, options.schemas));
     // Data that does not fit will not fit on a retry either.
     if (problem) end(one, { kind: 'failed', error: problem, final: true }, options);
+    else if (one.attempt.controller.signal.aborted) end(one, { kind: 'released' }, options);
     else open.push(one);
   }
   if (open.length === 0) return;
+  if (!options.mayStart()) {
+    for (const one of open) end(one, { kind: 'released' }, options);
+    return;
+  }
   const timers = open.map((one) => armTimeout(one, options));
   const jobs = open.map((one) => new Job(one.stored.job, options.store, one.attempt));
   let ends: AttemptEnd[];

@@ -32,7 +32,10 @@ export class Fetcher {
   #running = false;
   #claiming: Promise<void> | undefined;
   #mayHaveMore = true;
+  /** Jobs are being put to work: what that sets off must not put more to work than there are slots. */
+  #starting = false;
   #failures = 0;
+  #retryAt = 0;
   #retryTimer: NodeJS.Timeout | undefined;
   #shelfTimer: NodeJS.Timeout | undefined;
   #openTimer: NodeJS.Timeout | undefined;
@@ -66,16 +69,20 @@ export class Fetcher {
   /** There may be jobs: look, at once or as soon as a slot is free. */
   wake(): void {
     this.#mayHaveMore = true;
+    // Who says so has reached the database: no need to wait until a long pause is over.
+    if (this.#retryTimer) this.#retryIn(RETRY_MIN_MS);
     this.pump();
   }
 
   /** A slot became free. */
   pump(): void {
-    if (!this.#running) return;
+    if (!this.#running || this.#starting) return;
+    this.#starting = true;
     // Again, for some of those taken may have been lost or cancelled while they waited.
     for (let free = this.#options.free(); free > 0 && this.#shelf.length > 0; free = this.#options.free()) {
       this.#options.start(this.#shelf.splice(0, free));
     }
+    this.#starting = false;
     // A listener may have stopped it.
     if (!this.#running) return;
     if (this.#shelf.length > 0) {
@@ -110,20 +117,26 @@ export class Fetcher {
           if (!this.#running || error instanceof ClosedError) return;
           this.#options.failed(error);
           const delay = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** this.#failures++);
-          this.#retryTimer = setTimeout(
-            () => {
-              this.#retryTimer = undefined;
-              this.pump();
-            },
-            delay * (0.5 + Math.random()),
-          );
-          this.#retryTimer.unref();
+          this.#retryIn(delay * (0.5 + Math.random()));
         },
       )
       .then(() => {
         this.#claiming = undefined;
         this.pump();
       });
+  }
+
+  /** After a failure; the earlier of two wins. */
+  #retryIn(ms: number): void {
+    const at = performance.now() + ms;
+    if (this.#retryTimer && this.#retryAt <= at) return;
+    clearTimeout(this.#retryTimer);
+    this.#retryAt = at;
+    this.#retryTimer = setTimeout(() => {
+      this.#retryTimer = undefined;
+      this.pump();
+    }, ms);
+    this.#retryTimer.unref();
   }
 
   /** A rate limit lets something through again then. */

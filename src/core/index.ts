@@ -29,5 +29,6 @@ export {
 } from './queue.js';
 export type { JobSchemas } from './schemas.js';
 export { NotCommittedError } from './settle-in.js';
-export { type BatchProcessor, type Processor, Worker, type WorkerEvents, type WorkerJob } from './worker.js';
+export { Worker } from './worker.js';
 export type { WorkerOptions } from './worker-options.js';
+export type { BatchProcessor, Processor, WorkerEvents, WorkerJob } from './worker-types.js';

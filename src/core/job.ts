@@ -8,7 +8,7 @@ import {
   LeaseLostError,
   WaitTimeoutError,
 } from '../model/errors.js';
-import type { AttemptRecord, Duration, JobData, JobOptions, JobState } from '../model/job.js';
+import type { Duration, JobData, JobState } from '../model/job.js';
 import { integerIn } from '../model/names.js';
 import { cleanText, encodePayload, errorText } from '../model/values.js';
 import type { Engine } from '../store/engine.js';
@@ -20,9 +20,11 @@ import { announceParents, jobEvent } from './announce.js';
 import type { Attempt } from './attempt.js';
 import { cancelAnywhere } from './cancel.js';
 import { assertDone } from './job-access.js';
-import { type Ending, JobObservable } from './job-observable.js';
+import { JobFields } from './job-fields.js';
+import { JobObservable } from './job-observable.js';
 import { appendLine } from './log-appender.js';
 import type { AttemptEnd } from './settlement.js';
+import { waitUntilFinished } from './wait-until-finished.js';
 
 const MAX_LINE_LENGTH = 8_192;
 const MAX_TIMER_MS = 2_147_483_647;
@@ -35,8 +37,7 @@ const UNFINISHED: JobState[] = ['waiting', 'waiting-children', 'delayed', 'activ
  * A method rejects with `JobNotFoundError` when the job is gone, `InvalidJobStateError` when it is in the wrong state,
  * and inside a handler with `LeaseLostError` when the worker no longer holds the job: then nothing was written.
  */
-export class Job<T = unknown, N extends string = string> {
-  readonly #data: JobData<T>;
+export class Job<T = unknown, N extends string = string> extends JobFields<T, N> {
   readonly #store: PgStore;
   /** @internal */
   readonly attempt: Attempt | undefined;
@@ -45,94 +46,9 @@ export class Job<T = unknown, N extends string = string> {
   /** @internal */
   constructor(data: JobData<T>, store: PgStore, attempt?: Attempt);
   constructor(data: JobData<T>, store: PgStore, attempt?: Attempt) {
-    this.#data = data;
+    super(data);
     this.#store = store;
     this.attempt = attempt;
-  }
-
-  get id(): string {
-    return this.#data.id;
-  }
-  get name(): N {
-    return this.#data.name as N;
-  }
-  get queueName(): string {
-    return this.#data.queueName;
-  }
-  get data(): T {
-    return this.#data.data;
-  }
-  get state(): JobState {
-    return this.#data.state;
-  }
-  get attemptsMade(): number {
-    return this.#data.attemptsMade;
-  }
-  get progress(): number {
-    return this.#data.progress;
-  }
-  get returnvalue(): unknown {
-    return this.#data.returnvalue;
-  }
-  get failedReason(): string | null {
-    return this.#data.failedReason;
-  }
-  get opts(): JobOptions {
-    return this.#data.opts;
-  }
-  get deduplicationKey(): string | null {
-    return this.#data.deduplicationKey;
-  }
-  get logs(): string[] {
-    return this.#data.logs;
-  }
-  get stacktrace(): string[] {
-    return this.#data.stacktrace;
-  }
-  get createdAt(): Date {
-    return this.#data.createdAt;
-  }
-  get processedAt(): Date | null {
-    return this.#data.processedAt;
-  }
-  get completedAt(): Date | null {
-    return this.#data.completedAt;
-  }
-  get failedAt(): Date | null {
-    return this.#data.failedAt;
-  }
-  get delayUntil(): Date | null {
-    return this.#data.delayUntil;
-  }
-  get lockUntil(): Date | null {
-    return this.#data.lockUntil;
-  }
-  get cancelledAt(): Date | null {
-    return this.#data.cancelledAt;
-  }
-  get lockedBy(): string | null {
-    return this.#data.lockedBy;
-  }
-  get parentId(): string | null {
-    return this.#data.parentId;
-  }
-  get parentQueueName(): string | null {
-    return this.#data.parentQueueName;
-  }
-  get pendingChildrenCount(): number {
-    return this.#data.pendingChildrenCount;
-  }
-  get groupId(): string | null {
-    return this.#data.groupId;
-  }
-  get discarded(): boolean {
-    return this.#data.discarded;
-  }
-  get childrenIds(): string[] {
-    return this.#data.childrenIds;
-  }
-  get attemptLogs(): AttemptRecord[] {
-    return this.#data.attemptLogs;
   }
 
   /** In a handler: aborts on cancellation, timeout, loss of the lease and forced close. */
@@ -153,7 +69,7 @@ export class Job<T = unknown, N extends string = string> {
     const { id, queueName } = this;
     const done = await setProgress(this.#engine.executor, queueName, id, progress, this.#fence);
     if (!done) throw this.#gone();
-    this.#data.progress = progress;
+    this.known.progress = progress;
     this.#engine.hub.publish([jobEvent('job:progress', queueName, id, { progress })]);
   }
 
@@ -163,14 +79,14 @@ export class Job<T = unknown, N extends string = string> {
     const text = cleanText(String(line)).slice(0, MAX_LINE_LENGTH);
     this.attempt?.logs.push(text);
     await appendLine(this.#engine, this.queueName, this.id, text, this.#fence);
-    this.#data.logs.push(text);
+    this.known.logs.push(text);
   }
 
   /** Empties the log, or keeps its newest lines. */
   async clearLogs(keep = 0): Promise<void> {
     integerIn(keep, 'clearLogs keep', 0, MAX_TIMER_MS);
     assertDone(await verbs.clearLogs(this.#engine.executor, this.queueName, this.id, keep), this, []);
-    this.#data.logs = keep > 0 ? this.#data.logs.slice(-keep) : [];
+    this.known.logs = keep > 0 ? this.known.logs.slice(-keep) : [];
   }
 
   /** Replaces the payload of a job that has not ended. */
@@ -178,14 +94,14 @@ export class Job<T = unknown, N extends string = string> {
     const text = encodePayload(data, { path: 'data', maxBytes: this.#engine.options.maxPayloadBytes });
     this.#assertHeld();
     assertDone(await verbs.updateData(this.#engine.executor, this.queueName, this.id, text), this, UNFINISHED);
-    this.#data.data = data;
+    this.known.data = data;
   }
 
   /** A delayed job can run now. */
   async promote(): Promise<void> {
     assertDone(await verbs.promoteOne(this.#engine.executor, this.queueName, this.id), this, 'delayed');
-    this.#data.state = 'waiting';
-    this.#data.delayUntil = null;
+    this.known.state = 'waiting';
+    this.known.delayUntil = null;
     this.#becameWaiting();
   }
 
@@ -193,7 +109,7 @@ export class Job<T = unknown, N extends string = string> {
   async changeDelay(delay: Duration): Promise<void> {
     const ms = parseDelay(delay, 'changeDelay');
     assertDone(await verbs.changeDelay(this.#engine.executor, this.queueName, this.id, ms), this, 'delayed');
-    this.#data.delayUntil = new Date(Date.now() + ms);
+    this.known.delayUntil = new Date(Date.now() + ms);
     this.#engine.hub.ring(this.queueName, ms);
   }
 
@@ -201,7 +117,7 @@ export class Job<T = unknown, N extends string = string> {
   async changePriority(priority: number): Promise<void> {
     integerIn(priority, 'priority', -2_147_483_648, 2_147_483_647);
     assertDone(await verbs.changePriority(this.#engine.executor, this.queueName, this.id, priority), this, UNFINISHED);
-    this.#data.opts = { ...this.#data.opts, priority };
+    this.known.opts = { ...this.known.opts, priority };
   }
 
   /**
@@ -219,8 +135,8 @@ export class Job<T = unknown, N extends string = string> {
     }
     const answer = await verbs.delayOne(this.#engine.executor, this.queueName, this.id, until, null);
     assertDone(answer, this, ['waiting', 'delayed']);
-    this.#data.state = 'delayed';
-    this.#data.delayUntil = new Date(until);
+    this.known.state = 'delayed';
+    this.known.delayUntil = new Date(until);
     this.#engine.hub.publish([jobEvent('job:delayed', this.queueName, this.id)]);
     this.#engine.hub.ring(this.queueName, until - Date.now());
   }
@@ -234,8 +150,8 @@ export class Job<T = unknown, N extends string = string> {
     const { message, stack } = errorText(error);
     const answer = await verbs.failOne(this.#engine.executor, this.queueName, this.id, message, stack, null);
     assertDone(answer, this, UNFINISHED);
-    this.#data.state = 'failed';
-    this.#data.failedReason = message;
+    this.known.state = 'failed';
+    this.known.failedReason = message;
     this.#engine.hub.publish([jobEvent('job:failed', this.queueName, this.id, { failedReason: message })]);
     announceParents(this.#engine, answer.parents);
   }
@@ -260,7 +176,7 @@ export class Job<T = unknown, N extends string = string> {
   async retry(): Promise<void> {
     const answer = await verbs.retryOne(this.#engine.executor, this.queueName, this.id);
     assertDone(answer, this, 'failed');
-    Object.assign(this.#data, { state: 'waiting', attemptsMade: 0, progress: 0, failedReason: null, failedAt: null });
+    Object.assign(this.known, { state: 'waiting', attemptsMade: 0, progress: 0, failedReason: null, failedAt: null });
     this.#becameWaiting();
   }
 
@@ -268,7 +184,7 @@ export class Job<T = unknown, N extends string = string> {
   async discard(): Promise<void> {
     if (this.attempt && !this.attempt.ended) this.attempt.discarded = true;
     assertDone(await verbs.discardOne(this.#engine.executor, this.queueName, this.id), this, UNFINISHED);
-    this.#data.discarded = true;
+    this.known.discarded = true;
   }
 
   /** Deletes the job, whatever its state; a job that does not exist is fine. A parent that waits for it is told. */
@@ -329,29 +245,7 @@ export class Job<T = unknown, N extends string = string> {
    * before its end was known. A job that was to be removed on completion and is gone has completed: undefined.
    */
   async waitUntilFinished(ttl?: Duration): Promise<unknown> {
-    const limit = ttl === undefined ? undefined : parseDelay(ttl, 'waitUntilFinished ttl');
-    if (!this.#engine.connected) throw new ClosedError('The store');
-    const observable = this.observe();
-    let timer: NodeJS.Timeout | undefined;
-    try {
-      const ending = await new Promise<Ending>((resolve, reject) => {
-        observable.onEnd(resolve);
-        if (limit === undefined || limit > MAX_TIMER_MS) return;
-        timer = setTimeout(() => reject(new WaitTimeoutError(this.id, limit)), limit);
-      });
-      if (ending.kind === 'completed') return ending.result;
-      if (ending.kind === 'failed') throw new JobFailedError(this.id, ending.reason);
-      if (ending.kind === 'cancelled') throw new JobFailedError(this.id, 'Job was cancelled');
-      if (this.opts.removeOnComplete === true && this.opts.removeOnFail !== true) return undefined;
-      throw new JobNotFoundError(this.id, this.queueName);
-    } finally {
-      clearTimeout(timer);
-      observable.dispose();
-    }
-  }
-
-  toJSON(): JobData<T> {
-    return { ...this.#data };
+    return waitUntilFinished(this, this.#engine, ttl);
   }
 
   async #settleIn(transaction: DrizzleLike, end: AttemptEnd): Promise<void> {

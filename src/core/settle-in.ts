@@ -51,10 +51,21 @@ export class NotCommittedError extends ConveyorError {
   }
 }
 
-/** Whether the transaction that settled the job has committed: then this worker's lease is on an ended job. */
-export async function hasCommitted(engine: Engine, held: Held, written: SettledInTransaction): Promise<boolean> {
-  const { job, lease } = held.stored;
-  const found = await getJob(engine.executor, job.queueName, job.id);
-  if (!found) return written.settled.removed;
-  return found.lease === lease && found.job.state !== 'active';
+/**
+ * What became of a job that was settled in a transaction and is not active any more: by that transaction if it has
+ * committed; by the settlement that followed a rollback, when the answer to it was lost; or by somebody else, after
+ * the lease had run out.
+ */
+export async function fateOf(
+  engine: Engine,
+  held: Held,
+  written: SettledInTransaction,
+): Promise<Settled | 'committed' | 'lease lost'> {
+  const { queueName, id } = held.stored.job;
+  const found = await getJob(engine.executor, queueName, id);
+  if (!found) return written.settled.removed ? 'committed' : 'lease lost';
+  const { state, attemptLogs, cancelledAt } = found.job;
+  if (found.lease !== held.stored.lease || state === 'active') return 'lease lost';
+  if (attemptLogs.at(-1)?.status === written.end.kind) return 'committed';
+  return { queueName, id, state, cancelled: cancelledAt !== null, removed: false };
 }

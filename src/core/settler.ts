@@ -1,17 +1,20 @@
-import { LeaseLostError } from '../model/errors.js';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { ConnectionError, LeaseLostError } from '../model/errors.js';
 import type { JobData } from '../model/job.js';
 import type { Engine, SettleAnswer } from '../store/engine.js';
 import type { StoredJob } from '../store/job-row.js';
 import { CANCELLED_REASON, type Settled, type Settlement } from '../store/settle.js';
 import { announceParents, jobEvent } from './announce.js';
 import type { Held } from './holds.js';
-import { hasCommitted, NotCommittedError, type SettledInTransaction } from './settle-in.js';
+import { fateOf, NotCommittedError, type SettledInTransaction } from './settle-in.js';
 import { type AttemptEnd, prepareSettlement, type SettlementRules } from './settlement.js';
 
 /** Results up to this size travel with the event of their job; larger ones are read by those who want them. */
 const EVENT_RESULT_BYTES = 4_096;
-/** Settled again and again while the database is away; then the lease has run out long ago. */
-const RETRY_MS = [100, 500, 1_000, 2_000, 5_000, 5_000, 10_000, 10_000];
+/** The last pause again and again while the database is away: what has ended is worth writing down whenever it is back. */
+const RETRY_MS = [100, 500, 1_000, 2_000, 5_000, 5_000, 10_000];
+/** What the database refuses for what it says it will hardly take the next time. */
+const MAX_REFUSALS = RETRY_MS.length;
 
 export interface SettlerOptions {
   readonly engine: Engine;
@@ -31,6 +34,7 @@ export interface SettlerOptions {
 /** Writes down how attempts ended, and tells everybody. */
 export class Settler {
   readonly #options: SettlerOptions;
+  readonly #givenUp = new AbortController();
   #pending = 0;
 
   constructor(options: SettlerOptions) {
@@ -40,6 +44,11 @@ export class Settler {
   /** Ended attempts that are not written down yet. */
   get pending(): number {
     return this.#pending;
+  }
+
+  /** The worker is closed and has waited long enough: what is not written down by now runs out of its lease. */
+  giveUp(): void {
+    this.#givenUp.abort();
   }
 
   /** Never rejects. */
@@ -79,7 +88,7 @@ export class Settler {
     const { engine, queueName, rules, done, error } = this.#options;
     const { stored } = held;
     const failure: AttemptEnd =
-      end.kind === 'failed' ? end : { kind: 'failed', error: new NotCommittedError(stored.job.id) };
+      end.kind === 'completed' ? { kind: 'failed', error: new NotCommittedError(stored.job.id) } : end;
     const { settlement } = await prepareSettlement(held, failure, rules);
     // Waits for the transaction if the handler did not; alone, so that nobody else's settlement waits with it.
     const rolledBack = await this.#write(settlement, (one) => engine.settleAlone(one));
@@ -88,10 +97,14 @@ export class Settler {
       this.#tell(stored, rolledBack, settlement, failure);
       return;
     }
-    const committed = await hasCommitted(engine, held, written);
+    const fate = await fateOf(engine, held, written);
     done(held);
-    if (!committed) {
+    if (fate === 'lease lost') {
       error(new LeaseLostError(stored.job.id, queueName));
+      return;
+    }
+    if (fate !== 'committed') {
+      this.#tell(stored, fate, settlement, failure);
       return;
     }
     announceParents(engine, written.parents);
@@ -110,10 +123,11 @@ export class Settler {
         announceParents(engine, parents);
         return settled;
       } catch (error) {
-        const delay = RETRY_MS[attempt];
-        if (delay === undefined || !engine.connected) throw error;
+        const refused = !(error instanceof ConnectionError) && attempt >= MAX_REFUSALS;
+        if (refused || this.#givenUp.signal.aborted || !engine.connected) throw error;
         rules.logger.warn(`conveyor: could not settle job "${settlement.id}", trying again`, error);
-        await new Promise((resolve) => setTimeout(resolve, delay * (0.5 + Math.random())));
+        const delay = RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)] as number;
+        await sleep(delay * (0.5 + Math.random()), undefined, { signal: this.#givenUp.signal }).catch(() => {});
       }
     }
   }
@@ -138,14 +152,19 @@ export class Settler {
       else hub.ring(queueName, settlement.until === undefined ? settlement.delayMs : settlement.until - Date.now());
     }
     if (limited) hub.ring(queueName);
-    const changed: Partial<JobData> = { state, failedReason: state === 'completed' ? null : reason || null };
+    const changed: Partial<JobData> = {
+      state,
+      failedReason: state === 'completed' ? null : reason || null,
+      failedAt: state === 'failed' ? new Date() : stored.job.failedAt,
+    };
     if (state === 'completed' && end.kind === 'completed') {
       completed(stored, { ...changed, returnvalue: end.value, completedAt: new Date() }, end.value);
     } else if (end.kind === 'failed') {
       const error = end.error instanceof Error ? end.error : new Error(settlement.reason ?? 'failed');
       failed(stored, { ...changed, attemptsMade: attemptsMade + 1 }, error);
     } else if (state === 'failed') {
-      failed(stored, changed, new Error(CANCELLED_REASON));
+      const made = attemptsMade + (end.kind === 'completed' ? 1 : 0);
+      failed(stored, { ...changed, attemptsMade: made }, new Error(CANCELLED_REASON));
     }
   }
 }

@@ -2,7 +2,6 @@ import { ClosedError, LeaseLostError } from '../model/errors.js';
 import type { StoreEvent } from '../model/event.js';
 import { generateWorkerId } from '../model/ids.js';
 import type { JobData } from '../model/job.js';
-import type { DataOf, IsJobMap, JobName } from '../model/job-types.js';
 import { integerIn, validateQueueName } from '../model/names.js';
 import { type Claimed, claimWithin } from '../store/claim-dispatch.js';
 import type { Engine } from '../store/engine.js';
@@ -13,45 +12,26 @@ import { CANCELLED_REASON } from '../store/settle.js';
 import { jobEvent } from './announce.js';
 import { Attempt } from './attempt.js';
 import { runAttempts } from './attempt-runner.js';
-import type { BatchResult } from './batch-result.js';
 import { EventBus } from './event-bus.js';
 import { Fetcher } from './fetcher.js';
 import { type Held, Holds } from './holds.js';
 import { Job } from './job.js';
 import { Pace } from './pace.js';
-import { Quiet } from './quiet.js';
+import { Quiet, within } from './quiet.js';
 import { settleIn } from './settle-in.js';
 import type { SettlementRules } from './settlement.js';
 import { Settler } from './settler.js';
 import { promoteDue, sweepQueue } from './upkeep.js';
 import { type ResolvedWorkerOptions, resolveWorkerOptions, type WorkerOptions } from './worker-options.js';
-
-/** What a processor receives: with a job map a union that `job.name` tells apart. */
-export type WorkerJob<T> =
-  IsJobMap<T> extends true ? { [K in JobName<T>]: Job<DataOf<T, K>, K> }[JobName<T>] : Job<DataOf<T>>;
-
-export type Processor<T> = (job: WorkerJob<T>, signal: AbortSignal) => unknown;
-export type BatchProcessor<T> = (
-  jobs: WorkerJob<T>[],
-  signal: AbortSignal,
-) => readonly BatchResult[] | Promise<readonly BatchResult[]>;
-
-export interface WorkerEvents<T> {
-  active: WorkerJob<T>;
-  completed: { job: WorkerJob<T>; result: unknown };
-  /** After every failed attempt; `job.state` says whether it was the last. */
-  failed: { job: WorkerJob<T>; error: Error };
-  /** The id of a job whose worker was lost; it was returned to waiting, or failed. */
-  stalled: string;
-  cancelled: WorkerJob<T>;
-  error: Error;
-}
+import type { BatchProcessor, Processor, WorkerEvents, WorkerJob } from './worker-types.js';
 
 /** Ended jobs that are not settled yet: more than this, and no more are claimed. */
 const MAX_UNSETTLED = 5_000;
 const DEFAULT_FORCE_MS = 30_000;
 /** What a forced close waits for the leases to be given back. */
 const SETTLE_GRACE_MS = 5_000;
+/** News of a job that may mean that it is not this worker's any more, or should not be. */
+const TAKEN_AWAY: ReadonlySet<string> = new Set(['job:cancelled', 'job:removed', 'job:stalled', 'job:failed']);
 /** A worker under a limit is not told when the limit allows more. */
 const LIMITED_LOOK_MS = 1_000;
 
@@ -77,6 +57,7 @@ export class Worker<T = unknown> {
   #claimFailed = false;
   #state: 'idle' | 'running' | 'paused' | 'closed' = 'idle';
   #detach: (() => void)[] = [];
+  #unfollow = () => {};
   #closing: Promise<void> | undefined;
 
   constructor(queueName: string, processor: Processor<T>, options: WorkerOptions & { batch?: never });
@@ -174,13 +155,10 @@ export class Worker<T = unknown> {
   #attach(): void {
     const { hub, watch } = this.#engine;
     const { queueName } = this;
-    const onEvent = (event: StoreEvent) => {
-      if (event.type !== 'job:cancelled' || event.jobId === undefined) return;
-      const held = this.#holds.get(event.jobId);
-      if (held) this.#cancelled(held);
-    };
+    this.#unfollow = hub.follow(queueName, ({ type, jobId }) => {
+      if (jobId !== undefined && TAKEN_AWAY.has(type)) this.#holds.check(jobId);
+    });
     this.#detach.push(
-      hub.follow(queueName, onEvent),
       hub.onBell(queueName, (dueIn) => {
         if (dueIn === null) this.#fetcher.wake();
         else watch.expect(queueName, dueIn);
@@ -202,10 +180,7 @@ export class Worker<T = unknown> {
   async #claim(limit: number): Promise<Claimed> {
     const { lockDuration, lifo, limiter, maxGlobalConcurrency, group } = this.#options;
     const { executor } = this.#engine;
-    if (this.#claimFailed) {
-      const held = this.#holds.all().map(({ stored }) => stored.job.id);
-      await releaseUnknown(executor, this.queueName, this.id, held);
-    }
+    if (this.#claimFailed) await this.#releaseUnknown();
     // Until it has answered: a claim may have taken jobs and its answer be lost.
     this.#claimFailed = true;
     const asked = performance.now();
@@ -225,6 +200,12 @@ export class Worker<T = unknown> {
     return claimed;
   }
 
+  async #releaseUnknown(): Promise<void> {
+    const held = this.#holds.all().map(({ stored }) => stored.job.id);
+    if (await releaseUnknown(this.#engine.executor, this.queueName, this.id, held))
+      this.#engine.hub.ring(this.queueName);
+  }
+
   #hold(stored: StoredJob, confirmedAt: number): void {
     const attempt = new Attempt({ lease: stored.lease, workerId: this.id });
     const held: Held = { stored, attempt, confirmedAt };
@@ -239,10 +220,22 @@ export class Worker<T = unknown> {
       const held = jobs.slice(i, i + this.#batchSize).flatMap(({ job, lease }) => {
         const one = this.#holds.get(job.id);
         // Lost while it waited for its turn.
-        return one && one.stored.lease === lease && !one.attempt.lost ? [one] : [];
+        return one && one.stored.lease === lease && !one.attempt.lost && !this.#endIfCancelled(one) ? [one] : [];
       });
       if (held.length > 0) void this.#run(held);
     }
+  }
+
+  /** Cancelled before it started: it ends without ever running. */
+  #endIfCancelled(held: Held): boolean {
+    if (held.attempt.cancelled) this.#giveBack(held);
+    return held.attempt.cancelled;
+  }
+
+  #giveBack(held: Held): void {
+    if (held.attempt.ended) return;
+    held.attempt.ended = true;
+    void this.#settler.settle(held, { kind: 'released' });
   }
 
   async #run(held: Held[]): Promise<void> {
@@ -261,6 +254,7 @@ export class Worker<T = unknown> {
       processor: this.#processor as (jobs: unknown, signal: AbortSignal) => unknown,
       batch: this.#options.batchSize !== undefined,
       schemas: this.#options.schemas,
+      mayStart: () => this.#state !== 'closed',
       ended: (one, end) => void this.#settler.settle(one, end),
     });
     this.#pace.took((performance.now() - began) / held.length);
@@ -274,9 +268,7 @@ export class Worker<T = unknown> {
     this.#pace.slow();
     for (const { job } of jobs) {
       const held = this.#holds.get(job.id);
-      if (!held || held.attempt.ended) continue;
-      held.attempt.ended = true;
-      void this.#settler.settle(held, { kind: 'released' });
+      if (held) this.#giveBack(held);
     }
   }
 
@@ -318,17 +310,18 @@ export class Worker<T = unknown> {
     this.#state = 'closed';
     for (const detach of this.#detach.splice(0)) detach();
     if (!started) return;
-    await this.#fetcher.stop();
-    const settled = () => this.#settler.pending === 0;
+    void this.#fetcher.stop().then(() => this.#quiet.changed());
+    const settled = () => this.#settler.pending === 0 && !this.#fetcher.claiming;
     if (!(await this.#quiet.until(() => this.#runningBatches === 0 && settled(), forceTimeout))) {
       for (const held of this.#holds.all()) {
-        if (held.attempt.ended) continue;
-        held.attempt.ended = true;
-        held.attempt.controller.abort(new ClosedError('The worker'));
-        void this.#settler.settle(held, { kind: 'released' });
+        if (!held.attempt.ended) held.attempt.controller.abort(new ClosedError('The worker'));
+        this.#giveBack(held);
       }
       await this.#quiet.until(settled, SETTLE_GRACE_MS);
     }
+    if (this.#claimFailed) await within(SETTLE_GRACE_MS, this.#releaseUnknown());
+    this.#unfollow();
+    this.#settler.giveUp();
     this.#holds.clear();
   }
 

@@ -1,4 +1,5 @@
 import { faultOf } from '../db/driver-errors.js';
+import { ConnectionError } from '../model/errors.js';
 
 interface Item<T, R> {
   readonly value: T;
@@ -81,7 +82,7 @@ export class Batcher<T, R> {
       });
     } catch (error) {
       // One value that the server refuses must not take the others with it.
-      if (items.length > 1 && faultOf(error) === 'refused') {
+      if (items.length > 1 && faultOf(error) === 'refused' && !(error instanceof ConnectionError)) {
         for (const item of items) {
           await this.#flush([item.value]).then(([result]) => item.resolve(result as R), item.reject);
         }

@@ -27,30 +27,32 @@ export function cascade(db: Relations): SQL {
   const parentKey = sql`jsonb_build_array(${p.parentQueueName}, ${p.parentId})`;
   return sql`
     lineage as (
-      with recursive up(q, id, failed, distance, path) as (
-        select parent_q, parent_id, bool_or(failed), 1, array[jsonb_build_array(parent_q, parent_id)]
+      with recursive up(q, id, distance, path, failed, n, reason, kept) as (
+        select parent_q, parent_id, 1, array[jsonb_build_array(parent_q, parent_id)], bool_or(failed), count(*)::int,
+          min(coalesce(reason, 'no reason given')) filter (where failed),
+          jsonb_object_agg(id, value) filter (where removed and not failed)
         from ended where parent_id is not null group by 1, 2
         union all
-        select ${p.parentQueueName}, ${p.parentId}, up.failed, up.distance + 1, up.path || ${parentKey}
+        select ${p.parentQueueName}, ${p.parentId}, up.distance + 1, up.path || ${parentKey}, up.failed, 0, null, null
         from up join ${db.jobs.as('p')} on ${p.queueName} = up.q and ${p.id} = up.id
         where ${p.parentId} is not null and not (${parentKey} = any(up.path)))
-      select q, id, max(top - distance) as depth
+      select q, id, max(top - distance) as depth, sum(n)::int as n, min(reason) as reason,
+        (array_agg(kept) filter (where kept is not null))[1] as kept
       from (select up.*, max(distance) over (partition by path[1]) as top from up) way
       group by 1, 2 having bool_or(failed or distance = 1)),
     locked as materialized (
       select ${p.queueName} as q, ${p.id} as id, ${p.parentQueueName} as parent_q, ${p.parentId} as parent_id,
         ${p.state} as state, ${policy} as policy, coalesce(${keepFailed} = 'true'::jsonb, false) as drop_failed,
-        case when jsonb_typeof(${keepFailed}) = 'number' then (${keepFailed})::text::float8 end as keep_ms
+        case when jsonb_typeof(${keepFailed}) = 'number' then (${keepFailed})::text::float8 end as keep_ms,
+        lineage.n, lineage.reason, lineage.kept
       from lineage join ${db.jobs.as('p')} on ${p.queueName} = lineage.q and ${p.id} = lineage.id
       order by lineage.depth desc, ${p.queueName}, ${p.id} for update of p),
     expectant as materialized (
       select l.*, jsonb_build_array(l.q, l.id) as key from locked l where l.state = 'waiting-children'),
     doomed as materialized (
       with recursive d(q, id, parent_q, parent_id, policy, drop_failed, keep_ms, reason, path) as (
-        (select distinct on (x.q, x.id) x.q, x.id, x.parent_q, x.parent_id, x.policy, x.drop_failed, x.keep_ms,
-          'Child failed: ' || coalesce(e.reason, 'no reason given'), array[x.key]
-        from expectant x join ended e on e.parent_q = x.q and e.parent_id = x.id and e.failed
-        where x.policy <> 'ignore' order by x.q, x.id, e.reason)
+        select q, id, parent_q, parent_id, policy, drop_failed, keep_ms, 'Child failed: ' || reason, array[key]
+        from expectant where reason is not null and policy <> 'ignore'
         union all
         select x.q, x.id, x.parent_q, x.parent_id, x.policy, x.drop_failed, x.keep_ms,
           'Child failed: ' || d.reason, d.path || x.key
@@ -58,15 +60,12 @@ export function cascade(db: Relations): SQL {
         where x.policy <> 'ignore' and not (x.key = any(d.path)))
       select distinct on (q, id) * from d order by q, id, cardinality(path), reason),
     tally as materialized (
-      select c.parent_q as q, c.parent_id as id, count(*)::int as n,
-        jsonb_object_agg(c.id, c.value) filter (where c.removed and not c.failed) as kept
-      from (
-        select parent_q, parent_id, id, value, removed, failed from ended
-        union all
-        select parent_q, parent_id, id, null, false, true from doomed) c
-      join expectant x on x.q = c.parent_q and x.id = c.parent_id
-      where not exists (select 1 from doomed d where d.q = x.q and d.id = x.id)
-      group by 1, 2),
+      select x.q, x.id, x.n + coalesce(d.n, 0) as n, x.kept
+      from expectant x
+      left join (select parent_q, parent_id, count(*)::int as n from doomed group by 1, 2) d
+        on d.parent_q = x.q and d.parent_id = x.id
+      where x.n + coalesce(d.n, 0) > 0
+        and not exists (select 1 from doomed gone where gone.q = x.q and gone.id = x.id)),
     doomed_failed as (
       update ${db.jobs.as('p')} set ${col.state} = 'failed', ${col.failedAt} = ${now}, ${col.failedReason} = d.reason,
         ${col.delayUntil} = null, ${col.removeAt} = ${now} + d.keep_ms * interval '1 millisecond'

@@ -213,13 +213,23 @@ export class Engine {
 
   /** A settlement that may have to wait for somebody's transaction: not in a batch with others. */
   async settleAlone(settlement: Settlement): Promise<SettleAnswer> {
-    const [answer] = await this.#settle([settlement]);
+    const [answer] = await this.#settleActive([settlement]);
     return answer as SettleAnswer;
   }
 
   async #settle(batch: Settlement[]): Promise<SettleAnswer[]> {
+    const answers = await this.#settleActive(batch);
+    const lost = batch.filter((_, i) => !answers[i]?.settled);
+    if (lost.length === 0) return answers;
+    const already = new Map((await settledAlready(this.executor, lost)).map((s) => [keyOf(s), s]));
+    return answers.map((answer, i) => ({
+      ...answer,
+      settled: answer.settled ?? already.get(keyOf(batch[i] as Settlement)),
+    }));
+  }
+
+  async #settleActive(batch: Settlement[]): Promise<SettleAnswer[]> {
     const options = { metrics: this.options.metrics.enabled, shard: this.shard };
-    const keyOf = (s: { queueName: string; id: string }) => `${s.queueName}\n${s.id}`;
     const { settled, parents } = await settle(this.executor, batch, options);
     const answers = new Map(settled.map((s) => [keyOf(s), s]));
     const missing = batch.filter((s) => !answers.has(keyOf(s)));
@@ -229,14 +239,12 @@ export class Engine {
       const again = await settle(this.executor, missing, options);
       for (const s of again.settled) answers.set(keyOf(s), s);
       all.push(...again.parents);
-      const lost = missing.filter((s) => !answers.has(keyOf(s)));
-      if (lost.length > 0) {
-        for (const s of await settledAlready(this.executor, lost)) answers.set(keyOf(s), s);
-      }
     }
     return batch.map((s, i) => ({ settled: answers.get(keyOf(s)), parents: i === 0 ? all : [] }));
   }
 }
+
+const keyOf = ({ queueName, id }: { queueName: string; id: string }) => `${queueName}\n${id}`;
 
 export function assertOpen(closed: boolean, what: string): void {
   if (closed) throw new ClosedError(what);

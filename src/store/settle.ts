@@ -240,10 +240,13 @@ const selectSettled = statement(
   ['batch'],
   (db, p) => {
     const j = db.jobs.of('j');
+    const asAsked = sql`(case i.kind when 'completed' then ${j.state} = 'completed'
+      when 'failed' then ${j.state} = 'failed' and ${j.failedReason} = i.reason
+      else ${j.state} in ('waiting', 'delayed') end)`;
     return sql`select ${columns(j.queueName, j.id, j.state, sql`${j.cancelledAt} is not null`)}
-      from jsonb_to_recordset(${p.batch}::jsonb) as i(q text, id text, lease int)
+      from jsonb_to_recordset(${p.batch}::jsonb) as i(q text, id text, lease int, kind text, reason text)
       join ${db.jobs.as('j')} on ${j.queueName} = i.q and ${j.id} = i.id and ${j.lease} = i.lease
-      where ${j.state} <> 'active'`;
+      where ${j.state} <> 'active' and (${j.cancelledAt} is not null or ${asAsked})`;
   },
   { repeatable: true },
 );

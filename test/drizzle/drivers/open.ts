@@ -9,7 +9,7 @@ export interface OpenedDriver {
   /** Connections that the app's client opens at most. */
   max: number;
   /** What the store must not change: it is compared before and after, by identity. */
-  settings(): unknown[];
+  settings(): Map<unknown, unknown>;
   end(): Promise<void>;
 }
 
@@ -47,7 +47,7 @@ export const drivers: Record<string, (url: string) => Promise<OpenedDriver>> = {
     return {
       db: drizzle({ client: pool }),
       max: 3,
-      settings: () => OIDS.map((oid) => pg.types.getTypeParser(oid as number)),
+      settings: () => new Map(OIDS.map((oid) => [oid, pg.types.getTypeParser(oid as number)])),
       end: () => pool.end(),
     };
   },
@@ -65,7 +65,7 @@ export const drivers: Record<string, (url: string) => Promise<OpenedDriver>> = {
     return {
       db: drizzle({ client }),
       max: 1,
-      settings: () => [client.parsers, client.serializers],
+      settings: () => new Map(Object.entries({ ...client.parsers, ...client.serializers })),
       end: () => client.close(),
     };
   },
@@ -74,7 +74,7 @@ export const drivers: Record<string, (url: string) => Promise<OpenedDriver>> = {
     const { SQL: BunSql } = await import('bun' as string);
     const { drizzle } = await import('drizzle-orm/bun-sql' as string);
     const client = new BunSql(url, { max: 3 });
-    return { db: drizzle({ client }), max: 3, settings: () => [], end: () => client.end() };
+    return { db: drizzle({ client }), max: 3, settings: () => new Map(), end: () => client.end() };
   },
 };
 
@@ -88,11 +88,12 @@ async function postgresJs(url: string, options: object): Promise<OpenedDriver> {
   // Its own first connection asks for array types.
   await client`select 1`;
   const { parsers, serializers, transform } = client.options;
-  const settings = () => [
-    ...Object.entries(parsers).flat(),
-    ...Object.entries(serializers).flat(),
-    ...Object.values(transform),
-  ];
+  const settings = () =>
+    new Map<unknown, unknown>([
+      ...Object.entries(parsers).map(([type, parser]) => [`parser of ${type}`, parser] as const),
+      ...Object.entries(serializers).map(([type, serializer]) => [`serializer of ${type}`, serializer] as const),
+      ...Object.entries(transform),
+    ]);
   return { db, max: 3, settings, end: () => client.end() };
 }
 

@@ -100,8 +100,6 @@ await proves('reads job rows through Drizzle', async () => {
   const [row] = await db.select().from(conveyorJobs).where(eq(conveyorJobs.id, job.id));
   assert.equal(row.name, 'row');
   assert.equal(row.state, 'completed');
-  assert.equal(row.priority, 3);
-  assert.equal(typeof row.seq, 'number');
   // An app that made the driver read jsonb, floats and times its own way reads ours that way, too.
   if (driver.endsWith('of the app')) return;
   assert.deepEqual(row.data, nested);
@@ -109,7 +107,7 @@ await proves('reads job rows through Drizzle', async () => {
   assert.deepEqual(row.opts, { priority: 3, attempts: 2, backoff: { type: 'fixed', delay: '5s' } });
   assert.equal(row.attemptLogs[0].status, 'completed');
   assert.deepEqual([row.failedReason, row.failedAt, row.lockedBy], [null, null, null]);
-  assert.equal(row.progress, 0);
+  assert.deepEqual([row.priority, row.progress, typeof row.seq], [3, 0, 'number']);
   assert.ok(row.createdAt instanceof Date && row.completedAt instanceof Date);
   assert.equal(row.createdAt.getTime(), job.createdAt.getTime());
   const found = await db
@@ -120,42 +118,35 @@ await proves('reads job rows through Drizzle', async () => {
 });
 
 await proves('rolls back: no job, no event, no doorbell', async () => {
-  let bells = 0;
-  const silence = elsewhere.engine.hub.onBell('scenario', () => {
-    bells++;
-  });
-  heard.length = 0;
+  // Nobody works on this queue: all that is heard of it comes from these transactions.
+  const still = new Queue<unknown>('still', { store });
+  const said: string[] = [];
+  elsewhere.subscribe('still', (event) => said.push(`${event.type} ${event.jobId}`));
+  const silence = elsewhere.engine.hub.onBell('still', () => said.push('bell'));
   const ids: string[] = [];
   await rolledBack(async (tx) => {
-    ids.push((await queue.withTransaction(tx).add('echo', 'rolled back')).id);
-    ids.push(...(await queue.withTransaction(tx).addBulk([{ name: 'echo', data: 1 }])).map(({ id }) => id));
-    const tree = {
-      name: 'echo',
-      queueName: 'scenario',
-      data: 1,
-      children: [{ name: 'echo', queueName: 'scenario', data: 2 }],
-    };
-    const { job, children } = await flows.withTransaction(tx).add(tree);
-    ids.push(job.id, children![0]!.job.id);
+    ids.push((await still.withTransaction(tx).add('a', 'rolled back')).id);
+    ids.push(...(await still.withTransaction(tx).addBulk([{ name: 'a', data: 1 }])).map(({ id }) => id));
+    const children = [{ name: 'a', queueName: 'still', data: 2 }];
+    const tree = await flows.withTransaction(tx).add({ name: 'a', queueName: 'still', data: 1, children });
+    ids.push(tree.job.id, tree.children![0]!.job.id);
   });
-  for (const id of ids) assert.equal(await isThere(id), false);
-  // What comes after it is heard; it itself was not.
-  const { id } = await queue.add('marker', 1);
+  assert.equal(ids.length, 4);
+  for (const id of ids) assert.equal(await still.getJob(id), null);
+  const { id } = await db.transaction((tx: Database) => still.withTransaction(tx).add('a', 'committed'));
   if (!alone) {
-    await until(() => heard.some((event) => event.jobId === id));
-    assert.deepEqual(
-      heard.filter((event) => event.type === 'job:waiting').map((event) => event.jobId),
-      [id],
-    );
-    assert.equal(bells, 1);
+    await until(() => said.includes('bell'));
+    assert.deepEqual(said, [`job:waiting ${id}`, 'bell']);
   }
   silence();
+  await still.drain();
 });
 
 await proves('commits: the job runs', async () => {
   const job = await db.transaction(async (tx: Database) => {
     const added = await queue.withTransaction(tx).add('echo', { committed: true });
-    assert.equal(await isThere(added.id), alone, 'nobody sees it before the commit');
+    // Over its one connection, PGlite would wait for this transaction.
+    if (!alone) assert.equal(await isThere(added.id), false, 'nobody sees it before the commit');
     return added;
   });
   assert.deepEqual(await ended(job), { committed: true });
@@ -305,9 +296,9 @@ await proves('leaves the client open, and its parsers as they were', async () =>
   await elsewhere.disconnect();
   await store.disconnect();
   assert.deepEqual(await readings(), readBefore);
+  // postgres.js itself learns the array types of tables that were made meanwhile.
   const now = opened.settings();
-  assert.equal(now.length, before.length);
-  assert.ok(now.every((setting, i) => setting === before[i]));
+  for (const [name, setting] of before) assert.ok(now.get(name) === setting, `${name} was changed`);
   // Connected again, it still works.
   await store.connect();
   assert.equal(await queue.count('waiting'), 0);
