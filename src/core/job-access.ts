@@ -11,7 +11,7 @@ export function assertDone(
   attempt?: Attempt,
 ): void {
   if (answer.done) return;
-  if (answer.found === null) throw new JobNotFoundError(job.id, job.queueName);
   if (attempt) throw new LeaseLostError(job.id, job.queueName);
+  if (answer.found === null) throw new JobNotFoundError(job.id, job.queueName);
   throw new InvalidJobStateError(job.id, answer.found, expected);
 }

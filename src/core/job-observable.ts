@@ -18,7 +18,9 @@ export type Ending =
   | { readonly kind: 'failed'; readonly reason: string }
   | { readonly kind: 'cancelled' }
   /** The row is gone: it was removed, and how it ended was not heard. */
-  | { readonly kind: 'missing' };
+  | { readonly kind: 'missing' }
+  /** The store was disconnected. */
+  | { readonly kind: 'closed' };
 
 /** Follows one job, in this process or any other, until it has ended. */
 export class JobObservable {

@@ -1,23 +1,17 @@
 import type { DrizzleLike } from '../db/drizzle-like.js';
 import { parseDelay } from '../model/duration.js';
-import {
-  ClosedError,
-  ConveyorError,
-  JobFailedError,
-  JobNotFoundError,
-  LeaseLostError,
-  WaitTimeoutError,
-} from '../model/errors.js';
+import { ConveyorError, JobNotFoundError, LeaseLostError } from '../model/errors.js';
 import type { Duration, JobData, JobState } from '../model/job.js';
 import { integerIn } from '../model/names.js';
-import { cleanText, encodePayload, errorText } from '../model/values.js';
+import { cap } from '../model/text.js';
+import { encodePayload, errorText } from '../model/values.js';
 import type { Engine } from '../store/engine.js';
 import { getChildrenJobs } from '../store/flows.js';
 import * as verbs from '../store/job-verbs.js';
-import { getJob, setProgress } from '../store/jobs.js';
+import { getJob, MAX_LOG_LINES, setProgress } from '../store/jobs.js';
 import type { PgStore } from '../store/pg-store.js';
 import { announceParents, jobEvent } from './announce.js';
-import type { Attempt } from './attempt.js';
+import type { Attempt, Verdict } from './attempt.js';
 import { cancelAnywhere } from './cancel.js';
 import { assertDone } from './job-access.js';
 import { JobFields } from './job-fields.js';
@@ -27,7 +21,8 @@ import type { AttemptEnd } from './settlement.js';
 import { waitUntilFinished } from './wait-until-finished.js';
 
 const MAX_LINE_LENGTH = 8_192;
-const MAX_TIMER_MS = 2_147_483_647;
+const MAX_INT = 2_147_483_647;
+const MAX_DATE_MS = 8.64e15;
 const UNFINISHED: JobState[] = ['waiting', 'waiting-children', 'delayed', 'active'];
 
 /**
@@ -76,16 +71,18 @@ export class Job<T = unknown, N extends string = string> extends JobFields<T, N>
   /** Appends a line (at most 8,192 characters of it). A job keeps its newest 1,000 lines. */
   async log(line: string): Promise<void> {
     this.#assertHeld();
-    const text = cleanText(String(line)).slice(0, MAX_LINE_LENGTH);
-    this.attempt?.logs.push(text);
+    const text = cap(errorText(line).message, MAX_LINE_LENGTH);
+    if (this.attempt) keepNewest(this.attempt.logs, text);
     await appendLine(this.#engine, this.queueName, this.id, text, this.#fence);
-    this.known.logs.push(text);
+    keepNewest(this.known.logs, text);
   }
 
   /** Empties the log, or keeps its newest lines. */
   async clearLogs(keep = 0): Promise<void> {
-    integerIn(keep, 'clearLogs keep', 0, MAX_TIMER_MS);
-    assertDone(await verbs.clearLogs(this.#engine.executor, this.queueName, this.id, keep), this, []);
+    integerIn(keep, 'clearLogs keep', 0, MAX_INT);
+    this.#assertHeld();
+    const answer = await verbs.clearLogs(this.#engine.executor, this.queueName, this.id, keep, this.#fence);
+    assertDone(answer, this, [], this.attempt);
     this.known.logs = keep > 0 ? this.known.logs.slice(-keep) : [];
   }
 
@@ -93,7 +90,8 @@ export class Job<T = unknown, N extends string = string> extends JobFields<T, N>
   async updateData(data: T): Promise<void> {
     const text = encodePayload(data, { path: 'data', maxBytes: this.#engine.options.maxPayloadBytes });
     this.#assertHeld();
-    assertDone(await verbs.updateData(this.#engine.executor, this.queueName, this.id, text), this, UNFINISHED);
+    const answer = await verbs.updateData(this.#engine.executor, this.queueName, this.id, text, this.#fence);
+    assertDone(answer, this, UNFINISHED, this.attempt);
     this.known.data = data;
   }
 
@@ -115,7 +113,7 @@ export class Job<T = unknown, N extends string = string> extends JobFields<T, N>
 
   /** @param priority a 32-bit integer; lower goes first. */
   async changePriority(priority: number): Promise<void> {
-    integerIn(priority, 'priority', -2_147_483_648, 2_147_483_647);
+    integerIn(priority, 'priority', -MAX_INT - 1, MAX_INT);
     assertDone(await verbs.changePriority(this.#engine.executor, this.queueName, this.id, priority), this, UNFINISHED);
     this.known.opts = { ...this.known.opts, priority };
   }
@@ -125,14 +123,8 @@ export class Job<T = unknown, N extends string = string> extends JobFields<T, N>
    * whatever that returns, and does not count as an attempt.
    */
   async moveToDelayed(timestamp: number | Date): Promise<void> {
-    const until = Number(timestamp);
-    if (!Number.isFinite(until) || Math.abs(until) > 8.64e15) {
-      throw new RangeError(`moveToDelayed(${String(timestamp)}): it takes a time, in epoch ms or as a Date.`);
-    }
-    if (this.#inHandler()) {
-      (this.attempt as Attempt).verdict = { kind: 'delayed', until };
-      return;
-    }
+    const until = timeToRun(timestamp);
+    if (this.#decides({ kind: 'delayed', until })) return;
     const answer = await verbs.delayOne(this.#engine.executor, this.queueName, this.id, until, null);
     assertDone(answer, this, ['waiting', 'delayed']);
     this.known.state = 'delayed';
@@ -143,10 +135,7 @@ export class Job<T = unknown, N extends string = string> extends JobFields<T, N>
 
   /** Fails the job for good. In a handler it takes effect when the handler ends, whatever that returns. */
   async moveToFailed(error: unknown): Promise<void> {
-    if (this.#inHandler()) {
-      (this.attempt as Attempt).verdict = { kind: 'failed', error };
-      return;
-    }
+    if (this.#decides({ kind: 'failed', error })) return;
     const { message, stack } = errorText(error);
     const answer = await verbs.failOne(this.#engine.executor, this.queueName, this.id, message, stack, null);
     assertDone(answer, this, UNFINISHED);
@@ -176,14 +165,19 @@ export class Job<T = unknown, N extends string = string> extends JobFields<T, N>
   async retry(): Promise<void> {
     const answer = await verbs.retryOne(this.#engine.executor, this.queueName, this.id);
     assertDone(answer, this, 'failed');
-    Object.assign(this.known, { state: 'waiting', attemptsMade: 0, progress: 0, failedReason: null, failedAt: null });
-    this.#becameWaiting();
+    Object.assign(this.known, {
+      ...{ state: answer.became, attemptsMade: 0, progress: 0, returnvalue: null, stacktrace: [], discarded: false },
+      ...{ failedReason: null, failedAt: null, completedAt: null, processedAt: null, cancelledAt: null },
+    });
+    if (answer.became === 'waiting') this.#becameWaiting();
   }
 
   /** No more retries: if the current attempt fails, the job has failed. */
   async discard(): Promise<void> {
-    if (this.attempt && !this.attempt.ended) this.attempt.discarded = true;
-    assertDone(await verbs.discardOne(this.#engine.executor, this.queueName, this.id), this, UNFINISHED);
+    this.#assertHeld();
+    if (this.attempt) this.attempt.discarded = true;
+    const answer = await verbs.discardOne(this.#engine.executor, this.queueName, this.id, this.#fence);
+    assertDone(answer, this, UNFINISHED, this.attempt);
     this.known.discarded = true;
   }
 
@@ -263,9 +257,12 @@ export class Job<T = unknown, N extends string = string> extends JobFields<T, N>
     return this.attempt?.fence ?? null;
   }
 
-  #inHandler(): boolean {
-    if (!this.attempt || this.attempt.ended) return false;
+  /** In a handler: takes effect when it ends. Not in one: false. */
+  #decides(verdict: Verdict): boolean {
+    if (!this.attempt) return false;
     this.#assertHeld();
+    if (this.attempt.ended) throw new LeaseLostError(this.id, this.queueName);
+    this.attempt.verdict = verdict;
     return true;
   }
 
@@ -287,4 +284,17 @@ export class Job<T = unknown, N extends string = string> extends JobFields<T, N>
     if (!found) throw new JobNotFoundError(this.id, this.queueName);
     return found.job;
   }
+}
+
+/** Epoch ms. What lies before 1970 is due all the same, and Postgres cannot hold all of it. */
+function timeToRun(timestamp: number | Date): number {
+  const until = typeof timestamp === 'number' ? timestamp : Number(timestamp);
+  if (Number.isFinite(until) && Math.abs(until) <= MAX_DATE_MS) return Math.max(0, until);
+  throw new RangeError(`moveToDelayed(${String(timestamp)}): it takes a time, in epoch ms or as a Date.`);
+}
+
+function keepNewest(lines: string[], line: string): void {
+  lines.push(line);
+  // Not with each line: that would be a copy of all of them.
+  if (lines.length > 2 * MAX_LOG_LINES) lines.splice(0, lines.length - MAX_LOG_LINES);
 }

@@ -6,13 +6,20 @@ import { appendLog, type Fence } from '../store/jobs.js';
 /** Lines of one append. */
 const BATCH = { maxItems: 1_000, maxSize: 1_000_000, parallel: 1 };
 
-const appenders = new WeakMap<Engine, Map<string, Batcher<string, void>>>();
+interface Appender {
+  /** Answers each line with whether it was appended. */
+  readonly lines: Batcher<string, boolean>;
+  /** Lines that are not appended yet. */
+  open: number;
+}
+
+const appenders = new WeakMap<Engine, Map<string, Appender>>();
 
 /**
  * Appends a line to a job's log. Lines logged while an append is under way go together in the next: ten thousand
  * lines are a few statements, from however many `Job` objects of this process.
  */
-export function appendLine(
+export async function appendLine(
   engine: Engine,
   queueName: string,
   id: string,
@@ -25,16 +32,20 @@ export function appendLine(
     appenders.set(engine, ofEngine);
   }
   const key = `${queueName}\n${id}\n${fence?.lease ?? ''}`;
-  let batcher = ofEngine.get(key);
-  if (!batcher) {
-    batcher = new Batcher<string, void>(async (lines) => {
+  let appender = ofEngine.get(key);
+  if (!appender) {
+    const append = async (lines: string[]) => {
       const done = await appendLog(engine.executor, queueName, id, JSON.stringify(lines), fence);
-      if (!done) throw fence ? new LeaseLostError(id, queueName) : new JobNotFoundError(id, queueName);
-      return [];
-    }, BATCH);
-    ofEngine.set(key, batcher);
+      return lines.map(() => done);
+    };
+    appender = { lines: new Batcher(append, BATCH), open: 0 };
+    ofEngine.set(key, appender);
   }
-  const appended = batcher.push(line, line.length + 1);
-  void batcher.idle().then(() => ofEngine.delete(key));
-  return appended;
+  appender.open++;
+  try {
+    const done = await appender.lines.push(line, line.length + 1);
+    if (!done) throw fence ? new LeaseLostError(id, queueName) : new JobNotFoundError(id, queueName);
+  } finally {
+    if (--appender.open === 0) ofEngine.delete(key);
+  }
 }

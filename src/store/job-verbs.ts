@@ -1,4 +1,4 @@
-import { sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import type { Executor } from '../db/executor.js';
 import type { Relations } from '../db/relation.js';
 import { instantOf, interval, now } from '../db/statement.js';
@@ -89,37 +89,65 @@ export async function changePriority(
   return readAnswer(await executor.run(reprioritise, { queue: queueName, id, priority }));
 }
 
+const FENCE = ['lease', 'worker'] as const;
+
+/** Without a fence anybody may; with one only who holds the active job under it. */
+function fenced(db: Relations, p: Readonly<Record<(typeof FENCE)[number], SQL>>): SQL {
+  const j = db.jobs.of('j');
+  return sql`(${p.lease} is null or (${j.state} = 'active' and ${j.lease} = ${p.lease}::int
+    and coalesce(${j.lockedBy} = ${p.worker}, false)))`;
+}
+
+const fenceValues = (fence: Fence | null) => ({ lease: fence?.lease ?? null, worker: fence?.workerId ?? null });
+
 const replaceData = verb(
   'update data',
-  ['data'],
-  (db, p) => ({ allowed: notEnded(db), set: sql`${db.jobs.col.data} = ${p.data}::jsonb` }),
+  ['data', ...FENCE],
+  (db, p) => ({
+    allowed: sql`${notEnded(db)} and ${fenced(db, p)}`,
+    set: sql`${db.jobs.col.data} = ${p.data}::jsonb`,
+  }),
   { repeatable: true },
 );
 
-/** Replaces the payload (JSON text) of a job that has not ended. */
-export async function updateData(executor: Executor, queueName: string, id: string, data: string): Promise<VerbAnswer> {
-  return readAnswer(await executor.run(replaceData, { queue: queueName, id, data }));
+/** Replaces the payload (JSON text) of a job that has not ended; with a fence only while that holds it. */
+export async function updateData(
+  executor: Executor,
+  queueName: string,
+  id: string,
+  data: string,
+  fence: Fence | null = null,
+): Promise<VerbAnswer> {
+  return readAnswer(await executor.run(replaceData, { queue: queueName, id, data, ...fenceValues(fence) }));
 }
 
 const discard = verb(
   'discard job',
-  [],
-  (db) => ({ allowed: notEnded(db), set: sql`${db.jobs.col.discarded} = true` }),
+  [...FENCE],
+  (db, p) => ({
+    allowed: sql`${notEnded(db)} and ${fenced(db, p)}`,
+    set: sql`${db.jobs.col.discarded} = true`,
+  }),
   { repeatable: true },
 );
 
-/** No more retries for a job that has not ended. */
-export async function discardOne(executor: Executor, queueName: string, id: string): Promise<VerbAnswer> {
-  return readAnswer(await executor.run(discard, { queue: queueName, id }));
+/** No more retries for a job that has not ended; with a fence only while that holds it. */
+export async function discardOne(
+  executor: Executor,
+  queueName: string,
+  id: string,
+  fence: Fence | null = null,
+): Promise<VerbAnswer> {
+  return readAnswer(await executor.run(discard, { queue: queueName, id, ...fenceValues(fence) }));
 }
 
 const cutLogs = verb(
   'clear logs',
-  ['keep'],
+  ['keep', ...FENCE],
   (db, p) => {
     const { logs } = db.jobs.of('j');
     return {
-      allowed: sql`true`,
+      allowed: fenced(db, p),
       set: sql`${db.jobs.col.logs} = case when jsonb_typeof(${logs}) = 'array' then (
         select coalesce(jsonb_agg(line order by n), '[]'::jsonb) from jsonb_array_elements(${logs}) with ordinality as l(line, n)
         where n > jsonb_array_length(${logs}) - ${p.keep}::int) else '[]'::jsonb end`,
@@ -128,7 +156,13 @@ const cutLogs = verb(
   { repeatable: true },
 );
 
-/** Empties a job's log but for its newest `keep` lines. */
-export async function clearLogs(executor: Executor, queueName: string, id: string, keep: number): Promise<VerbAnswer> {
-  return readAnswer(await executor.run(cutLogs, { queue: queueName, id, keep }));
+/** Empties a job's log but for its newest `keep` lines; with a fence only while that holds it. */
+export async function clearLogs(
+  executor: Executor,
+  queueName: string,
+  id: string,
+  keep: number,
+  fence: Fence | null = null,
+): Promise<VerbAnswer> {
+  return readAnswer(await executor.run(cutLogs, { queue: queueName, id, keep, ...fenceValues(fence) }));
 }
