@@ -71,7 +71,7 @@ function armTimeout(one: Held, options: RunnerOptions): NodeJS.Timeout | undefin
   const { opts, id, attemptsMade, discarded } = one.stored.job;
   const { timeout } = opts;
   if (typeof timeout !== 'number' || !(timeout > 0) || timeout > MAX_TIMER_MS) return undefined;
-  return setTimeout(() => {
+  const timer = setTimeout(() => {
     const { attempt } = one;
     if (attempt.ended) return;
     attempt.timedOut = new JobTimeoutError(id, timeout);
@@ -79,6 +79,9 @@ function armTimeout(one: Held, options: RunnerOptions): NodeJS.Timeout | undefin
     const last = attemptsMade + 1 >= (opts.attempts ?? 1) || discarded || attempt.discarded;
     if (last) end(one, { kind: 'failed', error: attempt.timedOut }, options);
   }, timeout);
+  // A handler that a forced close left behind must not keep the process.
+  timer.unref();
+  return timer;
 }
 
 /** One job: its own signal. A batch: aborts when every job of it has been aborted. */

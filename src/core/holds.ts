@@ -29,7 +29,8 @@ export class Holds {
   readonly #callbacks: HoldCallbacks;
   readonly #logger: Logger;
   readonly #held = new Map<string, Held>();
-  readonly #suspects = new Set<Held>();
+  #suspects = new Set<Held>();
+  #checked = new Set<Held>();
   #checking = false;
   #timer: NodeJS.Timeout | undefined;
 
@@ -79,13 +80,19 @@ export class Holds {
     if (!this.#checking) void this.#checkSuspects();
   }
 
+  /** It is being checked. */
+  isSuspect(held: Held): boolean {
+    return this.#suspects.has(held) || this.#checked.has(held);
+  }
+
   async #checkSuspects(): Promise<void> {
     this.#checking = true;
     while (this.#suspects.size > 0) {
-      const suspects = [...this.#suspects];
-      this.#suspects.clear();
-      await this.#renew(suspects);
+      this.#checked = this.#suspects;
+      this.#suspects = new Set();
+      await this.#renew([...this.#checked]);
     }
+    this.#checked = new Set();
     this.#checking = false;
   }
 

@@ -1,3 +1,4 @@
+import { JobFailedError, JobNotFoundError } from '../model/errors.js';
 import type { StoreEvent } from '../model/event.js';
 import { validateName, validateQueueName } from '../model/names.js';
 import type { PgStore } from '../store/pg-store.js';
@@ -78,7 +79,15 @@ export class JobObservable {
     this.#stop ??= outcomesOf(this.#store.engine).observe(this.queueName, this.jobId, {
       event: (event) => this.#heard(event),
       standing: (standing) => this.#read(standing),
+      closed: () => this.#closed(),
     });
+  }
+
+  /** Nobody can know the end any more. Whoever subscribes after the next `connect()` starts anew. */
+  #closed(): void {
+    this.#stop?.();
+    this.#stop = undefined;
+    for (const callback of this.#endCallbacks.splice(0)) callback({ kind: 'closed' });
   }
 
   #heard(event: StoreEvent): void {
@@ -88,8 +97,11 @@ export class JobObservable {
       progress?: number;
       cancelled?: boolean;
       partial?: boolean;
+      attemptsMade?: number;
     };
-    if (event.type === 'job:active') this.#tellActive();
+    // Said with the attempts made, it is about a retry; the news of the job's adding may come after that of its start.
+    if (data.attemptsMade !== undefined) this.#active = false;
+    else if (event.type === 'job:active') this.#tellActive();
     else if (event.type === 'job:progress') this.#tellProgress(Number(data.progress));
     else if (event.type === 'job:completed' && data.partial !== true && 'returnvalue' in data) {
       this.#end({ kind: 'completed', result: data.returnvalue });
@@ -142,7 +154,8 @@ export class JobObservable {
     this.#safely(() => {
       if (ending.kind === 'completed') observer.onCompleted?.(ending.result);
       else if (ending.kind === 'cancelled') observer.onCancelled?.();
-      else observer.onFailed?.(new Error(ending.kind === 'failed' ? ending.reason : `Job "${this.jobId}" was removed`));
+      else if (ending.kind === 'failed') observer.onFailed?.(new JobFailedError(this.jobId, ending.reason));
+      else observer.onFailed?.(new JobNotFoundError(this.jobId, this.queueName));
     });
   }
 

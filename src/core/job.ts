@@ -137,7 +137,15 @@ export class Job<T = unknown, N extends string = string> extends JobFields<T, N>
   async moveToFailed(error: unknown): Promise<void> {
     if (this.#decides({ kind: 'failed', error })) return;
     const { message, stack } = errorText(error);
-    const answer = await verbs.failOne(this.#engine.executor, this.queueName, this.id, message, stack, null);
+    const answer = await verbs.failOne(
+      this.#engine.executor,
+      this.queueName,
+      this.id,
+      message,
+      stack,
+      null,
+      this.#engine.options.metrics.enabled ? this.#engine.shard : null,
+    );
     assertDone(answer, this, UNFINISHED);
     this.known.state = 'failed';
     this.known.failedReason = message;

@@ -5,6 +5,7 @@ import type { StoreEvent } from '../model/event.js';
 import type { JobState } from '../model/job.js';
 import { Batcher } from '../store/batcher.js';
 import type { Engine } from '../store/engine.js';
+import { RecentEnds } from './recent-ends.js';
 
 /** How far a job has got, as far as somebody who waits for its end wants to know. */
 export interface Standing {
@@ -56,10 +57,26 @@ async function readStandings(executor: Executor, keys: readonly Key[]): Promise<
 export interface Observer {
   event(event: StoreEvent): void;
   standing(standing: Standing): void;
+  /** The store was disconnected. */
+  closed(): void;
 }
 
 /** A notification may be lost: everybody who waits is asked for in one statement, this often. */
 const REREAD_MS = 1_000;
+/** Whoever waits for one job often waits for the next: the queue's events keep coming for so long. */
+const LINGER_MS = 10_000;
+
+interface Entry {
+  readonly key: Key;
+  readonly observers: Set<Observer>;
+  reading: boolean;
+}
+
+interface Followed {
+  count: number;
+  stop(): void;
+  lingering: NodeJS.Timeout | undefined;
+}
 
 /**
  * Follows jobs to their end for everybody in a process: by events, and by reading the tables after LISTEN was away and
@@ -67,11 +84,11 @@ const REREAD_MS = 1_000;
  */
 export class Outcomes {
   readonly #engine: Engine;
-  readonly #observers = new Map<string, { key: Key; observers: Set<Observer> }>();
-  readonly #queues = new Map<string, { count: number; stop: () => void }>();
+  readonly #entries = new Map<string, Entry>();
+  readonly #queues = new Map<string, Followed>();
+  readonly #recent = new RecentEnds();
   readonly #reads: Batcher<Key, Standing>;
   #timer: NodeJS.Timeout | undefined;
-  #stopReconnect: (() => void) | undefined;
 
   constructor(engine: Engine) {
     this.#engine = engine;
@@ -80,6 +97,9 @@ export class Outcomes {
       maxSize: 1_000,
       parallel: 1,
     });
+    // Both for as long as the store lives, which is as long as this does.
+    engine.onReconnect(() => this.#rereadAll());
+    engine.onClose(() => this.#close());
   }
 
   /** The job's standing now. */
@@ -91,17 +111,20 @@ export class Outcomes {
   observe(queueName: string, id: string, observer: Observer): () => void {
     const key = { queueName, id };
     const k = keyOf(key);
-    const entry = this.#observers.get(k) ?? { key, observers: new Set() };
-    this.#observers.set(k, entry);
+    const entry = this.#entries.get(k) ?? { key, observers: new Set(), reading: false };
+    this.#entries.set(k, entry);
     entry.observers.add(observer);
     this.#follow(queueName);
     this.#reread(entry);
+    // Not unref'd: who waits for a job does not want the process to end meanwhile, also while the database is away.
+    this.#timer ??= setInterval(() => this.#rereadAll(), REREAD_MS);
     let active = true;
     return () => {
       if (!active) return;
       active = false;
       entry.observers.delete(observer);
-      if (entry.observers.size === 0) this.#observers.delete(k);
+      if (entry.observers.size === 0 && this.#entries.get(k) === entry) this.#entries.delete(k);
+      if (this.#entries.size === 0) this.#stopTimer();
       this.#unfollow(queueName);
     };
   }
@@ -110,46 +133,71 @@ export class Outcomes {
     const followed = this.#queues.get(queueName);
     if (followed) {
       followed.count++;
+      clearTimeout(followed.lingering);
       return;
     }
-    const callback = (event: StoreEvent) => {
+    const stop = this.#engine.hub.follow(queueName, (event) => {
       if (event.jobId === undefined) return;
-      const entry = this.#observers.get(keyOf({ queueName, id: event.jobId }));
+      const k = keyOf({ queueName, id: event.jobId });
+      this.#recent.note(k, event);
+      const entry = this.#entries.get(k);
       if (entry) for (const observer of [...entry.observers]) observer.event(event);
-    };
-    this.#queues.set(queueName, { count: 1, stop: this.#engine.hub.follow(queueName, callback) });
-    if (this.#queues.size === 1) this.#start();
+    });
+    this.#queues.set(queueName, { count: 1, stop, lingering: undefined });
   }
 
   #unfollow(queueName: string): void {
     const followed = this.#queues.get(queueName);
     if (!followed || --followed.count > 0) return;
-    followed.stop();
-    this.#queues.delete(queueName);
-    if (this.#queues.size > 0) return;
-    clearInterval(this.#timer);
-    this.#stopReconnect?.();
-    this.#stopReconnect = undefined;
-  }
-
-  #start(): void {
-    this.#timer = setInterval(() => this.#rereadAll(), REREAD_MS);
-    this.#timer.unref();
-    this.#stopReconnect = this.#engine.onReconnect(() => this.#rereadAll());
+    followed.lingering = setTimeout(() => {
+      followed.stop();
+      this.#queues.delete(queueName);
+    }, LINGER_MS);
+    followed.lingering.unref();
   }
 
   #rereadAll(): void {
-    for (const entry of this.#observers.values()) this.#reread(entry);
+    for (const entry of this.#entries.values()) this.#reread(entry);
   }
 
-  #reread({ key, observers }: { key: Key; observers: Set<Observer> }): void {
-    this.#reads.push(key).then(
-      (standing) => {
-        for (const observer of [...observers]) observer.standing(standing);
-      },
-      // The next round asks again.
-      (error) => this.#engine.options.logger.debug('conveyor: could not read the standing of a job', error),
-    );
+  #reread(entry: Entry): void {
+    // One question at a time for each: while the database is away they must not pile up.
+    if (entry.reading) return;
+    entry.reading = true;
+    this.#reads
+      .push(entry.key)
+      .then(
+        (standing) => {
+          const end = standing.state === 'missing' ? this.#recent.get(keyOf(entry.key)) : undefined;
+          for (const observer of [...entry.observers]) {
+            if (end) observer.event(end);
+            else observer.standing(standing);
+          }
+        },
+        // The next round asks again.
+        (error) => this.#engine.options.logger.debug('conveyor: could not read the standing of a job', error),
+      )
+      .finally(() => {
+        entry.reading = false;
+      });
+  }
+
+  #stopTimer(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #close(): void {
+    this.#stopTimer();
+    for (const { stop, lingering } of this.#queues.values()) {
+      clearTimeout(lingering);
+      stop();
+    }
+    this.#queues.clear();
+    this.#recent.clear();
+    const entries = [...this.#entries.values()];
+    this.#entries.clear();
+    for (const { observers } of entries) for (const observer of [...observers]) observer.closed();
   }
 }
 

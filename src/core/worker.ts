@@ -226,10 +226,11 @@ export class Worker<T = unknown> {
     }
   }
 
-  /** Cancelled before it started: it ends without ever running. */
+  /** Cancelled before it started: it ends without ever running. If that was said by mistake, it goes back unharmed. */
   #endIfCancelled(held: Held): boolean {
-    if (held.attempt.cancelled) this.#giveBack(held);
-    return held.attempt.cancelled;
+    const cancelled = held.attempt.cancelled || this.#holds.isSuspect(held);
+    if (cancelled) this.#giveBack(held);
+    return cancelled;
   }
 
   #giveBack(held: Held): void {

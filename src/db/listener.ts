@@ -170,8 +170,8 @@ export class Listener {
           },
         );
       },
+      // Not unref'd, as the connection it stands in for: while the database is away a process must not end by itself.
       delay * (0.5 + Math.random() / 2),
     );
-    this.#reconnect.unref();
   }
 }

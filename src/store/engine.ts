@@ -49,6 +49,7 @@ export class Engine {
   #listener: Listener | undefined;
   #connecting: Promise<void> | undefined;
   #reconnectCallbacks = new Set<() => void>();
+  #closeCallbacks = new Set<() => void>();
   #connectedCallbacks: (() => void)[] = [];
 
   constructor(options: ResolvedOptions) {
@@ -103,6 +104,12 @@ export class Engine {
   onReconnect(callback: () => void): () => void {
     this.#reconnectCallbacks.add(callback);
     return () => this.#reconnectCallbacks.delete(callback);
+  }
+
+  /** Called when the store is disconnected, each time. */
+  onClose(callback: () => void): () => void {
+    this.#closeCallbacks.add(callback);
+    return () => this.#closeCallbacks.delete(callback);
   }
 
   /** Resolves when the store is connected, now or later. */
@@ -200,8 +207,8 @@ export class Engine {
       Promise.all([this.hub.flush(), this.adds.idle(), this.settlements.idle()]),
       new Promise((resolve) => setTimeout(resolve, CLOSE_LIMIT_S * 1000).unref()),
     ]);
+    for (const callback of [...this.#closeCallbacks]) callback();
     this.hub.clear();
-    this.#reconnectCallbacks.clear();
     const listener = this.#listener;
     const pool = this.#pool;
     this.#listener = undefined;

@@ -1,39 +1,18 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import { type SQL, sql } from 'drizzle-orm';
+import { sql } from 'drizzle-orm';
 import type { Executor } from '../db/executor.js';
-import type { Relations } from '../db/relation.js';
 import { columns, statement } from '../db/statement.js';
 import { ConveyorError } from '../model/errors.js';
 import { validateQueueName } from '../model/names.js';
-import { CHUNK, type Done, horizon, NOTHING, together } from './chunks.js';
+import { type Done, horizon, NOTHING, together } from './chunks.js';
 import { countActive } from './counts.js';
 import { ALL_NAMES, pauseName, resumeName } from './pauses.js';
+import { removeAllSchedules, removeQueueRows } from './queue-rows.js';
 import { removeAll } from './removal.js';
 import { beforeSeq, removalOfRoots, removalOfState } from './state-removal.js';
+import { writersEnded } from './writers.js';
 
-/** How long transactions that were writing jobs when the queue was stopped may take to end, in ms. */
-const WRITERS_LIMIT = 10_000;
-const WRITERS_POLL = 10;
 /** Each round takes what was there when it began; a queue that is still added to is not chased for ever. */
 const ROUNDS = 10;
-
-/**
- * Transactions that may be claiming a job right now: whatever changes jobs holds this lock from before it takes its
- * snapshot until it has ended. `known` is null for all of them, else those of a JSON array that have not ended.
- */
-const selectWriters = statement(
-  'writers of jobs',
-  ['queue', 'known'],
-  (db, p) => {
-    const j = db.jobs.of('j');
-    return sql`select ${columns(sql`l.virtualtransaction`)} from pg_locks l
-      where l.locktype = 'relation' and l.mode = 'RowExclusiveLock' and l.pid is distinct from pg_backend_pid()
-        and l.database = (select oid from pg_database where datname = current_database())
-        and l.relation = (select "j".tableoid from ${db.jobs.as('j')} where ${j.queueName} = ${p.queue} limit 1)
-        and (${p.known} is null or l.virtualtransaction in (select jsonb_array_elements_text(${p.known}::jsonb)))`;
-  },
-  { repeatable: true },
-);
 
 const bound = beforeSeq('obliterate');
 const ROOTS = removalOfRoots(bound);
@@ -94,26 +73,9 @@ async function refuseActive(executor: Executor, queue: string): Promise<void> {
   );
 }
 
-async function writersEnded(executor: Executor, queue: string): Promise<void> {
-  const deadline = performance.now() + WRITERS_LIMIT;
-  const ask = async (known: string | null) => (await executor.run(selectWriters, { queue, known })).map(([id]) => id);
-  let open = await ask(null);
-  while (open.length > 0) {
-    if (performance.now() > deadline) {
-      throw new ConveyorError(
-        `Queue "${queue}" cannot be obliterated: for ${WRITERS_LIMIT} ms a transaction has been open that writes jobs ` +
-          'and may hold an active one; nothing was removed.',
-        { code: 'QUEUE_BUSY' },
-      );
-    }
-    await sleep(WRITERS_POLL);
-    open = await ask(JSON.stringify(open));
-  }
-}
-
 async function removeQueue(executor: Executor, queue: string, force: boolean): Promise<Done> {
   // Schedules first: they would make new jobs.
-  await removeRows(executor, removeSchedules, queue);
+  await removeAllSchedules(executor, queue);
   let done = NOTHING;
   for (let round = 0; round < ROUNDS; round++) {
     const { seq } = await horizon(executor);
@@ -124,58 +86,6 @@ async function removeQueue(executor: Executor, queue: string, force: boolean): P
     const [row] = await executor.run(selectAnyJob, { queue });
     if (row?.[0] !== 'true') break;
   }
-  // The pause last: it holds the claims off until nothing is left.
-  for (const statement of [removeCursors, removeLimits, removeMetrics, removePauses]) {
-    await removeRows(executor, statement, queue);
-  }
+  await removeQueueRows(executor, queue);
   return done;
-}
-
-/** Chunk by chunk, locked in the order of the key, in which those who write several rows lock them as well. */
-const removalFrom = (
-  name: string,
-  table: (db: Relations) => { as(alias: string): SQL },
-  key: (db: Relations) => SQL[],
-) =>
-  statement(`obliterate ${name}`, ['queue', 'limit'], (db, p) => {
-    const [queueName] = key(db);
-    const picked = sql`select "r".ctid from ${table(db).as('r')} where ${queueName as SQL} = ${p.queue}
-      order by ${sql.join(key(db), sql`, `)} limit ${p.limit}::int for update`;
-    return sql`with gone as (
-        delete from ${table(db).as('r')} where "r".ctid = any(array(${picked})) returning 1)
-      select ${columns(sql`count(*)`)} from gone`;
-  });
-
-const removeSchedules = removalFrom(
-  'schedules',
-  (db) => db.schedules,
-  (db) => [db.schedules.col.queueName, db.schedules.col.key],
-);
-const removeCursors = removalFrom(
-  'group cursors',
-  (db) => db.groupCursors,
-  (db) => [db.groupCursors.col.queueName, db.groupCursors.col.groupId],
-);
-const removeLimits = removalFrom(
-  'rate limits',
-  (db) => db.rateLimits,
-  (db) => [db.rateLimits.col.queueName],
-);
-const removePauses = removalFrom(
-  'paused names',
-  (db) => db.pausedNames,
-  (db) => [db.pausedNames.col.queueName, db.pausedNames.col.jobName],
-);
-const removeMetrics = removalFrom(
-  'metrics',
-  (db) => db.metrics,
-  ({ metrics: { col } }) => [col.queueName, col.jobName, col.granularity, col.periodStart, col.shard],
-);
-
-/** A row that changed while its lock was waited for is found by the next statement: so until none is found. */
-async function removeRows(executor: Executor, remove: typeof removeMetrics, queue: string): Promise<void> {
-  for (;;) {
-    const [row] = await executor.run(remove, { queue, limit: CHUNK });
-    if (Number(row?.[0]) === 0) return;
-  }
 }

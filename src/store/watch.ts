@@ -210,9 +210,9 @@ export class Watch {
         if (performance.now() >= this.#lastLook + period) this.look();
         else this.#armLook();
       },
+      // Not unref'd: a process whose worker runs must not end by itself while the database is away.
       Math.max(1, left),
     );
-    this.#lookTimer.unref();
   }
 
   #stopTimers(): void {

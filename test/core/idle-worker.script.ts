@@ -3,8 +3,8 @@ import { PgStore, Worker } from '../../src/index.js';
 import { until } from '../support/until.js';
 import { countStatements } from './statements.js';
 
-const [connection, queueName] = process.argv.slice(2) as [string, string];
-const store = new PgStore({ connection, autoMigrate: false });
+const [connection, queueName, how] = process.argv.slice(2) as [string, string, string?];
+const store = new PgStore({ connection, autoMigrate: false, listen: how !== 'polling' });
 await store.connect();
 const statements = countStatements(store);
 const say = (line: unknown) => console.log(JSON.stringify(line));

@@ -1,6 +1,8 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { ClosedError } from '../../src/index.js';
 import { spawnScript } from '../support/process.js';
+import { startProxy } from '../support/proxy.js';
 import { deferred, until } from '../support/until.js';
 import { newName, onStatements, record, rowOf, usePlayground } from './setup.js';
 
@@ -45,7 +47,7 @@ describe('no job starts after close() was called', () => {
         },
         { concurrency: 4 },
       );
-      await new Promise((resolve) => setTimeout(resolve, Math.random() * 12));
+      await sleep(Math.random() * 12);
       closed = true;
       await worker.close();
       expect(late).toBe(0);
@@ -232,27 +234,23 @@ describe('a process', () => {
     expect(performance.now() - closed).toBeLessThan(5_000);
   });
 
-  it('lives as long as its worker runs, also when the database is away', async () => {
-    const store = await play.open();
-    const name = newName();
-    const { sql } = play.database;
-    const script = spawnScript(new URL('./idle-worker.script.ts', import.meta.url), {
-      args: [play.database.url, name],
-    });
-    await script.waitFor((line) => line === 'idle');
-    const database = new URL(play.database.url).pathname.slice(1);
-    await sql.unsafe(`alter database "${database}" with allow_connections false`);
-    try {
-      await sql`select pg_terminate_backend(pid) from pg_stat_activity
-        where datname = current_database() and pid <> pg_backend_pid() and application_name = 'conveyor'`;
-      await new Promise((resolve) => setTimeout(resolve, 1_500));
+  it.each(['listening', 'polling'])(
+    'lives as long as its worker runs, also while the database is away: %s',
+    async (how) => {
+      const store = await play.open();
+      const proxy = await startProxy(play.database.url);
+      const queue = play.queue(store);
+      const args = [proxy.url, queue.name, how];
+      const script = spawnScript(new URL('./idle-worker.script.ts', import.meta.url), { args });
+      await script.waitFor((line) => line === 'idle');
+      proxy.cut();
+      await sleep(2_000);
       expect(script.child.exitCode, script.said()).toBeNull();
-    } finally {
-      await sql.unsafe(`alter database "${database}" with allow_connections true`);
-    }
-    const queue = new (await import('../../src/index.js')).Queue(name, { store });
-    const { id } = await queue.add('work', null);
-    await script.waitFor(({ ran }: { ran: string }) => ran === id);
-    await script.kill();
-  });
+      proxy.mend();
+      const { id } = await queue.add('work', null);
+      await script.waitFor(({ ran }: { ran: string }) => ran === id);
+      await script.kill();
+      await proxy.close();
+    },
+  );
 });

@@ -7,6 +7,10 @@ export interface Proxy {
   freeze(): void;
   /** New connections work; frozen ones stay as they are. */
   thaw(): void;
+  /** From now on every connection is broken, also each new one: the server is away. */
+  cut(): void;
+  /** It is back. */
+  mend(): void;
   close(): Promise<void>;
 }
 
@@ -15,7 +19,12 @@ export async function startProxy(target: string): Promise<Proxy> {
   const { hostname, port } = new URL(target);
   const sockets = new Set<Socket>();
   let frozen = false;
+  let away = false;
   const server = createServer((client) => {
+    if (away) {
+      client.destroy();
+      return;
+    }
     const upstream = connect(Number(port), hostname);
     const pair = { frozen };
     for (const [from, to] of [
@@ -46,6 +55,13 @@ export async function startProxy(target: string): Promise<Proxy> {
     },
     thaw: () => {
       frozen = false;
+    },
+    cut: () => {
+      away = true;
+      for (const socket of sockets) socket.destroy();
+    },
+    mend: () => {
+      away = false;
     },
     close: async () => {
       for (const socket of sockets) socket.destroy();

@@ -88,7 +88,15 @@ export function dependencies(major: Major, ours: string): Record<string, string>
     major === '0.x'
       ? { 'drizzle-orm': locked('drizzle-orm'), 'drizzle-kit': locked('drizzle-kit') }
       : { 'drizzle-orm': one, 'drizzle-kit': one };
-  const others = ['postgres', 'pg', '@types/pg', '@types/node', '@electric-sql/pglite'];
+  const others = [
+    'postgres',
+    'pg',
+    '@types/pg',
+    '@types/node',
+    '@electric-sql/pglite',
+    '@neondatabase/serverless',
+    'ws',
+  ];
   return {
     '@conveyor/store-pg': `file:${ours}`,
     ...drizzle,

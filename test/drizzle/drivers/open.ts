@@ -58,6 +58,22 @@ export const drivers: Record<string, (url: string) => Promise<OpenedDriver>> = {
     return drivers['node-postgres']!(url);
   },
 
+  'Neon serverless': async (url) => {
+    const { neonConfig, Pool } = await import('@neondatabase/serverless');
+    const { drizzle } = await import('drizzle-orm/neon-serverless');
+    const proxy = await webSocketProxy(url);
+    neonConfig.webSocketConstructor = proxy.WebSocket;
+    neonConfig.wsProxy = () => `127.0.0.1:${proxy.port}/`;
+    neonConfig.useSecureWebSocket = false;
+    neonConfig.pipelineConnect = false;
+    const pool = new Pool({ connectionString: url, max: 3, application_name: 'app' });
+    const end = async () => {
+      await pool.end();
+      proxy.close();
+    };
+    return { db: drizzle({ client: pool }), max: 3, settings: () => new Map(), end };
+  },
+
   PGlite: async () => {
     const { PGlite } = await import('@electric-sql/pglite');
     const { drizzle } = await import('drizzle-orm/pglite');
@@ -95,6 +111,23 @@ async function postgresJs(url: string, options: object): Promise<OpenedDriver> {
       ...Object.entries(transform),
     ]);
   return { db, max: 3, settings, end: () => client.end() };
+}
+
+/** Neon's driver speaks to Postgres through a WebSocket: this is its other end. */
+async function webSocketProxy(url: string) {
+  const { default: WebSocket, WebSocketServer, createWebSocketStream } = await import('ws' as string);
+  const { connect } = await import('node:net');
+  const { hostname, port } = new URL(url);
+  const server = new WebSocketServer({ host: '127.0.0.1', port: 0 });
+  server.on('connection', (socket: object) => {
+    const client = createWebSocketStream(socket);
+    const upstream = connect(Number(port) || 5432, hostname);
+    client.on('error', () => upstream.destroy());
+    upstream.on('error', () => client.destroy());
+    client.pipe(upstream).pipe(client);
+  });
+  await new Promise((resolve) => server.once('listening', resolve));
+  return { WebSocket, port: server.address().port as number, close: () => server.close() };
 }
 
 /** Rows of a query of the app's, as arrays of what the driver makes of the columns. */

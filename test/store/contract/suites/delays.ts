@@ -156,6 +156,20 @@ export function describeDelays(makeFactory: MakeFactory): void {
         expect(await store.promoteJobs(q)).toBe(0);
       });
 
+      test.runIf(factory.database)('jobs that are delayed meanwhile do not keep it busy', async () => {
+        const { sql } = factory.database!;
+        const q = newQueue();
+        await store.saveJob(q, jobIn('delayed', { id: 'held' }));
+        const held = await openTransaction(sql);
+        await held.sql`select 1 from conveyor_jobs where queue_name = ${q} for update`;
+        const promoted = store.promoteJobs(q);
+        await untilWaiting(sql);
+        await store.saveJob(q, jobIn('delayed', { id: 'new' }));
+        await held.rollback();
+        expect(await promoted).toBe(1);
+        expect(ids(await store.listJobs(q, 'delayed'))).toEqual(['new']);
+      });
+
       test.runIf(factory.database)('chunk by chunk; a held row is waited for', async () => {
         const { sql } = factory.database!;
         const q = newQueue();

@@ -108,6 +108,18 @@ export function describeDrain(makeFactory: MakeFactory): void {
         expect(await store.getJobCounts(q)).toMatchObject({ waiting: 0, delayed: 0 });
       });
 
+      test('flows of many chunks: no parent outlives its child by a statement', async () => {
+        const { sql } = factory.database!;
+        const q = newQueue();
+        const parent = { parent_queue_name: `'${q}'`, state: `'waiting-children'` };
+        // Children come first in every order.
+        await insertRows(sql, q, 2_500, { id: `'a' || i`, parent_id: `'b' || i`, ...parent });
+        await insertRows(sql, q, 2_500, { id: `'b' || i`, parent_id: `'c' || i`, ...parent });
+        await insertRows(sql, q, 2_500, { id: `'c' || i`, state: `'waiting-children'` });
+        await store.drain(q);
+        expect(Object.values(await store.getJobCounts(q))).toEqual([0, 0, 0, 0, 0, 0]);
+      });
+
       test('a row that somebody holds is not forgotten; a claimed one is not taken', async () => {
         const { sql } = factory.database!;
         const q = newQueue();

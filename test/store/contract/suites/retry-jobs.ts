@@ -235,6 +235,24 @@ export function describeRetryJobs(makeFactory: MakeFactory): void {
         expect(await store.getJob(q, 'p')).toMatchObject({ state: 'waiting-children', pendingChildrenCount: 1 });
       });
 
+      test.runIf(factory.database)(
+        'a parent that begins to wait at that moment waits for the retried child too',
+        async () => {
+          const { sql } = factory.database!;
+          const [q, parents] = [newQueue(), newQueue()];
+          await store.saveJob(parents, jobIn('failed', { id: 'p' }));
+          await store.saveJob(q, jobIn('failed', parent(parents, 'p')));
+          const other = await openTransaction(sql);
+          await other.sql`update conveyor_jobs set state = 'waiting-children', pending_children_count = 1
+          where queue_name = ${parents}`;
+          const retried = store.retryJobs(q, 'failed');
+          await untilWaiting(sql);
+          await other.commit();
+          expect(await retried).toBe(1);
+          expect(await store.getJob(parents, 'p')).toMatchObject({ pendingChildrenCount: 2 });
+        },
+      );
+
       test('parent and child retried at once: the count is what is unfinished', async () => {
         const second = await factory.open();
         for (let round = 0; round < 20; round++) {

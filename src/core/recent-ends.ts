@@ -1,0 +1,30 @@
+import type { StoreEvent } from '../model/event.js';
+
+const CAPACITY = 1_000;
+/** Larger results are not kept. */
+const MAX_RESULT_LENGTH = 4_096;
+
+/**
+ * How the last jobs ended, as their events said: for who asks about a job that was removed with its end before anybody
+ * waited for it.
+ */
+export class RecentEnds {
+  readonly #events = new Map<string, StoreEvent>();
+
+  note(key: string, event: StoreEvent): void {
+    if (event.type !== 'job:completed' && event.type !== 'job:failed') return;
+    const data = (event.data ?? {}) as { returnvalue?: unknown; partial?: boolean };
+    if (data.partial || (JSON.stringify(data.returnvalue)?.length ?? 0) > MAX_RESULT_LENGTH) return;
+    this.#events.delete(key);
+    this.#events.set(key, event);
+    if (this.#events.size > CAPACITY) this.#events.delete(this.#events.keys().next().value as string);
+  }
+
+  get(key: string): StoreEvent | undefined {
+    return this.#events.get(key);
+  }
+
+  clear(): void {
+    this.#events.clear();
+  }
+}

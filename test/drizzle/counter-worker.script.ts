@@ -1,0 +1,33 @@
+/** A worker whose handler counts in the transaction that completes its job. It may die at any moment. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { PgStore, Worker } from '@conveyor/store-pg';
+import { sql } from 'drizzle-orm';
+import { drizzle } from 'drizzle-orm/postgres-js';
+import postgres from 'postgres';
+
+const client = postgres(process.env['DATABASE_URL']!, {
+  max: 12,
+  onnotice: () => {},
+  connection: { application_name: 'counter' },
+});
+const db = drizzle({ client });
+const quiet = { debug() {}, info() {}, warn() {}, error() {} };
+const store = new PgStore({ db, logger: quiet });
+await store.connect();
+
+const worker = new Worker<null>(
+  'counted',
+  async (job) => {
+    await db.transaction(async (tx) => {
+      await tx.execute(sql`update counter set n = n + 1`);
+      await tx.execute(sql`insert into effects values (${job.id})`);
+      // Time to be killed in, on either side of the completion.
+      await sleep(Math.random() * 5);
+      await job.completeIn(tx, { by: process.pid });
+      await sleep(Math.random() * 5);
+    });
+  },
+  { store, concurrency: 10, lockDuration: 600, stalledInterval: 150, maxStalledCount: 1_000 },
+);
+worker.on('error', () => {});
+console.log(JSON.stringify('ready'));
