@@ -1,4 +1,4 @@
-import { defaultLogger, type Logger } from '../model/logger.js';
+import { defaultLogger, type Logger, safely } from '../model/logger.js';
 
 type Handler = (payload: never) => void;
 
@@ -10,7 +10,8 @@ export class EventBus<Events extends object = Record<string, any>> {
 
   /** @param logger gets the errors that nobody listens to. Default: warnings and errors to the console. */
   constructor(logger: Logger = defaultLogger) {
-    this.#logger = logger;
+    // Whoever emits is in the middle of something: a broken logger must not stop it.
+    this.#logger = safely(logger);
   }
 
   on<K extends keyof Events>(event: K, handler: (payload: Events[K]) => void): this {
@@ -38,7 +39,7 @@ export class EventBus<Events extends object = Record<string, any>> {
   emit<K extends keyof Events>(event: K, payload: Events[K]): void {
     const handlers = this.#handlers.get(event);
     if (!handlers) {
-      if (event === 'error') this.#log('conveyor: an error that no "error" listener took:', payload);
+      if (event === 'error') this.#logger.error('conveyor: an error that no "error" listener took:', payload);
       return;
     }
     for (const handler of [...handlers]) {
@@ -58,14 +59,7 @@ export class EventBus<Events extends object = Record<string, any>> {
   }
 
   #failed(event: keyof Events, error: unknown): void {
-    if (event === 'error') this.#log('conveyor: an "error" handler threw:', error);
+    if (event === 'error') this.#logger.error('conveyor: an "error" handler threw:', error);
     else this.emit('error' as keyof Events, error as Events[keyof Events]);
-  }
-
-  /** Whoever emits is in the middle of something: a broken logger must not stop it. */
-  #log(message: string, error: unknown): void {
-    try {
-      this.#logger.error(message, error);
-    } catch {}
   }
 }

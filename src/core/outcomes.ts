@@ -66,10 +66,15 @@ const REREAD_MS = 1_000;
 /** Whoever waits for one job often waits for the next: the queue's events keep coming for so long. */
 const LINGER_MS = 10_000;
 
+/** The news of a job's end comes after its row is gone: so long it is waited for. */
+const NEWS_MS = 250;
+
 interface Entry {
   readonly key: Key;
   readonly observers: Set<Observer>;
   reading: boolean;
+  /** `performance.now()` when the row was first found to be gone. */
+  missingSince: number | undefined;
 }
 
 interface Followed {
@@ -111,7 +116,7 @@ export class Outcomes {
   observe(queueName: string, id: string, observer: Observer): () => void {
     const key = { queueName, id };
     const k = keyOf(key);
-    const entry = this.#entries.get(k) ?? { key, observers: new Set(), reading: false };
+    const entry = this.#entries.get(k) ?? newEntry(key);
     this.#entries.set(k, entry);
     entry.observers.add(observer);
     this.#follow(queueName);
@@ -162,24 +167,33 @@ export class Outcomes {
 
   #reread(entry: Entry): void {
     // One question at a time for each: while the database is away they must not pile up.
-    if (entry.reading) return;
+    if (entry.reading || entry.observers.size === 0) return;
     entry.reading = true;
     this.#reads
       .push(entry.key)
       .then(
-        (standing) => {
-          const end = standing.state === 'missing' ? this.#recent.get(keyOf(entry.key)) : undefined;
-          for (const observer of [...entry.observers]) {
-            if (end) observer.event(end);
-            else observer.standing(standing);
-          }
-        },
+        (standing) => this.#found(entry, standing),
         // The next round asks again.
         (error) => this.#engine.options.logger.debug('conveyor: could not read the standing of a job', error),
       )
       .finally(() => {
         entry.reading = false;
       });
+  }
+
+  #found(entry: Entry, standing: Standing): void {
+    const end = standing.state === 'missing' ? this.#recent.get(keyOf(entry.key)) : undefined;
+    if (standing.state === 'missing' && !end) {
+      entry.missingSince ??= performance.now();
+      if (performance.now() < entry.missingSince + NEWS_MS) {
+        setTimeout(() => this.#reread(entry), NEWS_MS);
+        return;
+      }
+    }
+    for (const observer of [...entry.observers]) {
+      if (end) observer.event(end);
+      else observer.standing(standing);
+    }
   }
 
   #stopTimer(): void {
@@ -200,6 +214,8 @@ export class Outcomes {
     for (const { observers } of entries) for (const observer of [...observers]) observer.closed();
   }
 }
+
+const newEntry = (key: Key): Entry => ({ key, observers: new Set(), reading: false, missingSince: undefined });
 
 const registry = new WeakMap<Engine, Outcomes>();
 

@@ -3,6 +3,7 @@ import { ConnectionError, LeaseLostError } from '../model/errors.js';
 import type { JobData } from '../model/job.js';
 import type { Engine, SettleAnswer } from '../store/engine.js';
 import type { StoredJob } from '../store/job-row.js';
+import { getJob } from '../store/jobs.js';
 import { CANCELLED_REASON, type Settled, type Settlement } from '../store/settle.js';
 import { announceParents, jobEvent } from './announce.js';
 import type { Held } from './holds.js';
@@ -20,6 +21,8 @@ export interface SettlerOptions {
   readonly engine: Engine;
   readonly queueName: string;
   readonly rules: SettlementRules;
+  /** ms. */
+  readonly lockDuration: number;
   /** Limits are in force: whoever waits for the room that a job took up must be told. */
   readonly limited: boolean;
   /** The job is out of this worker's hands. */
@@ -67,7 +70,10 @@ export class Settler {
       }
       const { settlement, warning } = await prepareSettlement(held, end, rules);
       if (warning) error(warning);
-      const settled = await this.#write(settlement, (one) => engine.settlements.push(one, one.result?.length ?? 256));
+      const mayBeOurs = held.confirmedAt + this.#options.lockDuration > performance.now();
+      const settled =
+        (await this.#write(settlement, (one) => engine.settlements.push(one, one.result?.length ?? 256))) ??
+        (mayBeOurs ? await this.#removedAlready(settlement) : undefined);
       done(held);
       if (settled) this.#tell(stored, settled, settlement, end);
       else error(new LeaseLostError(stored.job.id, queueName));
@@ -109,6 +115,18 @@ export class Settler {
     }
     announceParents(engine, written.parents);
     this.#tell(stored, written.settled, (await prepareSettlement(held, written.end, rules)).settlement, written.end);
+  }
+
+  /**
+   * A settlement that removed its job and whose answer was lost finds nothing when it is sent again. While the lease
+   * was ours nobody else can have ended the job; so if it is gone, it was this.
+   */
+  async #removedAlready(settlement: Settlement): Promise<Settled | undefined> {
+    const { queueName, id, kind, removeCompletedAfter, removeFailedAfter } = settlement;
+    const removes =
+      (kind === 'completed' && removeCompletedAfter === 0) || (kind === 'failed' && removeFailedAfter === 0);
+    if (!removes || (await getJob(this.#options.engine.executor, queueName, id))) return undefined;
+    return { queueName, id, state: kind, cancelled: false, removed: true };
   }
 
   /** Until it is written: a job is never thrown away because the database was away. At worst its lease runs out. */

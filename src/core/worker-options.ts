@@ -1,6 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { BackoffStrategy } from '../model/job.js';
-import { checkLogger, type Logger } from '../model/logger.js';
+import { checkLogger, type Logger, safely } from '../model/logger.js';
 import { integerIn } from '../model/names.js';
 import { readOptions } from '../model/option-object.js';
 import type { RateLimit } from '../model/store-interface.js';
@@ -122,6 +122,6 @@ export function resolveWorkerOptions(options: WorkerOptions): ResolvedWorkerOpti
           },
     backoffStrategy,
     schemas: checkSchemas(options.schemas, 'schemas'),
-    logger: options.logger === undefined ? store.engine.options.logger : checkLogger(options.logger, 'logger'),
+    logger: options.logger === undefined ? store.engine.options.logger : safely(checkLogger(options.logger, 'logger')),
   };
 }

@@ -78,6 +78,7 @@ export class Worker<T = unknown> {
       engine: this.#engine,
       queueName: this.queueName,
       rules: this.#rules,
+      lockDuration: this.#options.lockDuration,
       limited: this.#limited,
       done: (held) => this.#holds.delete(held),
       progressed: () => {

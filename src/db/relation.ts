@@ -1,6 +1,6 @@
 import { getTableColumns, type SQL, sql } from 'drizzle-orm';
 import type { PgTable } from 'drizzle-orm/pg-core';
-import { type ConveyorTables, defineConveyor } from '../schema/tables.js';
+import { type ConveyorTables, defineConveyor, JOBS_SEQUENCE } from '../schema/tables.js';
 
 type Names<T extends PgTable> = { readonly [K in keyof T['_']['columns']]: SQL };
 /** With the row's physical place, which a statement may use for a row that it has locked itself. */
@@ -49,7 +49,7 @@ export interface Relations {
 export function relationsIn(schema: string | undefined): Relations {
   const tables = defineConveyor(schema);
   const prefix = schema === undefined ? '' : `${quoteIdentifier(schema)}.`;
-  const sequence = quoteLiteral(`${prefix}${quoteIdentifier('conveyor_jobs_seq_seq')}`);
+  const sequence = quoteLiteral(`${prefix}${quoteIdentifier(JOBS_SEQUENCE)}`);
   return {
     jobs: relation(tables.conveyorJobs),
     pausedNames: relation(tables.conveyorPausedNames),

@@ -5,24 +5,38 @@ import { translate } from '../db/driver-errors.js';
 import type { DrizzleTransactor } from '../db/drizzle-like.js';
 import { DrizzleExecutor, type Executor, PreparedExecutor } from '../db/executor.js';
 import { quoteIdentifier, quoteLiteral, relationsIn } from '../db/relation.js';
-import { columns, statement } from '../db/statement.js';
+import { columns, type Row, statement } from '../db/statement.js';
 import { SchemaError } from '../model/errors.js';
 import type { Applied } from './applied.js';
 import { MIGRATIONS, type Migration } from './generated.js';
 import { describeTables, differences } from './schema-check.js';
 import { TUNING } from './tuning.js';
 
-/** Any two processes that migrate the same database wait for each other on this key. */
-const LOCK_KEY = 7_265_910_118_204_553n;
 /** Long enough for an index on a large table. */
 const MIGRATION_TIMEOUT = 3_600_000;
 
-const appliedVersions = statement(
-  'applied versions',
+const recordedMigrations = statement(
+  'recorded migrations',
   [],
-  (db) => sql`select ${columns(db.migrations.col.version)} from ${db.migrations.table}`,
+  (db) => sql`select ${columns(db.migrations.col.version, db.migrations.col.name)} from ${db.migrations.table}`,
   { repeatable: true },
 );
+
+const schemaExists = statement(
+  'schema exists',
+  ['schema'],
+  (_db, p) => sql`select ${columns(sql`nspname`)} from pg_namespace where nspname = ${p.schema}`,
+  { repeatable: true },
+);
+
+/** In `conveyor_migrations`, behind the name of a migration that was not run because its tables were there. */
+const ADOPTED = ' (adopted)';
+
+/** Any two processes that migrate the same installation wait for each other on this key; others do not. */
+function lockKey(schema: string | undefined): string {
+  const name = schema === undefined ? 'current_schema()' : quoteLiteral(schema);
+  return `hashtextextended('conveyor migrations in ' || coalesce(${name}, ''), 0)`;
+}
 
 /** Runs SQL text on the one connection that holds the migration lock, all of a text in one transaction. */
 interface MigrationSession {
@@ -34,7 +48,7 @@ interface MigrationSession {
 export async function pendingReason(executor: Executor, schema: string | undefined): Promise<string | undefined> {
   const found = await executor.run(describeTables, { schema: schema ?? null });
   const problems = differences(found);
-  const versions = found.some(([table]) => table === 'conveyor_migrations') ? await readVersions(executor) : [];
+  const versions = (await readRecorded(executor, found)).map(({ version }) => version);
   refuseNewer(versions);
   if (problems.length > 0) return problems.join('; ');
   const missing = MIGRATIONS.filter(({ version }) => !versions.includes(version));
@@ -46,7 +60,7 @@ export async function pendingReason(executor: Executor, schema: string | undefin
 /** With `autoMigrate: false`: tables, columns and indexes must be there, however they came. */
 export async function verifySchema(executor: Executor, schema: string | undefined): Promise<void> {
   const found = await executor.run(describeTables, { schema: schema ?? null });
-  if (found.some(([table]) => table === 'conveyor_migrations')) refuseNewer(await readVersions(executor));
+  refuseNewer((await readRecorded(executor, found)).map(({ version }) => version));
   const problems = differences(found);
   if (problems.length === 0) return;
   const where = schema === undefined ? 'this database' : `the Postgres schema "${schema}"`;
@@ -57,8 +71,16 @@ export async function verifySchema(executor: Executor, schema: string | undefine
   );
 }
 
-async function readVersions(executor: Executor): Promise<number[]> {
-  return (await executor.run(appliedVersions, {})).map(([version]) => Number(version));
+interface Recorded {
+  readonly version: number;
+  /** The tables were made by somebody else, who is to bring them up to date as well. */
+  readonly adopted: boolean;
+}
+
+async function readRecorded(executor: Executor, found: readonly Row[]): Promise<Recorded[]> {
+  if (!found.some(([table]) => table === 'conveyor_migrations')) return [];
+  const rows = await executor.run(recordedMigrations, {});
+  return rows.map(([version, name]) => ({ version: Number(version), adopted: name?.endsWith(ADOPTED) ?? false }));
 }
 
 function refuseNewer(versions: number[]): void {
@@ -74,23 +96,27 @@ function refuseNewer(versions: number[]): void {
 async function migrateIn(session: MigrationSession, schema: string | undefined): Promise<Applied> {
   const { executor } = session;
   const result: Applied = { applied: [], adopted: [] };
-  if (schema !== undefined) await session.transaction([`create schema if not exists ${quoteIdentifier(schema)}`]);
+  if (schema !== undefined && (await executor.run(schemaExists, { schema })).length === 0) {
+    await session.transaction([`create schema if not exists ${quoteIdentifier(schema)}`]);
+  }
   const found = await executor.run(describeTables, { schema: schema ?? null });
   const tables = new Set(found.filter(([, column]) => column).map(([table]) => table));
-  const versions = tables.has('conveyor_migrations') ? await readVersions(executor) : [];
+  const recorded = await readRecorded(executor, found);
+  const versions = recorded.map(({ version }) => version);
   refuseNewer(versions);
   const pending = MIGRATIONS.filter(({ version }) => !versions.includes(version));
   const problems = differences(found);
   if (problems.length === 0) {
-    if (pending.length > 0) await session.transaction(pending.map((migration) => record(migration, schema)));
+    if (pending.length > 0) await session.transaction(pending.map((migration) => record(migration, schema, ADOPTED)));
     return { applied: [], adopted: pending.map(({ name }) => name) };
   }
-  if (pending.length === 0 || (versions.length === 0 && tables.size > 0)) {
+  const foreign = versions.length === 0 ? tables.size > 0 : recorded.some(({ adopted }) => adopted);
+  if (pending.length === 0 || foreign) {
     throw new SchemaError(
       `The conveyor tables differ from what this version makes: ${problems.slice(0, 8).join('; ')}. ` +
-        (pending.length === 0
-          ? 'All migrations are recorded as run, so something changed the tables afterwards.'
-          : 'They were not made by this migrator; bring them up to date with drizzle-kit generate and migrate.'),
+        (foreign
+          ? 'They were not made by this migrator; bring them up to date with drizzle-kit generate and migrate.'
+          : 'All migrations are recorded as run, so something changed the tables afterwards.'),
     );
   }
   for (const migration of pending) {
@@ -101,9 +127,9 @@ async function migrateIn(session: MigrationSession, schema: string | undefined):
   return result;
 }
 
-function record({ version, name }: Migration, schema: string | undefined): string {
+function record({ version, name }: Migration, schema: string | undefined, mark = ''): string {
   const table = `${schema === undefined ? '' : `${quoteIdentifier(schema)}.`}"conveyor_migrations"`;
-  return `insert into ${table} ("version", "name") values (${version}, ${quoteLiteral(name)}) on conflict do nothing`;
+  return `insert into ${table} ("version", "name") values (${version}, ${quoteLiteral(name + mark)}) on conflict do nothing`;
 }
 
 function searchPath(schema: string | undefined): string[] {
@@ -121,7 +147,7 @@ export async function migrateConnection(connection: ConnectionOptions, schema: s
   };
   const client: postgres.Sql = await openSingle(connection, { onclose });
   try {
-    await client.unsafe(`set statement_timeout = 0; select pg_advisory_lock(${LOCK_KEY})`);
+    await client.unsafe(`set statement_timeout = 0; select pg_advisory_lock(${lockKey(schema)})`);
     const executor = new PreparedExecutor(() => client, relationsIn(schema), {
       prepare: false,
       timeout: MIGRATION_TIMEOUT,
@@ -149,7 +175,8 @@ export async function migrateConnection(connection: ConnectionOptions, schema: s
 export async function migrateDrizzle(db: DrizzleTransactor, schema: string | undefined): Promise<Applied> {
   return db.transaction(async (tx) => {
     const executor = new DrizzleExecutor(tx, relationsIn(schema), { inTransaction: true, timeout: MIGRATION_TIMEOUT });
-    await tx.execute(sql.raw(`select pg_advisory_xact_lock(${LOCK_KEY})`));
+    await tx.execute(sql.raw('set local statement_timeout = 0'));
+    await tx.execute(sql.raw(`select pg_advisory_xact_lock(${lockKey(schema)})`));
     return migrateIn(
       {
         executor,

@@ -1,9 +1,12 @@
 import { getTableColumns, getTableName, type SQL, sql } from 'drizzle-orm';
 import { getTableConfig, type PgTable } from 'drizzle-orm/pg-core';
 import { columns, type Row, statement } from '../db/statement.js';
-import { defineConveyor } from '../schema/tables.js';
+import { defineConveyor, JOBS_SEQUENCE } from '../schema/tables.js';
 
-/** What there is of our tables: table, column, type and whether null is refused; and the indexes' names. */
+/**
+ * What there is of our tables: table, column, type and whether null is refused; and by their names the indexes and the
+ * sequences, which have no column.
+ */
 export const describeTables = statement(
   'describe tables',
   ['schema'],
@@ -13,11 +16,14 @@ export const describeTables = statement(
     where cls.relkind in ('r', 'p') and cls.relname like 'conveyor\\_%' and att.attnum > 0 and not att.attisdropped
       and ${inSchema(p.schema)}
     union all
-    select idx.relname::text, null, null, null
+    select idx.relname::text, null, case when ind.indisunique then 'unique index' else 'index' end, null
     from pg_class idx
     join pg_index ind on ind.indexrelid = idx.oid and ind.indisvalid
     join pg_class cls on cls.oid = ind.indrelid
-    where cls.relname like 'conveyor\\_%' and ${inSchema(p.schema)}`,
+    where cls.relname like 'conveyor\\_%' and ${inSchema(p.schema)}
+    union all
+    select cls.relname::text, null, 'sequence', null from pg_class cls
+    where cls.relkind = 'S' and cls.relname like 'conveyor\\_%' and ${inSchema(p.schema)}`,
   { repeatable: true },
 );
 
@@ -30,11 +36,11 @@ function inSchema(schema: SQL): SQL {
 /** What the tables lack, in words; empty when they are as this version needs them. More than that does no harm. */
 export function differences(rows: Row[]): string[] {
   const found = new Map<string, Map<string, { type: string; notNull: boolean }>>();
-  const indexes = new Set<string>();
+  const others = new Map<string, string>();
   for (const [relation, column, type, notNull] of rows) {
     if (relation === null || relation === undefined) continue;
     if (!column) {
-      indexes.add(relation);
+      others.set(relation, type ?? '');
       continue;
     }
     const table = found.get(relation) ?? new Map();
@@ -61,15 +67,21 @@ export function differences(rows: Row[]): string[] {
       else if (is.notNull && !column.notNull) problems.push(`column "${name}.${column.name}" must allow null`);
       have.delete(column.name);
     }
-    for (const index of getTableConfig(table).indexes) {
-      const indexName = (index as { config: { name?: string } }).config.name;
-      if (indexName && !indexes.has(indexName)) problems.push(`index "${indexName}" is missing`);
+    for (const { name: index, unique } of indexesOf(table)) {
+      const is = others.get(index);
+      if (is === undefined) problems.push(`index "${index}" is missing`);
+      else if (unique && is !== 'unique index') problems.push(`index "${index}" is not unique`);
     }
   }
+  if (others.get(JOBS_SEQUENCE) !== 'sequence') problems.push(`sequence "${JOBS_SEQUENCE}" is missing`);
   return problems;
 }
 
-/** Whether there is any conveyor table at all. */
-export function isEmpty(rows: Row[]): boolean {
-  return rows.length === 0;
+function indexesOf(table: PgTable): { name: string; unique: boolean }[] {
+  const { name, columns: ofTable, indexes, primaryKeys } = getTableConfig(table);
+  return [
+    ...ofTable.filter((column) => column.primary).map(() => ({ name: `${name}_pkey`, unique: true })),
+    ...primaryKeys.map((key) => ({ name: key.getName() as string, unique: true })),
+    ...indexes.map(({ config }) => ({ name: config.name as string, unique: config.unique })),
+  ];
 }

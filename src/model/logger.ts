@@ -8,6 +8,18 @@ export interface Logger {
   error(msg: string, ...args: unknown[]): void;
 }
 
+/** The same for whoever is in the middle of something: what it throws goes nowhere. */
+export function safely(logger: Logger): Logger {
+  const at =
+    (level: keyof Logger) =>
+    (msg: string, ...args: unknown[]) => {
+      try {
+        logger[level](msg, ...args);
+      } catch {}
+    };
+  return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
+}
+
 /** @throws TypeError for what cannot be logged to */
 export function checkLogger(logger: unknown, option: string): Logger {
   const { debug, info, warn, error } = (logger ?? {}) as Partial<Logger>;

@@ -16,6 +16,9 @@ import {
 import type { AttemptRecord, JobOptions, JobState } from '../model/job.js';
 import { instant, int64, json } from './columns.js';
 
+/** What orders jobs that are added one after the other. */
+export const JOBS_SEQUENCE = 'conveyor_jobs_seq_seq';
+
 /**
  * States are `text` with a CHECK, not an enum: a value added to an enum cannot be used in the same migration. The
  * constraints say what always holds; combinations that `updateJob` may legally make (an active job without a lock)
@@ -52,7 +55,7 @@ function makeTables<N extends string, D>(schema: PgSchema | undefined) {
       childrenValues: json('children_values').$type<Record<string, unknown>>(),
       priority: integer('priority').notNull().default(0),
       /** First in, first out inside a priority; negative for `lifo` jobs. A retried job takes a new one. */
-      seq: bigint('seq', { mode: 'number' }).notNull().generatedByDefaultAsIdentity({ name: 'conveyor_jobs_seq_seq' }),
+      seq: bigint('seq', { mode: 'number' }).notNull().generatedByDefaultAsIdentity({ name: JOBS_SEQUENCE }),
       progress: doublePrecision('progress').notNull().default(0),
       discarded: boolean('discarded').notNull().default(false),
       stalledCount: integer('stalled_count').notNull().default(0),
@@ -142,19 +145,15 @@ function makeTables<N extends string, D>(schema: PgSchema | undefined) {
     ],
   );
 
-  const conveyorRateLimits = table(
-    'conveyor_rate_limits',
-    {
-      queueName: text('queue_name').notNull(),
-      /** Jobs ever claimed under a limit of the queue: as `added` of the group cursors. */
-      claimed: int64('claimed').notNull().default(0),
-      /** Recent rate-limited fetches: `[[ms, count], …]`, oldest first. */
-      fetches: json('fetches').notNull().$type<[number, number][]>().default(sql`'[]'::jsonb`),
-      /** The longest window anybody has asked for, in ms: older fetches are remembered roughly, and for an hour. */
-      windowMs: int64('window_ms').notNull().default(0),
-    },
-    (t) => [primaryKey({ name: 'conveyor_rate_limits_pkey', columns: [t.queueName] })],
-  );
+  const conveyorRateLimits = table('conveyor_rate_limits', {
+    queueName: text('queue_name').primaryKey(),
+    /** Jobs ever claimed under a limit of the queue: as `added` of the group cursors. */
+    claimed: int64('claimed').notNull().default(0),
+    /** Recent rate-limited fetches: `[[ms, count], …]`, oldest first. */
+    fetches: json('fetches').notNull().$type<[number, number][]>().default(sql`'[]'::jsonb`),
+    /** The longest window anybody has asked for, in ms: older fetches are remembered roughly, and for an hour. */
+    windowMs: int64('window_ms').notNull().default(0),
+  });
 
   const conveyorSchedules = table(
     'conveyor_schedules',
@@ -188,6 +187,10 @@ function makeTables<N extends string, D>(schema: PgSchema | undefined) {
   const conveyorMetrics = table(
     'conveyor_metrics',
     {
+      // A key of one column, because drizzle-kit 0.x does not see the order of several: each push would make it anew.
+      id: bigint('id', { mode: 'number' })
+        .primaryKey()
+        .generatedByDefaultAsIdentity({ name: 'conveyor_metrics_id_seq' }),
       queueName: text('queue_name').notNull(),
       /** `__all__` stands for the queue. */
       jobName: text('job_name').notNull(),
@@ -205,24 +208,17 @@ function makeTables<N extends string, D>(schema: PgSchema | undefined) {
       maxProcessMs: int64('max_process_ms'),
     },
     (t) => [
-      primaryKey({
-        name: 'conveyor_metrics_pkey',
-        columns: [t.queueName, t.jobName, t.granularity, t.periodStart, t.shard],
-      }),
+      uniqueIndex('conveyor_metrics_bucket_idx').on(t.queueName, t.jobName, t.granularity, t.periodStart, t.shard),
       check('conveyor_metrics_granularity_check', sql`granularity in ('minute', 'hour')`),
       index('conveyor_metrics_period_idx').on(t.granularity, t.shard, t.periodStart),
     ],
   );
 
-  const conveyorMigrations = table(
-    'conveyor_migrations',
-    {
-      version: integer('version').notNull(),
-      name: text('name').notNull(),
-      appliedAt: instant('applied_at').notNull().default(sql`now()`),
-    },
-    (t) => [primaryKey({ name: 'conveyor_migrations_pkey', columns: [t.version] })],
-  );
+  const conveyorMigrations = table('conveyor_migrations', {
+    version: integer('version').primaryKey(),
+    name: text('name').notNull(),
+    appliedAt: instant('applied_at').notNull().default(sql`now()`),
+  });
 
   return {
     conveyorJobs,

@@ -144,6 +144,12 @@ export class Engine {
     }
     const listenTo = this.#listenConnection();
     if (listenTo !== undefined) await this.#startListener(listenTo, statementTimeout);
+    else if (this.options.listen === true) {
+      this.options.logger.warn(
+        'conveyor: this Drizzle driver does not say where it connects, so the store cannot LISTEN and only polls: ' +
+          'give it `listen: <connection URL>`, or `listen: false` if polling is what you want',
+      );
+    }
     this.#executor = executor;
     for (const callback of this.#connectedCallbacks.splice(0)) callback();
   }

@@ -3,6 +3,7 @@ import type { Executor } from '../db/executor.js';
 import { columns, now, statement } from '../db/statement.js';
 import { holdsKey, keyExpired } from './insert.js';
 import { jobColumns, readJob, type StoredJob } from './job-row.js';
+import { stillIn } from './states.js';
 
 const selectJob = statement(
   'get job',
@@ -86,7 +87,7 @@ const promoteDue = statement('promote due', ['queue', 'until', 'limit'], (db, p)
       select ${j.ctid} from ${db.jobs.as('j')} where ${due(until)}
       order by ${j.delayUntil} limit ${p.limit}::int for update skip locked)
     update ${db.jobs.as('j')} set ${db.jobs.col.state} = 'waiting', ${db.jobs.col.delayUntil} = null
-    where ${j.ctid} = any(array(select ctid from due)) and ${j.state} = 'delayed'
+    where ${j.ctid} = any(array(select ctid from due)) and ${stillIn(j, 'delayed')}
     returning ${columns(j.id)}`;
 });
 

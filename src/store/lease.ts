@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import type { Executor } from '../db/executor.js';
 import { columns, interval, now, statement } from '../db/statement.js';
+import { stillIn } from './states.js';
 
 export { SWEEP_CHUNK, sweep } from './sweep.js';
 
@@ -45,7 +46,7 @@ const renewLeases = statement(
         order by ${j.queueName}, ${j.id} for update of j skip locked),
       renewed as (
         update ${db.jobs.as('j')} set ${col.lockUntil} = ${now} + ${interval(p.lock)}
-        where ${j.ctid} = any(array(select ctid from free)) and ${j.state} = 'active'
+        where ${j.ctid} = any(array(select ctid from free)) and ${stillIn(j, 'active')}
         returning 1)
       select ${columns(sql`q`, sql`id`, sql`lease`, sql`cancelled`)} from held
       where (select count(*) from renewed) >= 0`;
@@ -82,7 +83,7 @@ const releaseUnheld = statement(
         for update skip locked)
       update ${db.jobs.as('j')} set ${col.state} = 'waiting', ${col.lockUntil} = null, ${col.lockedBy} = null,
         ${col.processedAt} = null
-      where ${j.ctid} = any(array(select ctid from unheld)) and ${j.state} = 'active' and ${j.lockedBy} = ${p.worker}
+      where ${j.ctid} = any(array(select ctid from unheld)) and ${stillIn(j, 'active')} and ${j.lockedBy} = ${p.worker}
       returning ${columns(j.id)}`;
   },
   { repeatable: true },

@@ -2,7 +2,7 @@ import type { ConnectionOptions } from '../db/connection.js';
 import type { DrizzleLike } from '../db/drizzle-like.js';
 import { DEFAULT_STATEMENT_TIMEOUT } from '../db/executor.js';
 import type { StoreEvent } from '../model/event.js';
-import { defaultLogger, type Logger } from '../model/logger.js';
+import { defaultLogger, type Logger, safely } from '../model/logger.js';
 import { integerIn } from '../model/names.js';
 import { readOptions } from '../model/option-object.js';
 import { DEFAULT_MAX_PAYLOAD_BYTES } from '../model/values.js';
@@ -89,7 +89,7 @@ export function resolveOptions(options: PgStoreOptions): ResolvedOptions {
   if (typeof listen !== 'boolean' && typeof listen !== 'string') {
     throw new TypeError('PgStore `listen` must be true, false or a connection URL.');
   }
-  const logger = options.logger ?? defaultLogger;
+  const logger = safely(options.logger ?? defaultLogger);
   const metrics = options.metrics ?? {};
   readOptions(metrics, 'metrics', ['enabled', 'retentionMinutes', 'retentionHours']);
   return {

@@ -5,6 +5,7 @@ import { columns, instantOf, type Statement, statement } from '../db/statement.j
 import { validateQueueName } from '../model/names.js';
 import { show } from '../model/text.js';
 import { CHUNK, chunkColumns, type Done, horizon, inChunks, readChunk } from './chunks.js';
+import { stillIn } from './states.js';
 
 type JobNames = ReturnType<Relations['jobs']['of']>;
 type Params = 'queue' | 'bound' | 'limit';
@@ -21,7 +22,7 @@ function promotion(name: string, within: (j: JobNames, bound: SQL) => SQL, wait:
         select ${j.ctid} ${rest} limit ${p.limit}::int for update${wait ? sql`` : sql` skip locked`}),
       promoted as (
         update ${db.jobs.as('j')} set ${col.state} = 'waiting', ${col.delayUntil} = null
-        where ${j.ctid} = any(array(select ctid from picked)) and ${j.state} = 'delayed' returning 1)
+        where ${j.ctid} = any(array(select ctid from picked)) and ${stillIn(j, 'delayed')} returning 1)
       select ${columns(...chunkColumns(sql`promoted`, rest))}`;
   });
 }
@@ -41,7 +42,7 @@ export async function promoteAll(executor: Executor, queueName: string): Promise
   );
 }
 
-export const promoteDueStatement = promotion(
+const promoteDueStatement = promotion(
   'promote due by',
   (j, until) => sql`${j.delayUntil} <= ${instantOf(until)}`,
   false,
@@ -61,9 +62,8 @@ export async function promoteDue(executor: Executor, queueName: string, timestam
   }
   if (Number.isNaN(timestamp)) throw new RangeError('timestamp is NaN; it must be a number of epoch milliseconds.');
   const bound = Math.min(Math.max(timestamp, 0), LAST_TIME);
-  for (let count = 0; ; ) {
-    const chunk = readChunk(await executor.run(promoteDueStatement, { queue, bound, limit: CHUNK }));
-    count += chunk.count;
-    if (chunk.picked === 0) return count;
-  }
+  const next = async () => readChunk(await executor.run(promoteDueStatement, { queue, bound, limit: CHUNK }));
+  let count = 0;
+  for (let chunk = await next(); chunk.picked > 0; chunk = await next()) count += chunk.count;
+  return count;
 }

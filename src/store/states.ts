@@ -9,6 +9,15 @@ export function inState(j: JobNames, state: JobState): SQL {
   return sql`${j.state} = ${sql.raw(`'${state}'`)}`;
 }
 
+/**
+ * A row that is locked, and found by its place, is still what it was locked for. As a CASE, because no index shall be
+ * found for it: where the planner has not heard of such rows yet, reading all of the state's index seems as good to it
+ * as the few rows by their place.
+ */
+export function stillIn(j: JobNames, state: JobState): SQL {
+  return sql`(case ${j.state} when ${sql.raw(`'${state}'`)} then true else false end)`;
+}
+
 /** One of something for each state, such as a statement. */
 export function perState<T>(make: (state: JobState) => T): Readonly<Record<JobState, T>> {
   return Object.fromEntries(JOB_STATES.map((state) => [state, make(state)])) as Record<JobState, T>;

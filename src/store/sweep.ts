@@ -5,6 +5,7 @@ import type { JobState } from '../model/job.js';
 import { cascade } from './cascade.js';
 import { countMetrics } from './metrics.js';
 import { CANCELLED_REASON, type ParentChange, type Settled } from './settle.js';
+import { stillIn } from './states.js';
 
 /** Rows of one sweep statement: it must not hold many locks for long. */
 export const SWEEP_CHUNK = 500;
@@ -24,7 +25,7 @@ const sweepStalled = statement('sweep', ['queue', 'max', 'limit', 'shard'], (db,
   const dropped = sql`(${ends} and coalesce(${keep} = 'true'::jsonb or ${keep} = '0'::jsonb, false))`;
   const expired = sql`${j.queueName} = ${p.queue} and ${j.state} = 'active'
     and (${j.lockUntil} is null or ${j.lockUntil} < now())`;
-  const own = sql`${j.ctid} = any(array(select ctid from stalled)) and ${expired}`;
+  const own = sql`${j.ctid} = any(array(select ctid from stalled)) and ${stillIn(j, 'active')}`;
   const outcome = sql`${j.queueName} as q, ${j.id} as id, ${j.name} as name, ${j.parentQueueName} as parent_q,
     ${j.parentId} as parent_id, ${j.cancelledAt} is not null as cancelled, ${j.processedAt} as processed`;
   return sql`

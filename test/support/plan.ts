@@ -8,18 +8,23 @@ interface Sent {
   values: Readonly<Record<string, Param>>;
 }
 
-/** The first statement that a piece of the store sends, instead of sending it. */
-export async function statementOf(work: (executor: Executor) => Promise<unknown>): Promise<Sent> {
+/**
+ * The statement of this name that a piece of the store sends, or its first one, instead of sending it. What comes
+ * before it is answered with nothing, and the question for a `horizon` with one behind all jobs.
+ */
+export async function statementOf(work: (executor: Executor) => Promise<unknown>, name?: string): Promise<Sent> {
   let sent: Sent | undefined;
   const executor: Executor = {
     relations: relationsIn(undefined),
     async run(statement, values) {
+      if (statement.name === 'horizon') return [[String(2 ** 40), String(Date.now())]];
+      if (name !== undefined && statement.name !== name) return [];
       sent ??= { statement: statement as unknown as Statement<string>, values };
       throw new Error('not sent');
     },
   };
   await work(executor).catch(() => {});
-  if (!sent) throw new Error('nothing was sent');
+  if (!sent) throw new Error(`"${name ?? 'any statement'}" was not sent`);
   return sent;
 }
 
@@ -37,13 +42,18 @@ type Explained = Record<string, unknown> & { Plans?: Explained[] };
  * Runs a statement as the driver does from its sixth time on, prepared and with a plan that is made for any
  * parameters, and tells what the plan's nodes did. Whatever it changed is rolled back.
  */
-export async function planOf(sql: postgres.Sql, { statement, values }: Sent): Promise<PlanNode[]> {
+export async function planOf(
+  sql: postgres.Sql,
+  { statement, values }: Sent,
+  settings: Record<string, string> = {},
+): Promise<PlanNode[]> {
   const { text, bind } = compile(statement, relationsIn(undefined));
   const params = bind(values).map((value) => (value === null ? 'null' : `'${value.replaceAll("'", "''")}'`));
   const connection = await sql.reserve();
   try {
     await connection.unsafe('set plan_cache_mode = force_generic_plan');
     await connection.unsafe('begin');
+    for (const [name, value] of Object.entries(settings)) await connection.unsafe(`set local ${name} = ${value}`);
     await connection.unsafe(`prepare planned as ${text}`);
     const list = params.length === 0 ? '' : `(${params.join(', ')})`;
     const rows = await connection.unsafe(`explain (analyze, timing off, format json) execute planned${list}`);

@@ -1,0 +1,86 @@
+import { describe, expect, it } from 'vitest';
+import { FlowProducer, type PgStore, type Queue, Worker } from '../../src/index.js';
+import { until } from '../support/until.js';
+import { onStatements, usePlayground } from './setup.js';
+
+const play = usePlayground();
+
+/** From its n-th statement on the process is dead: that one takes effect, and nobody hears of it. */
+function dieAt(store: PgStore, n: number): { dead: Promise<string>; statements(): number } {
+  let count = 0;
+  let die!: (name: string) => void;
+  const dead = new Promise<string>((resolve) => {
+    die = resolve;
+  });
+  onStatements(store, async (name, run) => {
+    if (name === 'notify' || name === 'glance') return count >= n ? new Promise(() => {}) : run();
+    if (count >= n) return new Promise(() => {});
+    const last = ++count === n;
+    const answer = await run();
+    if (!last) return answer;
+    die(name);
+    return new Promise(() => {});
+  });
+  return { dead, statements: () => count };
+}
+
+/** Each end of a job, counted in the database. */
+async function countEnds(): Promise<(queue: Queue) => Promise<Record<string, number>>> {
+  await play.database.sql.unsafe(`
+    create table if not exists ends (queue text, id text);
+    create or replace function note_end() returns trigger language plpgsql as $$ begin
+      if tg_op = 'DELETE' then insert into ends values (old.queue_name, old.id);
+      else insert into ends values (new.queue_name, new.id); end if; return null; end $$;
+    create or replace trigger ended after update on conveyor_jobs for each row
+      when (old.state not in ('completed', 'failed') and new.state in ('completed', 'failed')) execute function note_end();
+    create or replace trigger gone after delete on conveyor_jobs for each row
+      when (old.state not in ('completed', 'failed')) execute function note_end()`);
+  return async ({ name }) => {
+    const rows = await play.database.sql`select id, count(*)::int as n from ends where queue = ${name} group by id`;
+    return Object.fromEntries(rows.map(({ id, n }) => [id, n]));
+  };
+}
+
+describe('a process that dies after any of its statements', () => {
+  it.each([1, 2, 3, 4, 5, 6, 7, 8])('after the %d.', async (n) => {
+    const ends = await countEnds();
+    const [doomed, heir] = [await play.open({ listen: false }), await play.open()];
+    const queue = play.queue<string>(heir, { defaultJobOptions: { attempts: 3 } });
+    const run = async (job: { data: unknown; attemptsMade: number }) => {
+      if (job.data === 'flaky' && job.attemptsMade === 0) throw new Error('the first time');
+      if (job.data === 'bad') throw new Error('always');
+      return job.data;
+    };
+    const flow = await new FlowProducer({ store: heir }).add({
+      name: 'parent',
+      queueName: queue.name,
+      data: 'parent',
+      opts: { failParentOnChildFailure: 'ignore' },
+      children: [
+        { name: 'child', queueName: queue.name, data: 'gone', opts: { removeOnComplete: true } },
+        { name: 'child', queueName: queue.name, data: 'flaky', opts: { attempts: 3 } },
+        { name: 'child', queueName: queue.name, data: 'bad', opts: { removeOnFail: true } },
+      ],
+    });
+    await queue.every('1 hour', 'tick', 'tick', { repeat: { limit: 1 } });
+    const options = { lockDuration: 250, stalledInterval: 50, maxStalledCount: 3, concurrency: 2 };
+    const death = dieAt(doomed, n);
+    const first = new Worker(queue.name, run, { store: doomed, ...options });
+    first.on('error', () => {});
+    await Promise.race([death.dead, until(async () => (await queue.getJob(flow.job.id))?.state === 'completed')]);
+
+    play.worker(queue, heir, run, options);
+    const [gone, flaky, bad] = (flow.children ?? []).map(({ job }) => job.id) as [string, string, string];
+    const parent = await queue.getJob(flow.job.id);
+    expect(await parent?.waitUntilFinished()).toBe('parent');
+    await until(async () => (await queue.count('active')) === 0 && (await queue.count('waiting')) === 0);
+    expect(await parent?.getChildrenValues()).toEqual({ [gone]: 'gone', [flaky]: 'flaky' });
+    expect(await queue.getJob(bad)).toBeNull();
+    expect((await queue.getJob(flaky))?.attemptsMade).toBe(1);
+    const counted = await ends(queue);
+    expect(Object.keys(counted)).toHaveLength(5);
+    expect(counted).toMatchObject({ [flow.job.id]: 1, [gone]: 1, [flaky]: 1, [bad]: 1 });
+    expect(Object.values(counted)).toEqual([1, 1, 1, 1, 1]);
+    await first.close(0);
+  });
+});

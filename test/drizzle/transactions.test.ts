@@ -1,0 +1,324 @@
+/** Jobs that are added and settled inside the app's transactions, beside what happens outside of them. */
+import { drizzle } from 'drizzle-orm/postgres-js';
+import postgres from 'postgres';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { FlowProducer, GroupFullError, type Job, LeaseLostError, PgStore } from '../../src/index.js';
+import { usePlayground } from '../core/setup.js';
+import { spawnScript } from '../support/process.js';
+import { deferred, until } from '../support/until.js';
+
+const { database, queue: newQueue, worker: newWorker } = usePlayground();
+const idleWorker = new URL('../core/idle-worker.script.ts', import.meta.url);
+
+let client: postgres.Sql;
+let db: ReturnType<typeof drizzle>;
+let store: PgStore;
+type Transaction = Parameters<Parameters<typeof db.transaction>[0]>[0];
+
+beforeAll(async () => {
+  client = postgres(database.url, { max: 10, onnotice: () => {} });
+  db = drizzle({ client });
+  store = new PgStore({ db, autoMigrate: false });
+  await store.connect();
+  await database.sql`create table effects (who text not null)`;
+});
+afterAll(async () => {
+  await store.disconnect();
+  await client.end({ timeout: 1 });
+});
+
+class RolledBack extends Error {}
+
+/** A transaction that stays open until it is told how to end. */
+async function opened() {
+  const end = deferred<'commit' | 'rollback'>();
+  const begun = deferred<Transaction>();
+  const over = db
+    .transaction(async (tx) => {
+      begun.resolve(tx);
+      if ((await end.promise) === 'rollback') throw new RolledBack();
+    })
+    .catch((error) => {
+      if (!(error instanceof RolledBack)) throw error;
+    });
+  const finish = async (how: 'commit' | 'rollback') => {
+    end.resolve(how);
+    await over;
+  };
+  return { tx: await begun.promise, commit: () => finish('commit'), rollback: () => finish('rollback') };
+}
+
+/** Until somebody waits for a lock that another session holds. */
+const somebodyWaits = () =>
+  until(
+    async () =>
+      (
+        await database.sql`select 1 from pg_stat_activity
+          where datname = current_database() and wait_event_type = 'Lock' and query like '%conveyor_jobs%'`
+      ).length > 0,
+    { what: 'somebody to wait for the transaction' },
+  );
+
+describe('adding in a transaction', () => {
+  it('wakes an idle worker in another process by the commit, and by nothing before it', async () => {
+    const queue = newQueue(store);
+    const script = spawnScript(idleWorker, { args: [database.url, queue.name] });
+    await script.waitFor((line) => line === 'idle');
+    const dropped = await opened();
+    await queue.withTransaction(dropped.tx).add('dropped', 1);
+    await dropped.rollback();
+    const kept = await opened();
+    const [job] = (await queue.withTransaction(kept.tx).addBulk([{ name: 'kept', data: 1 }])) as [Job];
+    const flow = await new FlowProducer({ store }).withTransaction(kept.tx).add({
+      name: 'parent',
+      queueName: queue.name,
+      data: 1,
+      children: [{ name: 'child', queueName: queue.name, data: 1 }],
+    });
+    await kept.commit();
+    // It did not look for itself: it was told.
+    const ran = (id: string) => script.waitFor((line: { ran?: string }) => line.ran === id);
+    expect(await ran(job.id)).toEqual({ ran: job.id, glances: 0 });
+    expect(await ran(flow.children![0]!.job.id)).toMatchObject({ glances: 0 });
+    expect(await ran(flow.job.id)).toMatchObject({ glances: 0 });
+    expect(script.lines).toHaveLength(4);
+    await script.kill();
+  });
+
+  it('wakes it when a delayed job of a transaction comes due', async () => {
+    const queue = newQueue(store);
+    const script = spawnScript(idleWorker, { args: [database.url, queue.name] });
+    await script.waitFor((line) => line === 'idle');
+    const job = await db.transaction((tx) => queue.withTransaction(tx).add('soon', 1, { delay: 50 }));
+    expect(await script.waitFor((line: { ran?: string }) => line.ran === job.id)).toMatchObject({ ran: job.id });
+    await script.kill();
+  });
+
+  describe.each([
+    ['deduplication key', { deduplication: { key: 'k' } }],
+    ['jobId', { jobId: 'j' }],
+  ] as const)('beside another add with the same %s', (_, opts) => {
+    it('gives the job of the transaction that commits', async () => {
+      const queue = newQueue(store);
+      const first = await opened();
+      const second = await opened();
+      const added = await queue.withTransaction(first.tx).add('first', 1, opts);
+      const waiting = queue.withTransaction(second.tx).add('second', 2, opts);
+      await somebodyWaits();
+      await first.commit();
+      const given = await waiting;
+      expect(given).toMatchObject({ id: added.id, name: 'first', data: 1 });
+      // The transaction that lost goes on.
+      const other = await queue.withTransaction(second.tx).add('other', 3);
+      await second.commit();
+      expect(await queue.getJob(other.id)).not.toBeNull();
+      expect(await queue.count('waiting')).toBe(2);
+    });
+
+    it('adds its own when the other rolls back', async () => {
+      const queue = newQueue(store);
+      const first = await opened();
+      await queue.withTransaction(first.tx).add('first', 1, opts);
+      const waiting = queue.add('second', 2, opts);
+      await somebodyWaits();
+      await first.rollback();
+      expect(await waiting).toMatchObject({ name: 'second', data: 2 });
+      expect(await queue.count('waiting')).toBe(1);
+    });
+
+    it('gives the one that exists also in a transaction that sees one snapshot', async () => {
+      const queue = newQueue(store);
+      const there = await queue.add('there', 1, opts);
+      await db.transaction(
+        async (tx) => {
+          expect((await queue.withTransaction(tx).add('again', 2, opts)).id).toBe(there.id);
+          await queue.withTransaction(tx).add('another', 3);
+        },
+        { isolationLevel: 'serializable' },
+      );
+      expect(await queue.count('waiting')).toBe(2);
+    });
+  });
+
+  it('refuses a job for a full group without ending the transaction', async () => {
+    const queue = newQueue(store);
+    const group = { id: 'g', maxSize: 1 };
+    await db.transaction(async (tx) => {
+      const within = queue.withTransaction(tx);
+      await within.add('first', 1, { group });
+      await expect(within.add('second', 2, { group })).rejects.toThrow(GroupFullError);
+      await within.add('third', 3);
+    });
+    expect(await queue.count('waiting')).toBe(2);
+  });
+
+  it('registers a schedule, or does not', async () => {
+    const queue = newQueue(store);
+    const every = { repeat: { every: '1 hour' } } as const;
+    const dropped = await opened();
+    await queue.withTransaction(dropped.tx).add('tick', 1, every);
+    await dropped.rollback();
+    expect(await queue.getSchedules()).toEqual([]);
+    await db.transaction((tx) => queue.withTransaction(tx).add('tick', 1, every));
+    expect(await queue.getSchedules()).toHaveLength(1);
+    expect(await queue.count('waiting')).toBe(1);
+  });
+
+  it('refuses bad data before it reaches the transaction', async () => {
+    const queue = newQueue(store);
+    await db.transaction(async (tx) => {
+      await expect(queue.withTransaction(tx).add('bad', { text: '\u0000' })).rejects.toThrow(/data\.text/);
+      await queue.withTransaction(tx).add('good', 1);
+    });
+    expect(await queue.count('waiting')).toBe(1);
+    expect(() => queue.withTransaction(undefined as never)).toThrow(/tx/);
+  });
+});
+
+describe('completing in a transaction', () => {
+  const write = (tx: Transaction, who: string) => tx.execute(`insert into effects values ('${who}')`);
+  const effects = async (who: string) =>
+    (await database.sql`select count(*)::int as n from effects where who = ${who}`)[0]?.['n'];
+
+  it('counts the transaction that commits, not those before it', async () => {
+    const queue = newQueue(store);
+    newWorker(queue, store, async (job) => {
+      const attempt = (n: number) =>
+        db.transaction(async (tx) => {
+          await write(tx, job.id);
+          await job.completeIn(tx, n);
+          if (n < 3) throw new RolledBack();
+        });
+      for (const n of [1, 2]) await expect(attempt(n)).rejects.toThrow(RolledBack);
+      await attempt(3);
+    });
+    const job = await queue.add('thrice', null);
+    expect(await job.waitUntilFinished(10_000)).toBe(3);
+    expect(await effects(job.id)).toBe(1);
+  });
+
+  it('holds when the handler throws after the commit', async () => {
+    const queue = newQueue(store);
+    newWorker(queue, store, async (job) => {
+      await db.transaction(async (tx) => {
+        await write(tx, job.id);
+        await job.completeIn(tx, 'done');
+      });
+      throw new Error('too late');
+    });
+    const job = await queue.add('throws', null, { attempts: 3 });
+    expect(await job.waitUntilFinished(10_000)).toBe('done');
+    expect(await effects(job.id)).toBe(1);
+    expect(await queue.getJob(job.id)).toMatchObject({ state: 'completed', attemptsMade: 0 });
+  });
+
+  it('waits for a transaction that the handler did not wait for', async () => {
+    const queue = newQueue(store);
+    const mayCommit = deferred();
+    const called = deferred();
+    newWorker(queue, store, async (job) => {
+      void db.transaction(async (tx) => {
+        await write(tx, job.id);
+        await job.completeIn(tx, 'behind its back');
+        called.resolve();
+        await mayCommit.promise;
+      });
+      await called.promise;
+      return 'returned';
+    });
+    const job = await queue.add('hasty', null);
+    await somebodyWaits();
+    mayCommit.resolve();
+    expect(await job.waitUntilFinished(10_000)).toBe('behind its back');
+    expect(await effects(job.id)).toBe(1);
+  });
+
+  it('lets the parent of a flow run by the commit, and not before', async () => {
+    const queue = newQueue(store);
+    const mayCommit = deferred();
+    const called = deferred();
+    const ran: string[] = [];
+    newWorker(queue, store, async (job) => {
+      ran.push(job.name);
+      if (job.name === 'parent') return job.getChildrenValues();
+      await db.transaction(async (tx) => {
+        await job.completeIn(tx, 'of the child');
+        called.resolve();
+        await mayCommit.promise;
+      });
+      return undefined;
+    });
+    const flow = await new FlowProducer({ store }).add({
+      name: 'parent',
+      queueName: queue.name,
+      data: null,
+      children: [{ name: 'child', queueName: queue.name, data: null }],
+    });
+    await called.promise;
+    const parent = (await queue.getJob(flow.job.id)) as Job;
+    expect(parent.state).toBe('waiting-children');
+    mayCommit.resolve();
+    expect(await parent.waitUntilFinished(10_000)).toEqual({ [flow.children![0]!.job.id]: 'of the child' });
+    expect(ran).toEqual(['child', 'parent']);
+  });
+
+  it('rolls back with LeaseLostError when another worker has the job by now', async () => {
+    const queue = newQueue(store);
+    const taken = deferred();
+    const refused = deferred<unknown>();
+    let runs = 0;
+    const run = async (job: Job<unknown>) => {
+      if (++runs > 1) {
+        taken.resolve();
+        return 'the second one';
+      }
+      await database.sql`update conveyor_jobs set lock_until = now() - interval '1 hour' where id = ${job.id}`;
+      await taken.promise;
+      await db
+        .transaction(async (tx) => {
+          await write(tx, job.id);
+          await job.completeIn(tx, 'the first one');
+        })
+        .catch(refused.resolve);
+      return 'ignored';
+    };
+    // The lease is not renewed in time, and the other worker looks for such jobs all the time.
+    const first = newWorker(queue, store, run as never, { lockDuration: 600_000 });
+    const job = await queue.add('stolen', null);
+    await until(() => runs === 1);
+    newWorker(queue, store, run as never, { stalledInterval: 50 });
+    expect(await refused.promise).toBeInstanceOf(LeaseLostError);
+    expect(await job.waitUntilFinished(10_000)).toBe('the second one');
+    expect(await effects(job.id)).toBe(0);
+    await first.close();
+  });
+
+  it('is for the job of a running handler only', async () => {
+    const queue = newQueue(store);
+    let kept: Job<unknown> | undefined;
+    newWorker(queue, store, (job) => {
+      kept = job as Job<unknown>;
+    });
+    const job = await queue.add('over', null);
+    await job.waitUntilFinished(10_000);
+    for (const outside of [job, kept as Job<unknown>]) {
+      await db.transaction(async (tx) => {
+        await expect(outside.completeIn(tx, 1)).rejects.toMatchObject({ code: 'NOT_IN_HANDLER' });
+        await expect(outside.failIn(tx, new Error('no'))).rejects.toMatchObject({ code: 'NOT_IN_HANDLER' });
+      });
+    }
+  });
+
+  it('says in the transaction that the result is too large, so that it rolls back', async () => {
+    const queue = newQueue(store);
+    newWorker(queue, store, async (job) => {
+      await db.transaction(async (tx) => {
+        await write(tx, job.id);
+        await job.completeIn(tx, 'x'.repeat(11 * 1024 * 1024));
+      });
+    });
+    const job = await queue.add('large', null);
+    await expect(job.waitUntilFinished(20_000)).rejects.toThrow(/larger|too large|bytes/i);
+    expect(await effects(job.id)).toBe(0);
+  });
+});
