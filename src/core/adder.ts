@@ -85,7 +85,8 @@ export class Adder {
     if (group?.maxSize !== undefined) return insertIntoGroup(this.#executor, record, group.id, group.maxSize);
     if (this.#transaction) return (await insertBatch(this.#transaction, [record]))[0] as Saved;
     this.#engine.assertConnected();
-    return this.#engine.adds.push(record, record.bytes);
+    const { adds, contestedAdds } = this.#engine;
+    return (record.fresh ? adds : contestedAdds).push(record, record.bytes);
   }
 
   async #saved(prepared: readonly Prepared[], saved: readonly Saved[]): Promise<Job[]> {

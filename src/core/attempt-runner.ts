@@ -123,7 +123,7 @@ function batchEnds(held: readonly Held[], answer: unknown): AttemptEnd[] {
 async function dataProblem(held: Held, schemas: Record<string, StandardSchemaV1>): Promise<Error | undefined> {
   const { job } = held.stored;
   try {
-    const schema = schemas[job.name];
+    const schema = Object.hasOwn(schemas, job.name) ? schemas[job.name] : undefined;
     if (schema) job.data = await validateData(schema, job.data, job.name);
     return undefined;
   } catch (error) {

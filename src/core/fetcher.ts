@@ -16,6 +16,7 @@ export interface FetcherOptions {
   failed(error: unknown): void;
 }
 
+const CONTENDED_MS = 100;
 const RETRY_MIN_MS = 100;
 const RETRY_MAX_MS = 5_000;
 /** Claimed jobs that find no free slot for so long go back: another worker may have one. */
@@ -107,10 +108,12 @@ export class Fetcher {
       .then(
         ({ jobs, more, opensIn }) => {
           this.#failures = 0;
-          if (jobs.length >= want || more) this.#mayHaveMore = true;
-          if (opensIn !== null && this.#running) this.#wakeIn(opensIn);
+          if (jobs.length >= want || (more && jobs.length > 0)) this.#mayHaveMore = true;
           this.#shelf.push(...jobs);
           if (!this.#running) this.#releaseShelf();
+          else if (opensIn !== null) this.#wakeIn(opensIn);
+          // Somebody's open transaction is in the way: no use in asking at once.
+          else if (more && jobs.length === 0) this.#wakeIn(CONTENDED_MS * (1 + Math.random()));
         },
         (error) => {
           this.#mayHaveMore = true;

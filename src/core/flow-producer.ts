@@ -107,7 +107,10 @@ export class FlowProducer {
     if (opts.repeat) throw new TypeError(`Flow job "${flow.name}": opts.repeat cannot be used in a flow.`);
     const { maxPayloadBytes } = this.#store.engine.options;
     const rules = { schemas: undefined, maxPayloadBytes };
-    const { job } = await prepare(flow.queueName, flow.name, flow.data, opts, rules);
+    if (opts.group?.maxSize !== undefined) {
+      throw new TypeError(`Flow job "${flow.name}": opts.group.maxSize cannot be used in a flow.`);
+    }
+    const { job, delayMs } = await prepare(flow.queueName, flow.name, flow.data, opts, rules);
     const slot = planned.length;
     const data: NewJobData & { id: string } = {
       ...job,
@@ -124,7 +127,10 @@ export class FlowProducer {
     for (const child of children) nodes.push(await this.#plan(child, data as JobData, planned, depth + 1));
     if (nodes.length > 0) node.children = nodes;
     data.childrenIds = nodes.map(({ job: { id } }) => id);
-    const record = encodeRecord(data.queueName, data.id, data, { maxPayloadBytes });
+    const record = encodeRecord(data.queueName, data.id, data, {
+      maxPayloadBytes,
+      delayMs: delayMs > 0 ? delayMs : undefined,
+    });
     planned[slot] = { job: data, record, node };
     return node;
   }

@@ -159,11 +159,13 @@ export class JobObservable {
     });
   }
 
-  #safely(call: () => void): void {
+  #safely(call: () => unknown): void {
+    const failed = (error: unknown) => this.#store.engine.options.logger.error('conveyor: an observer threw', error);
     try {
-      call();
+      const result = call();
+      if (result instanceof Promise) result.catch(failed);
     } catch (error) {
-      this.#store.engine.options.logger.error('conveyor: an observer threw', error);
+      failed(error);
     }
   }
 }

@@ -191,7 +191,10 @@ export class Job<T = unknown, N extends string = string> extends JobFields<T, N>
 
   /** Deletes the job, whatever its state; a job that does not exist is fine. A parent that waits for it is told. */
   async remove(): Promise<void> {
-    const answer = await verbs.removeOne(this.#engine.executor, this.queueName, this.id);
+    this.#assertHeld();
+    const fence = this.#fence;
+    const answer = await verbs.removeOne(this.#engine.executor, this.queueName, this.id, fence);
+    if (!answer.done && fence) throw new LeaseLostError(this.id, this.queueName);
     if (answer.done) this.#engine.hub.publish([jobEvent('job:removed', this.queueName, this.id)]);
     announceParents(this.#engine, answer.parents);
   }

@@ -1,6 +1,7 @@
+import { randomInt } from 'node:crypto';
 import type { DrizzleLike } from '../db/drizzle-like.js';
 import { ConveyorError, LeaseLostError } from '../model/errors.js';
-import type { Engine } from '../store/engine.js';
+import { type Engine, METRIC_SHARDS } from '../store/engine.js';
 import { getJob } from '../store/jobs.js';
 import { type ParentChange, type Settled, settle } from '../store/settle.js';
 import type { Held } from './holds.js';
@@ -35,12 +36,16 @@ export async function settleIn(
   const { metrics } = engine.options;
   const { settled, parents } = await settle(engine.within(transaction), [settlement], {
     metrics: metrics.enabled,
-    shard: engine.shard,
+    // A row of the metrics to itself: nobody shall wait for this transaction because of a counter.
+    shard: ownShard(),
+    patient: true,
   });
   const [one] = settled;
   if (!one) throw new LeaseLostError(held.stored.job.id, held.stored.job.queueName);
   return { end, settled: one, parents };
 }
+
+const ownShard = () => randomInt(METRIC_SHARDS, 2 ** 30);
 
 /** `completeIn` was called, but what it wrote is not there. */
 export class NotCommittedError extends ConveyorError {

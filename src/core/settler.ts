@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { codeOf } from '../db/driver-errors.js';
 import { ConnectionError, LeaseLostError } from '../model/errors.js';
 import type { JobData } from '../model/job.js';
 import type { Engine, SettleAnswer } from '../store/engine.js';
@@ -13,6 +14,8 @@ import { type AttemptEnd, prepareSettlement, type SettlementRules } from './sett
 /** Results up to this size travel with the event of their job; larger ones are read by those who want them. */
 const EVENT_RESULT_BYTES = 4_096;
 /** The last pause again and again while the database is away: what has ended is worth writing down whenever it is back. */
+/** SQLSTATE lock_not_available. */
+const LOCK_TIMEOUT = '55P03';
 const RETRY_MS = [100, 500, 1_000, 2_000, 5_000, 5_000, 10_000];
 /** What the database refuses for what it says it will hardly take the next time. */
 const MAX_REFUSALS = RETRY_MS.length;
@@ -135,14 +138,20 @@ export class Settler {
     send: (settlement: Settlement) => Promise<SettleAnswer>,
   ): Promise<Settled | undefined> {
     const { engine, rules } = this.#options;
+    let sent = send;
     for (let attempt = 0; ; attempt++) {
       try {
-        const { settled, parents } = await send(settlement);
+        const { settled, parents } = await sent(settlement);
         announceParents(engine, parents);
         return settled;
       } catch (error) {
         const refused = !(error instanceof ConnectionError) && attempt >= MAX_REFUSALS;
         if (refused || this.#givenUp.signal.aborted || !engine.connected) throw error;
+        if (codeOf(error) === LOCK_TIMEOUT) {
+          // Its parent's row is in somebody's open transaction: wait for that alone, outside the batches.
+          sent = (one) => engine.settleAlone(one);
+          continue;
+        }
         rules.logger.warn(`conveyor: could not settle job "${settlement.id}", trying again`, error);
         const delay = RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)] as number;
         await sleep(delay * (0.5 + Math.random()), undefined, { signal: this.#givenUp.signal }).catch(() => {});

@@ -116,10 +116,8 @@ export class Worker<T = unknown> {
     if (this.#state === 'running') return;
     const first = this.#state === 'idle';
     this.#state = 'running';
-    void this.#engine.whenConnected().then(() => {
-      if (first && this.#state !== 'closed') this.#attach();
-      if (this.#state === 'running') this.#fetcher.start();
-    });
+    if (first) this.#attachWhenConnected();
+    else if (this.#engine.connected) this.#fetcher.start();
   }
 
   /** Takes no more jobs; running ones go on. Resolves when none that was claimed but not started is held. */
@@ -175,7 +173,20 @@ export class Worker<T = unknown> {
           sweepQueue(this.#engine, queueName, this.#options.maxStalledCount, (id) => this.events.emit('stalled', id)),
         tick: () => tickSchedules(this.#engine, queueName),
       }),
+      // When the store goes down, so do these; they come back with it.
+      this.#engine.onClose(() => {
+        for (const detach of this.#detach.splice(0)) detach();
+        this.#unfollow();
+        this.#attachWhenConnected();
+      }),
     );
+  }
+
+  #attachWhenConnected(): void {
+    void this.#engine.whenConnected().then(() => {
+      if (this.#state !== 'closed') this.#attach();
+      if (this.#state === 'running') this.#fetcher.start();
+    });
   }
 
   async #claim(limit: number): Promise<Claimed> {
@@ -213,6 +224,8 @@ export class Worker<T = unknown> {
     attempt.settleIn = async (transaction, end) => {
       attempt.inTransaction = await settleIn(this.#engine, transaction, held, end, this.#rules);
     };
+    // Given back while somebody cancelled it, and taken again: it must not run.
+    attempt.cancelled = stored.job.cancelledAt !== null;
     this.#holds.add(held);
   }
 

@@ -33,9 +33,15 @@ export class PreparedExecutor implements Executor {
   readonly #client: () => postgres.Sql;
   readonly #prepare: boolean;
   readonly #timeout: number;
+  readonly #silent: ((client: postgres.Sql) => void) | undefined;
   readonly #plans = new Map<Statement<string>, Plan>();
 
-  constructor(client: () => postgres.Sql, relations: Relations, options: { prepare: boolean; timeout: number }) {
+  constructor(
+    client: () => postgres.Sql,
+    relations: Relations,
+    options: { prepare: boolean; timeout: number; silent?: (client: postgres.Sql) => void },
+  ) {
+    this.#silent = options.silent;
     this.#client = client;
     this.relations = relations;
     this.#prepare = options.prepare;
@@ -61,7 +67,8 @@ export class PreparedExecutor implements Executor {
       const query = client.unsafe(plan.text, params, { prepare: this.#prepare });
       const changed = changesRows(client);
       const rows = (changed ? query.raw() : query.values()) as unknown as Promise<Row[] & { columns: unknown[] }>;
-      const answer = await withDeadline(rows, options.timeout ?? this.#timeout, statement.name);
+      const limit = options.timeout ?? this.#timeout;
+      const answer = await withDeadline(rows, limit, statement.name, () => this.#silent?.(client));
       if (this.#prepare) plan.took(performance.now() - began);
       const whole = withoutHoles(answer);
       return changed ? textRows(whole, answer.columns.length) : whole;
@@ -72,6 +79,9 @@ export class PreparedExecutor implements Executor {
 /** A statement this slow may be running on a plan that was made when its table was empty. */
 const SLOW_MS = 50;
 const REPLAN_PAUSE_MS = 10_000;
+const MAX_REPLAN_PAUSE_MS = 3_600_000;
+/** So many fast ones in a row, and a slow one is news again. */
+const FAST_STREAK = 100;
 
 /**
  * A prepared statement's text. The server keeps a statement's plan until the next analyze, however the table has
@@ -83,6 +93,8 @@ class Plan {
   text: string;
   #generation = 0;
   #replannedAt = Number.NEGATIVE_INFINITY;
+  #pause = REPLAN_PAUSE_MS;
+  #fast = 0;
 
   constructor(compiled: Compiled<string>) {
     this.compiled = compiled;
@@ -90,7 +102,14 @@ class Plan {
   }
 
   took(ms: number): void {
-    if (ms < SLOW_MS || performance.now() - this.#replannedAt < REPLAN_PAUSE_MS) return;
+    if (ms < SLOW_MS) {
+      if (++this.#fast >= FAST_STREAK) this.#pause = REPLAN_PAUSE_MS;
+      return;
+    }
+    this.#fast = 0;
+    if (performance.now() - this.#replannedAt < this.#pause) return;
+    // The server keeps every text's plan, up to megabytes: where planning anew does not help, it is soon left alone.
+    this.#pause = Math.min(this.#pause * 4, MAX_REPLAN_PAUSE_MS);
     this.#replannedAt = performance.now();
     this.text = `${this.compiled.text} /* ${++this.#generation} */`;
   }
@@ -163,9 +182,10 @@ async function withRetries(
  * not cancelled from here: a cancel request stops whatever the backend runs by then, which in a pipeline may be
  * somebody else's. Our own connections carry a `statement_timeout` for the server's side.
  */
-function withDeadline<T>(work: Promise<T>, ms: number, name: string): Promise<T> {
+function withDeadline<T>(work: Promise<T>, ms: number, name: string, silent?: () => void): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
+      silent?.();
       reject(new ConnectionError(`"${name}" did not answer within ${ms} ms.`));
     }, ms);
     work.then(

@@ -50,11 +50,12 @@ export class Listener {
     await this.#open();
   }
 
-  /** Effective at once when connected, else with the next connection. Never rejects: a failure means a reconnect. */
-  async listen(channel: string): Promise<void> {
-    if (this.#channels.has(channel)) return;
+  /** Effective at once when connected, else with the next connection. Never rejects: a failure means a reconnect. False when it was so already. */
+  async listen(channel: string): Promise<boolean> {
+    if (this.#channels.has(channel)) return false;
     this.#channels.add(channel);
     await this.#send(`listen ${quoteIdentifier(channel)}`);
+    return true;
   }
 
   async unlisten(channel: string): Promise<void> {

@@ -120,12 +120,14 @@ export async function failOne(
 
 const remove = statement(
   'remove one',
-  ['queue', 'id'],
+  ['queue', 'id', 'lease', 'worker'],
   (db, p) => {
     const j = db.jobs.of('j');
     return sql`
       with gone as (
         delete from ${db.jobs.as('j')} where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id}
+          and (${p.lease} is null
+            or (${j.state} = 'active' and ${j.lease} = ${p.lease}::int and ${j.lockedBy} = ${p.worker}))
         returning ${j.queueName} as q, ${j.id} as id, ${j.parentQueueName} as parent_q, ${j.parentId} as parent_id,
           ${j.state} as state),
       ended as materialized (
@@ -138,7 +140,16 @@ const remove = statement(
   { repeatable: true },
 );
 
-/** Deletes a job in any state. An active one is lost to its worker; a parent that waits for it is told. */
-export async function removeOne(executor: Executor, queueName: string, id: string): Promise<VerbAnswer> {
-  return readAnswer(await executor.run(remove, { queue: queueName, id }));
+/**
+ * Deletes a job in any state; with a fence only while that holds it. An active one is lost to its worker; a parent that
+ * waits for it is told.
+ */
+export async function removeOne(
+  executor: Executor,
+  queueName: string,
+  id: string,
+  fence: Fence | null = null,
+): Promise<VerbAnswer> {
+  const values = { queue: queueName, id, lease: fence?.lease ?? null, worker: fence?.workerId ?? null };
+  return readAnswer(await executor.run(remove, values));
 }

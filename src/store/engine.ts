@@ -1,9 +1,9 @@
 import { randomInt } from 'node:crypto';
-import type postgres from 'postgres';
-import { type ConnectionOptions, closeClient, openPool } from '../db/connection.js';
+import type { ConnectionOptions } from '../db/connection.js';
 import type { DrizzleLike, DrizzleTransactor } from '../db/drizzle-like.js';
 import { DrizzleExecutor, type Executor, PreparedExecutor } from '../db/executor.js';
 import { Listener } from '../db/listener.js';
+import { OwnPool } from '../db/own-pool.js';
 import { connectionOf, postgresJsClient } from '../db/postgres-js.js';
 import { relationsIn } from '../db/relation.js';
 import { compile } from '../db/statement.js';
@@ -22,10 +22,13 @@ import { Watch } from './watch.js';
 
 /** Where the statements of one store run, and what keeps them company: events, batches, the watch over due times. */
 const CLOSE_LIMIT_S = 2;
+const ANSWER_GRACE_MS = 2_000;
 /** Settling and adding: the statement's JSON stays well below what jsonb can hold. */
 const BATCH = { maxItems: 1_000, maxSize: 8 * 1024 * 1024 };
+/** Small batches, and several: one that has to wait holds up few. */
+const CONTESTED = { maxItems: 50, maxSize: BATCH.maxSize, parallel: 4 };
 /** Writers of one process share a row of each metrics bucket; processes are spread over so many. */
-const METRIC_SHARDS = 64;
+export const METRIC_SHARDS = 64;
 
 export interface SettleAnswer {
   /** Undefined: the lease was lost, nothing was written. */
@@ -42,10 +45,13 @@ export class Engine {
   readonly source = generateId();
   readonly shard = randomInt(METRIC_SHARDS);
   readonly adds: Batcher<JobRecord, Saved>;
+  /** Adds that may have to wait for somebody's open transaction, because of a key or an id of the caller's. */
+  readonly contestedAdds: Batcher<JobRecord, Saved>;
   readonly settlements: Batcher<Settlement, SettleAnswer>;
   readonly #relations;
   #executor: Executor | undefined;
-  #pool: postgres.Sql | undefined;
+  #pool: OwnPool | undefined;
+  #closing: Promise<void> | undefined;
   #listener: Listener | undefined;
   #connecting: Promise<void> | undefined;
   #reconnectCallbacks = new Set<() => void>();
@@ -62,7 +68,8 @@ export class Engine {
       source: this.source,
       logger: options.logger,
       onEventHandlerError: options.onEventHandlerError,
-      listen: (channel) => void this.#listener?.listen(channel),
+      // A notification may have been sent between the first look and this.
+      listen: (channel) => void this.#listener?.listen(channel).then((fresh) => fresh && this.watch.look()),
       unlisten: (channel) => void this.#listener?.unlisten(channel),
     });
     this.watch = new Watch({
@@ -73,6 +80,7 @@ export class Engine {
       foldMetrics: options.metrics.enabled ? () => aggregateMetrics(this.executor, options.metrics) : undefined,
     });
     this.adds = new Batcher((records) => insertBatch(this.executor, records), { ...BATCH, parallel: 2 });
+    this.contestedAdds = new Batcher((records) => insertBatch(this.executor, records), CONTESTED);
     this.settlements = new Batcher((batch) => this.#settle(batch), { ...BATCH, parallel: 1 });
   }
 
@@ -120,19 +128,22 @@ export class Engine {
 
   connect(): Promise<void> {
     this.#connecting ??= this.#connect().catch(async (error) => {
-      await this.#close();
+      // Who subscribed beforehand is still subscribed when the next try succeeds.
+      await this.#release();
       throw error;
     });
     return this.#connecting;
   }
 
-  async disconnect(): Promise<void> {
-    // A connect() under way must not bring the store back up behind this.
-    await this.#connecting?.catch(() => {});
-    await this.#close();
+  disconnect(): Promise<void> {
+    this.#closing ??= this.#close().finally(() => {
+      this.#closing = undefined;
+    });
+    return this.#closing;
   }
 
   async #connect(): Promise<void> {
+    await this.#closing;
     const { connection, db, schema, autoMigrate, statementTimeout } = this.options;
     const executor = connection !== undefined ? await this.#openOwn(connection) : this.#adopt(db as DrizzleLike);
     if (!autoMigrate) {
@@ -155,20 +166,28 @@ export class Engine {
   }
 
   async #openOwn(connection: ConnectionOptions): Promise<Executor> {
-    this.#pool = await openPool(connection, this.options.statementTimeout);
-    return this.#prepared(this.#pool);
-  }
-
-  #prepared(client: postgres.Sql): Executor {
-    const prepare = client.options.prepare !== false;
-    return new PreparedExecutor(() => client, this.#relations, { prepare, timeout: this.options.statementTimeout });
+    const { statementTimeout, logger } = this.options;
+    const pool = await OwnPool.open(connection, statementTimeout, logger);
+    this.#pool = pool;
+    return new PreparedExecutor(() => pool.client, this.#relations, {
+      prepare: pool.client.options.prepare !== false,
+      // The server ends a slow statement itself: what has no answer by then is on a dead connection.
+      timeout: statementTimeout + ANSWER_GRACE_MS,
+      silent: (client) => void pool.replace(client),
+    });
   }
 
   /** An app's database: prepared and pipelined on postgres.js, through `db.execute` on every other driver. */
   #adopt(db: DrizzleLike): Executor {
     const client = postgresJsClient(db);
-    if (client) return this.#prepared(client);
-    return new DrizzleExecutor(db, this.#relations, { inTransaction: false, timeout: this.options.statementTimeout });
+    const timeout = this.options.statementTimeout;
+    if (client) {
+      return new PreparedExecutor(() => client, this.#relations, {
+        prepare: client.options.prepare !== false,
+        timeout,
+      });
+    }
+    return new DrizzleExecutor(db, this.#relations, { inTransaction: false, timeout });
   }
 
   #postgresJsOptions(db: DrizzleLike): ConnectionOptions | undefined {
@@ -208,25 +227,39 @@ export class Engine {
   }
 
   async #close(): Promise<void> {
-    await this.watch.close();
+    const connecting = this.#connecting;
+    // From here on connect() starts anew, after this.
+    this.#connecting = undefined;
+    await connecting?.catch(() => {});
     await Promise.race([
-      Promise.all([this.hub.flush(), this.adds.idle(), this.settlements.idle()]),
+      Promise.all([
+        this.watch.close(),
+        this.hub.flush(),
+        this.adds.idle(),
+        this.contestedAdds.idle(),
+        this.settlements.idle(),
+      ]),
       new Promise((resolve) => setTimeout(resolve, CLOSE_LIMIT_S * 1000).unref()),
     ]);
+    this.#executor = undefined;
     for (const callback of [...this.#closeCallbacks]) callback();
     this.hub.clear();
+    await this.#release();
+  }
+
+  async #release(): Promise<void> {
     const listener = this.#listener;
     const pool = this.#pool;
     this.#listener = undefined;
     this.#pool = undefined;
     this.#executor = undefined;
     this.#connecting = undefined;
-    await Promise.all([listener?.close(), pool && closeClient(pool, CLOSE_LIMIT_S)]);
+    await Promise.all([listener?.close(), pool?.close(CLOSE_LIMIT_S)]);
   }
 
   /** A settlement that may have to wait for somebody's transaction: not in a batch with others. */
   async settleAlone(settlement: Settlement): Promise<SettleAnswer> {
-    const [answer] = await this.#settleActive([settlement]);
+    const [answer] = await this.#settleActive([settlement], true);
     return answer as SettleAnswer;
   }
 
@@ -241,8 +274,8 @@ export class Engine {
     }));
   }
 
-  async #settleActive(batch: Settlement[]): Promise<SettleAnswer[]> {
-    const options = { metrics: this.options.metrics.enabled, shard: this.shard };
+  async #settleActive(batch: Settlement[], patient = false): Promise<SettleAnswer[]> {
+    const options = { metrics: this.options.metrics.enabled, shard: this.shard, patient };
     const { settled, parents } = await settle(this.executor, batch, options);
     const answers = new Map(settled.map((s) => [keyOf(s), s]));
     const missing = batch.filter((s) => !answers.has(keyOf(s)));
@@ -257,7 +290,8 @@ export class Engine {
   }
 }
 
-const keyOf = ({ queueName, id }: { queueName: string; id: string }) => `${queueName}\n${id}`;
+const keyOf = ({ queueName, id, lease }: { queueName: string; id: string; lease: number }) =>
+  `${queueName}\n${id}\n${lease}`;
 
 export function assertOpen(closed: boolean, what: string): void {
   if (closed) throw new ClosedError(what);

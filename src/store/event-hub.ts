@@ -167,14 +167,19 @@ export class EventHub {
     const followers = this.#followers.get(event.queueName) ?? [];
     for (const callback of [...followers, ...subscribers]) {
       try {
-        callback(event);
+        const result: unknown = callback(event);
+        if (result instanceof Promise) result.catch((error) => this.#handlerFailed(error, event));
       } catch (error) {
-        try {
-          this.#options.onEventHandlerError(error, event);
-        } catch (second) {
-          this.#options.logger.error('conveyor: onEventHandlerError itself threw', second);
-        }
+        this.#handlerFailed(error, event);
       }
+    }
+  }
+
+  #handlerFailed(error: unknown, event: StoreEvent): void {
+    try {
+      this.#options.onEventHandlerError(error, event);
+    } catch (second) {
+      this.#options.logger.error('conveyor: onEventHandlerError itself threw', second);
     }
   }
 

@@ -7,7 +7,7 @@ import { recentFetches } from './fetch-log.js';
 type Params = Record<LimitedParams, SQL>;
 
 /** A queue in which a survey found more groups with waiting jobs than this is claimed from by the line of cursors. */
-const CROWDED = 100;
+const CROWDED = 64;
 /** Groups that one claim finds out by itself; with more, it asks for a survey. */
 const WALKED = 2 * CROWDED;
 

@@ -42,11 +42,12 @@ const survey = statement('survey groups', ['queue', 'force'], (db, p) => {
           and ${c.groupId} not in (select key from present)) k
       where ${c.queueName} = ${p.queue} and ${c.groupId} = k.key
       returning ${c.listed} as listed),
+    walked as materialized (select n, clock_timestamp() as at from (select count(*) as n from present) x),
     marked as (
       update ${db.groupCursors.as('c')} set ${col.listed} = exists (${ungroupedHead(db, p.queue, sql`true`)}),
-        ${col.groupCount} = (select count(*) from present),
-        ${col.surveyDue} = clock_timestamp() + greatest(${INTERVAL} * interval '1 millisecond',
-          ${SHARE} * (clock_timestamp() - now()))
+        ${col.groupCount} = (select n from walked),
+        ${col.surveyDue} = (
+          select at + greatest(${INTERVAL} * interval '1 millisecond', ${SHARE} * (at - now())) from walked)
       where ${c.queueName} = ${p.queue} and ${c.groupId} = '' and ${mine}
       returning ${c.listed} and not (select listed from gate) as listed)
     select ${columns(sql`listed::int + (select count(*) from added) + (select count(*) from turned where listed)`)} from marked`;

@@ -84,7 +84,7 @@ const insertDeduplicated = statement(
     left join inserted k on k.q = x.q and k.dedup = x.dedup and k.live
     left join lateral (
       select ${j.id} as id from ${db.jobs.as('j')}
-      where ${j.queueName} = x.q and ${j.deduplicationKey} = x.dedup and ${holdsKey(j)}
+      where ${j.queueName} = x.q and ${j.deduplicationKey} = x.dedup and ${holdsKey(j)} and not ${keyExpired(j)}
         and not exists (select 1 from freed f where f.q = ${j.queueName} and f.id = ${j.id}) limit 1) h on true
     left join lateral (
       select ${j.id} as id from ${db.jobs.as('j')} where ${j.queueName} = x.q and ${j.id} = x.id limit 1) s on true

@@ -2,7 +2,7 @@ import type { ConnectionOptions } from '../db/connection.js';
 import type { DrizzleLike } from '../db/drizzle-like.js';
 import { DEFAULT_STATEMENT_TIMEOUT } from '../db/executor.js';
 import type { StoreEvent } from '../model/event.js';
-import { defaultLogger, type Logger, safely } from '../model/logger.js';
+import { checkLogger, defaultLogger, type Logger, safely } from '../model/logger.js';
 import { integerIn } from '../model/names.js';
 import { readOptions } from '../model/option-object.js';
 import { DEFAULT_MAX_PAYLOAD_BYTES } from '../model/values.js';
@@ -89,7 +89,19 @@ export function resolveOptions(options: PgStoreOptions): ResolvedOptions {
   if (typeof listen !== 'boolean' && typeof listen !== 'string') {
     throw new TypeError('PgStore `listen` must be true, false or a connection URL.');
   }
-  const logger = safely(options.logger ?? defaultLogger);
+  if (connection === null) throw new TypeError('PgStore `connection` is null; is DATABASE_URL set?');
+  for (const [name, value] of [
+    ['autoMigrate', options.autoMigrate],
+    ['metrics.enabled', options.metrics?.enabled],
+  ] as const) {
+    if (value !== undefined && typeof value !== 'boolean') {
+      throw new TypeError(`PgStore \`${name}\` is ${JSON.stringify(value)}; it must be true or false.`);
+    }
+  }
+  if (options.onEventHandlerError !== undefined && typeof options.onEventHandlerError !== 'function') {
+    throw new TypeError('PgStore `onEventHandlerError` must be a function.');
+  }
+  const logger = safely(options.logger === undefined ? defaultLogger : checkLogger(options.logger, 'logger'));
   const metrics = options.metrics ?? {};
   readOptions(metrics, 'metrics', ['enabled', 'retentionMinutes', 'retentionHours']);
   return {

@@ -82,12 +82,15 @@ export class PgStore implements StoreInterface {
 
   async saveJob(queueName: string, job: NewJobData): Promise<string> {
     const [saved] = await insertBatch(this.#executor, [this.#record(queueName, job)]);
+    this.#ringFor(queueName, job);
     return (saved as { id: string }).id;
   }
 
   async saveBulk(queueName: string, jobs: NewJobData[]): Promise<string[]> {
     const records = jobs.map((job) => this.#record(queueName, job));
-    return (await insertBatch(this.#executor, records)).map(({ id }) => id);
+    const saved = await insertBatch(this.#executor, records);
+    for (const job of jobs) this.#ringFor(queueName, job);
+    return saved.map(({ id }) => id);
   }
 
   async getJob(queueName: string, jobId: string): Promise<JobData | null> {
@@ -210,6 +213,7 @@ export class PgStore implements StoreInterface {
 
   async resumeJobName(queueName: string, jobName: string): Promise<void> {
     await resumeName(this.#executor, queueName, jobName);
+    this.engine.hub.ring(queueName);
   }
 
   async getPausedJobNames(queueName: string): Promise<string[]> {
@@ -258,14 +262,16 @@ export class PgStore implements StoreInterface {
   }
 
   async saveFlow(jobs: { queueName: string; job: NewJobData }[]): Promise<string[]> {
-    return saveFlow(
-      this.#executor,
-      jobs.map(({ queueName, job }) => this.#record(queueName, job)),
-    );
+    const records = jobs.map(({ queueName, job }) => this.#record(queueName, job));
+    const ids = await saveFlow(this.#executor, records);
+    for (const { queueName, job } of jobs) this.#ringFor(queueName, job);
+    return ids;
   }
 
   async notifyChildCompleted(parentQueueName: string, parentId: string): Promise<JobState> {
-    return notifyChildCompleted(this.#executor, parentQueueName, parentId);
+    const state = await notifyChildCompleted(this.#executor, parentQueueName, parentId);
+    if (state === 'waiting') this.engine.hub.ring(parentQueueName);
+    return state;
   }
 
   async failParentOnChildFailure(parentQueueName: string, parentId: string, reason: string): Promise<boolean> {
@@ -296,6 +302,12 @@ export class PgStore implements StoreInterface {
   async aggregateMetrics(): Promise<void> {
     requireMetrics(this.engine.options);
     await aggregateMetrics(this.#executor, this.engine.options.metrics);
+  }
+
+  /** Whoever adds jobs by these calls, workers hear of them at once. */
+  #ringFor(queueName: string, { state, delayUntil }: NewJobData): void {
+    if (state === 'waiting') this.engine.hub.ring(queueName);
+    else if (state === 'delayed' && delayUntil) this.engine.hub.ring(queueName, delayUntil.getTime() - Date.now());
   }
 
   #record(queueName: string, job: NewJobData): JobRecord {

@@ -47,10 +47,8 @@ const removeMetrics = removalFrom(
 
 /** A row that changed while its lock was waited for is found by the next statement: so until none is found. */
 async function removeRows(executor: Executor, remove: typeof removeMetrics, queue: string): Promise<void> {
-  for (;;) {
-    const [row] = await executor.run(remove, { queue, limit: CHUNK });
-    if (Number(row?.[0]) === 0) return;
-  }
+  const next = async () => Number((await executor.run(remove, { queue, limit: CHUNK }))[0]?.[0]);
+  while ((await next()) > 0);
 }
 
 /** Forgets the repeating schedules of a queue. */

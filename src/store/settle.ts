@@ -50,6 +50,11 @@ export interface Settled {
   readonly removed: boolean;
 }
 
+/** Under which of its leases: two workers of one store may settle the same job in one batch. */
+export interface SettledHold extends Settled {
+  readonly lease: number;
+}
+
 /** An ancestor that changed with its children. */
 export interface ParentChange {
   readonly queueName: string;
@@ -57,6 +62,15 @@ export interface ParentChange {
   readonly state: JobState | 'removed';
   readonly reason: string | null;
 }
+
+/** Newest attempt records and stack traces that a job keeps: each settlement rewrites them, each claim reads them. */
+export const MAX_ATTEMPT_RECORDS = 100;
+
+/**
+ * ms that a batch waits for a row that somebody has locked: longer than it takes the server to see a deadlock. One job
+ * whose parent or key is in an open transaction of the app's must not hold up all the others.
+ */
+const BATCH_LOCK_MS = 2_000;
 
 export const CANCELLED_REASON = 'Job was cancelled';
 
@@ -70,6 +84,13 @@ function becomes(j: JobNames): SQL {
     when i.kind = 'delayed' then 'delayed'
     when i.kind = 'retry' and not ${j.discarded} then case when i.delay > 0 then 'delayed' else 'waiting' end
     else 'failed' end)`;
+}
+
+/** With room for one more. */
+function newest(list: SQL): SQL {
+  return sql`(case jsonb_typeof(${list}) when 'array'
+    then case when jsonb_array_length(${list}) >= ${MAX_ATTEMPT_RECORDS} then ${list} - 0 else ${list} end
+    else '[]'::jsonb end)`;
 }
 
 /** How long the ended job is kept, in ms; null: for good, or it has not ended. */
@@ -89,10 +110,10 @@ interface Shape {
  * for the disk: after a crash of the server somebody else may hold the same lease number.) The state is compared with
  * a column, not with a literal: else the index of active jobs would do, and answer with all of them.
  */
-function settleStatement({ flows, metrics, removal }: Shape): Statement<'batch' | 'shard'> {
+function settleStatement({ flows, metrics, removal }: Shape): Statement<'batch' | 'shard' | 'patience'> {
   return statement(
     `settle${flows ? ' flows' : ''}${metrics ? ' metrics' : ''}${removal ? ' removal' : ''}`,
-    ['batch', 'shard'],
+    ['batch', 'shard', 'patience'],
     (db, p) => {
       const j = db.jobs.of('j');
       const { col } = db.jobs;
@@ -104,6 +125,7 @@ function settleStatement({ flows, metrics, removal }: Shape): Statement<'batch' 
       const reason = sql`case when ${j.cancelledAt} is not null then ${CANCELLED_REASON} else i.reason end`;
       const iso = (time: SQL) => sql`to_char(${time} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
       const outcome = (state: SQL) => sql`${j.queueName} as q, ${j.id} as id, ${state} as state, ${j.name} as name,
+        ${j.lease} as lease,
         ${j.parentQueueName} as parent_q, ${j.parentId} as parent_id, ${j.processedAt} as processed,
         i.ret as value, ${j.cancelledAt} is not null as cancelled, ${reason} as reason`;
       return sql`
@@ -111,7 +133,10 @@ function settleStatement({ flows, metrics, removal }: Shape): Statement<'batch' 
           select *, 'active' as held
           from jsonb_to_recordset(${p.batch}::jsonb) as x(q text, id text, lease int, worker text, kind text,
             ret jsonb, reason text, stack text, delay float8, until float8, started text, logs jsonb, rc float8,
-            rf float8)),
+            rf float8)
+          where case when ${p.patience} is null then true
+            else set_config('lock_timeout', ${p.patience}, true) is not null end
+          order by q, id),
         settled as (
           update ${db.jobs.as('j')} set
             ${col.state} = ${becomes(j)},
@@ -125,8 +150,8 @@ function settleStatement({ flows, metrics, removal }: Shape): Statement<'batch' 
             ${col.failedReason} = case when ${becomes(j)} = 'completed' then null
               when ${failed} or ${j.cancelledAt} is not null then ${reason} else ${j.failedReason} end,
             ${col.stacktrace} = case when i.stack is null then ${j.stacktrace}
-              else ${j.stacktrace} || to_jsonb(i.stack) end,
-            ${col.attemptLogs} = case when ${attempted} then ${j.attemptLogs} || jsonb_build_object(
+              else ${newest(j.stacktrace)} || to_jsonb(i.stack) end,
+            ${col.attemptLogs} = case when ${attempted} then ${newest(j.attemptLogs)} || jsonb_build_object(
                 'attempt', ${j.attemptsMade} + 1, 'startedAt', i.started, 'endedAt', ${iso(now)},
                 'status', case when ${becomes(j)} = 'completed' then 'completed' else 'failed' end,
                 'error', case when ${becomes(j)} = 'completed' then null else ${reason} end,
@@ -155,11 +180,11 @@ function settleStatement({ flows, metrics, removal }: Shape): Statement<'batch' 
             : sql``
         }
         ${metrics ? sql`, ${countMetrics(db, p.shard)}` : sql``}
-        select ${columns(sql`q`, sql`id`, sql`state`, sql`cancelled`, sql`removed`, sql`false`, sql`null`)} from outcomes
+        select ${columns(sql`q`, sql`id`, sql`state`, sql`cancelled`, sql`removed`, sql`lease`, sql`null`)} from outcomes
         ${
           flows
             ? sql`union all
-        select q, id, state, 'false', 'false', 'true', reason from parents`
+        select q, id, state, 'false', 'false', null, reason from parents`
             : sql``
         }`;
     },
@@ -168,9 +193,9 @@ function settleStatement({ flows, metrics, removal }: Shape): Statement<'batch' 
   );
 }
 
-const shapes = new Map<string, Statement<'batch' | 'shard'>>();
+const shapes = new Map<string, Statement<'batch' | 'shard' | 'patience'>>();
 
-function shape(wanted: Shape): Statement<'batch' | 'shard'> {
+function shape(wanted: Shape): Statement<'batch' | 'shard' | 'patience'> {
   const key = `${wanted.flows}${wanted.metrics}${wanted.removal}`;
   let found = shapes.get(key);
   if (!found) {
@@ -198,7 +223,7 @@ function encode(s: Settlement): string {
 }
 
 export interface SettleResult {
-  readonly settled: Settled[];
+  readonly settled: SettledHold[];
   readonly parents: ParentChange[];
 }
 
@@ -206,7 +231,7 @@ export interface SettleResult {
 export async function settle(
   executor: Executor,
   batch: readonly Settlement[],
-  options: { metrics: boolean; shard: number },
+  options: { metrics: boolean; shard: number; patient?: boolean },
 ): Promise<SettleResult> {
   const wanted = {
     flows: batch.some((s) => s.hasParent),
@@ -216,16 +241,18 @@ export async function settle(
   const rows = await executor.run(shape(wanted), {
     batch: `[${batch.map(encode).join(',')}]`,
     shard: options.shard,
+    patience: options.patient ? null : BATCH_LOCK_MS,
   });
-  const settled: Settled[] = [];
+  const settled: SettledHold[] = [];
   const parents: ParentChange[] = [];
-  for (const [queueName, id, state, cancelled, removed, isParent, reason] of rows as string[][]) {
+  for (const [queueName, id, state, cancelled, removed, lease, reason] of rows as (string | null)[][]) {
     const key = { queueName: queueName as string, id: id as string };
-    if (isParent === 'true') {
+    if (lease == null) {
       parents.push({ ...key, state: state as ParentChange['state'], reason: reason ?? null });
     } else {
       settled.push({
         ...key,
+        lease: Number(lease),
         state: state as JobState,
         cancelled: cancelled === 'true',
         removed: removed === 'true',
@@ -243,7 +270,7 @@ const selectSettled = statement(
     const asAsked = sql`(case i.kind when 'completed' then ${j.state} = 'completed'
       when 'failed' then ${j.state} = 'failed' and ${j.failedReason} = i.reason
       else ${j.state} in ('waiting', 'delayed') end)`;
-    return sql`select ${columns(j.queueName, j.id, j.state, sql`${j.cancelledAt} is not null`)}
+    return sql`select ${columns(j.queueName, j.id, j.state, sql`${j.cancelledAt} is not null`, j.lease)}
       from jsonb_to_recordset(${p.batch}::jsonb) as i(q text, id text, lease int, kind text, reason text)
       join ${db.jobs.as('j')} on ${j.queueName} = i.q and ${j.id} = i.id and ${j.lease} = i.lease
       where ${j.state} <> 'active' and (${j.cancelledAt} is not null or ${asAsked})`;
@@ -255,9 +282,10 @@ const selectSettled = statement(
  * Those of a batch that have ended under the very lease they name: a settlement whose answer was lost with its
  * connection has taken effect, and is not found active when it is sent again.
  */
-export async function settledAlready(executor: Executor, batch: readonly Settlement[]): Promise<Settled[]> {
+export async function settledAlready(executor: Executor, batch: readonly Settlement[]): Promise<SettledHold[]> {
   const rows = await executor.run(selectSettled, { batch: `[${batch.map(encode).join(',')}]` });
-  return (rows as string[][]).map(([queueName, id, state, cancelled]) => ({
+  return (rows as string[][]).map(([queueName, id, state, cancelled, lease]) => ({
+    lease: Number(lease),
     queueName: queueName as string,
     id: id as string,
     state: state as JobState,

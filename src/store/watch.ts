@@ -55,6 +55,7 @@ export class Watch {
   #lastLook = 0;
   #closed = false;
   #removing = false;
+  readonly #underWay = new Set<string>();
   #foldedAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: WatchOptions) {
@@ -136,11 +137,11 @@ export class Watch {
       if (!first) continue;
       if (waiting) for (const watcher of watchers) watcher.wake();
       // One of them does it for the whole process.
-      if (stalled) this.#run(queueName, () => first.sweep());
+      if (stalled) this.#run(queueName, 'sweep', first);
       this.#due.delete(queueName);
       const next = Math.min(delayedIn ?? Number.POSITIVE_INFINITY, tickIn ?? Number.POSITIVE_INFINITY);
-      if (delayedIn !== null && delayedIn <= 0) this.#run(queueName, () => first.promote(), true);
-      if (tickIn !== null && tickIn <= 0) this.#run(queueName, () => first.tick(), true);
+      if (delayedIn !== null && delayedIn <= 0) this.#run(queueName, 'promote', first);
+      if (tickIn !== null && tickIn <= 0) this.#run(queueName, 'tick', first);
       if (next > 0) this.expect(queueName, next);
     }
     if (found.some(({ removable }) => removable)) this.#removeOutlived();
@@ -165,9 +166,15 @@ export class Watch {
       });
   }
 
-  /** Afterwards, `again` looks once more: what came due may have been one of many. */
-  #run(queueName: string, work: () => Promise<number>, again = false): void {
-    work().then(
+  /** After what came due there is one more look: it may have been one of many. */
+  #run(queueName: string, kind: 'sweep' | 'promote' | 'tick', watcher: Watcher): void {
+    const key = `${kind} ${queueName}`;
+    // The next look finds what the one under way leaves.
+    if (this.#underWay.has(key)) return;
+    this.#underWay.add(key);
+    const again = kind !== 'sweep';
+    const work = watcher[kind]().finally(() => this.#underWay.delete(key));
+    work.then(
       (count) => {
         if (!again) return;
         if (count > 0) this.look();

@@ -104,9 +104,7 @@ describe.each(MAJORS)('drizzle-kit for %s', { timeout: 240_000 }, (major) => {
   it('generates our tables with the app’s once, and migrates; the store takes them as they are', async () => {
     const kit = await kitApp(major, SCHEMA);
     await kit.generate();
-    expect(kit.newest().text).toMatch(
-      /CREATE TABLE "orders"[^]*CREATE TABLE "conveyor_jobs"|CREATE TABLE "conveyor_jobs"[^]*CREATE TABLE "orders"/,
-    );
+    for (const table of ['orders', 'conveyor_jobs']) expect(kit.newest().text).toContain(`CREATE TABLE "${table}"`);
     await kit.migrate();
     expect(await kit.generate()).toContain('No schema changes');
     await works(kit.url);

@@ -90,7 +90,7 @@ const PER_JOB = 10;
 
 describe.each([
   ['1,000 groups', 1_000, true],
-  ['150 groups', 150, true],
+  ['100 groups', 100, true],
   ['1,000 groups, planned while the tables were empty', 1_000, false],
 ])('100,000 waiting in %s', (label, groups, analyzed) => {
   const explainer = new Explainer();

@@ -148,7 +148,6 @@ const CHUNKS: [string, (executor: Executor) => Promise<unknown>][] = [
   ['promote all', (e) => promoteAll(e, q)],
   ['promote due by', (e) => promoteDue(e, q, Date.now())],
   ['promote due', (e) => promoteChunk(e, q, null)],
-  ['sweep', (e) => sweep(e, q, 1)],
   ['clean waiting', (e) => clean(e, q, 'waiting', 0)],
   ['clean delayed', (e) => clean(e, q, 'delayed', 0)],
   ['clean completed', (e) => clean(e, q, 'completed', 0)],

@@ -5,6 +5,8 @@ export interface Proxy {
   url: string;
   /** From now on nothing passes in either direction, and nobody is told: a half-open connection. */
   freeze(): void;
+  /** Whether anything has been swallowed since. */
+  frozen(): boolean;
   /** New connections work; frozen ones stay as they are. */
   thaw(): void;
   /** From now on every connection is broken, also each new one: the server is away. */
@@ -20,6 +22,7 @@ export async function startProxy(target: string): Promise<Proxy> {
   const sockets = new Set<Socket>();
   let frozen = false;
   let away = false;
+  let swallowed = false;
   const server = createServer((client) => {
     if (away) {
       client.destroy();
@@ -33,7 +36,10 @@ export async function startProxy(target: string): Promise<Proxy> {
     ] as const) {
       sockets.add(from);
       from.on('data', (data) => {
-        if (frozen) pair.frozen = true;
+        if (frozen) {
+          pair.frozen = true;
+          swallowed = true;
+        }
         if (!pair.frozen) to.write(data);
       });
       from.on('error', () => {});
@@ -50,6 +56,7 @@ export async function startProxy(target: string): Promise<Proxy> {
   url.port = String(typeof address === 'object' && address ? address.port : 0);
   return {
     url: url.href,
+    frozen: () => swallowed,
     freeze: () => {
       frozen = true;
     },

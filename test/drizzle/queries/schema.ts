@@ -1,0 +1,8 @@
+// schema.ts
+import { integer, pgTable, text } from 'drizzle-orm/pg-core';
+
+export * from '@conveyor/store-pg/schema';
+
+export const users = pgTable('users', { id: integer('id').primaryKey(), email: text('email').notNull() });
+
+export type MailJobs = { welcome: { userId: number }; digest: { userId: number; day: string } };

@@ -1,0 +1,101 @@
+import { describe, expect, it } from 'vitest';
+import { LeaseLostError } from '../../src/index.js';
+import { record, rowOf, usePlayground } from '../core/setup.js';
+import { openTransaction, untilWaiting } from '../support/held.js';
+import { deferred, until } from '../support/until.js';
+
+const play = usePlayground();
+
+/** A worker with one job, whose handler ends when it is told to. */
+async function running(opts = {}) {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const release = deferred<unknown>();
+  const worker = play.worker(queue, store, () => release.promise);
+  const heard = record(worker);
+  const job = await queue.add('work', null, opts);
+  await until(() => heard.active.length === 1);
+  return { store, queue, worker, heard, job, release };
+}
+
+describe.each([{}, { removeOnComplete: true }])('a worker that finishes while another takes its job away (%j)', (opts) => {
+  const takeAway = `update conveyor_jobs set state = 'waiting', lease = lease + 1, locked_by = null, lock_until = null`;
+
+  it('writes nothing when that is committed', async () => {
+    const { worker, heard, job, release } = await running(opts);
+    const sweeper = await openTransaction(play.database.sql);
+    await sweeper.sql.unsafe(`${takeAway} where id = '${job.id}'`);
+    release.resolve('stale');
+    await untilWaiting(play.database.sql);
+    await worker.pause();
+    await sweeper.commit();
+    await until(() => heard.errors.length === 1);
+    expect(heard).toMatchObject({ completed: [], failed: [], errors: [expect.any(LeaseLostError)] });
+    expect(await rowOf(play, job)).toMatchObject({ state: 'waiting', returnvalue: null, attempt_logs: [] });
+  });
+
+  it('finishes it when that is rolled back', async () => {
+    const { heard, job, release } = await running(opts);
+    const sweeper = await openTransaction(play.database.sql);
+    await sweeper.sql.unsafe(`${takeAway} where id = '${job.id}'`);
+    const waiting = job.waitUntilFinished();
+    release.resolve('in time');
+    await untilWaiting(play.database.sql);
+    await sweeper.rollback();
+    expect(await waiting).toBe('in time');
+    expect(heard.errors).toEqual([]);
+  });
+});
+
+it.each([{}, { removeOnComplete: true }, { removeOnFail: true }])(
+  'a job that is cancelled while its success is written ends failed, and once (%j)',
+  async (opts) => {
+    const { queue, heard, job, release } = await running(opts);
+    const canceller = await openTransaction(play.database.sql);
+    await canceller.sql`update conveyor_jobs set cancelled_at = now() where id = ${job.id}`;
+    release.resolve('done');
+    await untilWaiting(play.database.sql);
+    await canceller.commit();
+    await until(() => heard.failed.length === 1);
+    expect(heard.completed).toEqual([]);
+    const row = await queue.getJob(job.id);
+    if ('removeOnFail' in opts) expect(row).toBeNull();
+    else expect(row).toMatchObject({ state: 'failed', failedReason: 'Job was cancelled', returnvalue: null });
+  },
+);
+
+it('a job that is discarded while its failure is written is not tried again', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const release = deferred();
+  const heard = record(play.worker(queue, store, () => release.promise));
+  const job = await queue.add('work', null, { attempts: 3, removeOnFail: true });
+  await until(() => heard.active.length === 1);
+  const discarder = await openTransaction(play.database.sql);
+  await discarder.sql`update conveyor_jobs set discarded = true where id = ${job.id}`;
+  release.reject(new Error('once'));
+  await untilWaiting(play.database.sql);
+  await discarder.commit();
+  await until(() => heard.failed.length === 1);
+  expect(heard.failed[0]?.state).toBe('failed');
+  expect(await rowOf(play, job)).toBeUndefined();
+});
+
+it('a renewal passes over a job that is just being settled', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const release = deferred();
+  const worker = play.worker(queue, store, () => release.promise, { lockDuration: 300 });
+  const heard = record(worker);
+  const job = await queue.add('work', null);
+  await until(() => heard.active.length === 1);
+  const holder = await openTransaction(play.database.sql);
+  await holder.sql`select 1 from conveyor_jobs where id = ${job.id} for update`;
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  expect(heard.errors).toEqual([]);
+  await holder.commit();
+  const before = (await rowOf(play, job))?.['lock_until'] as Date;
+  await until(async () => ((await rowOf(play, job))?.['lock_until'] as Date) > before);
+  release.resolve();
+  await job.waitUntilFinished();
+});
