@@ -57,7 +57,6 @@ const reading = async () => {
 
 const figures: Record<string, number> = {};
 if (scenario === 'process') await addAll(contender, BULK);
-await meter`checkpoint`;
 const before = await reading();
 const begin = performance.now();
 let jobs = BULK;

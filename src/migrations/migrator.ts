@@ -1,5 +1,4 @@
 import { sql } from 'drizzle-orm';
-import type postgres from 'postgres';
 import { type ConnectionOptions, closeClient, openSingle } from '../db/connection.js';
 import { translate } from '../db/driver-errors.js';
 import type { DrizzleTransactor } from '../db/drizzle-like.js';
@@ -145,7 +144,7 @@ export async function migrateConnection(connection: ConnectionOptions, schema: s
   const onclose = () => {
     lost = true;
   };
-  const client: postgres.Sql = await openSingle(connection, { onclose });
+  const client = await openSingle(connection, { onclose });
   try {
     await client.unsafe(`set statement_timeout = 0; select pg_advisory_lock(${lockKey(schema)})`);
     const executor = new PreparedExecutor(() => client, relationsIn(schema), {

@@ -25,6 +25,8 @@ export function cascade(db: Relations): SQL {
   const policy = sql`coalesce(${p.opts} ->> 'failParentOnChildFailure', 'fail')`;
   const keepFailed = sql`${p.opts} -> 'removeOnFail'`;
   const parentKey = sql`jsonb_build_array(${p.parentQueueName}, ${p.parentId})`;
+  // As a CASE: else all of the index of jobs with parents may be read where the planner has not heard of them yet.
+  const hasParent = sql`(case when ${p.parentId} is null then false else true end)`;
   return sql`
     lineage as (
       with recursive up(q, id, distance, path, failed, n, reason, kept) as (
@@ -35,7 +37,7 @@ export function cascade(db: Relations): SQL {
         union all
         select ${p.parentQueueName}, ${p.parentId}, up.distance + 1, up.path || ${parentKey}, up.failed, 0, null, null
         from up join ${db.jobs.as('p')} on ${p.queueName} = up.q and ${p.id} = up.id
-        where ${p.parentId} is not null and not (${parentKey} = any(up.path)))
+        where ${hasParent} and not (${parentKey} = any(up.path)))
       select q, id, max(top - distance) as depth, sum(n)::int as n, min(reason) as reason,
         (array_agg(kept) filter (where kept is not null))[1] as kept
       from (select up.*, max(distance) over (partition by path[1]) as top from up) way

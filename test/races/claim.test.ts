@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import type { Job } from '../../src/index.js';
 import { claim } from '../../src/store/claim.js';
 import { record, usePlayground } from '../core/setup.js';
 import { openTransaction, untilWaiting } from '../support/held.js';
@@ -14,12 +15,19 @@ it('sixteen claims at once never take a job twice', async () => {
   const taken: string[] = [];
   const rounds = async ({ engine }: (typeof stores)[number], workerId: string) => {
     for (;;) {
-      const claimed = await claim(engine.executor, { queueName: queue.name, workerId, lockDuration: 60_000, limit: 37 });
+      const claimed = await claim(engine.executor, {
+        queueName: queue.name,
+        workerId,
+        lockDuration: 60_000,
+        limit: 37,
+      });
       taken.push(...claimed.map(({ job }) => job.id));
       if (claimed.length === 0) return;
     }
   };
-  await Promise.all(Array.from({ length: 16 }, (_, n) => rounds(stores[n % 4] as (typeof stores)[number], `worker-${n}`)));
+  await Promise.all(
+    Array.from({ length: 16 }, (_, n) => rounds(stores[n % 4] as (typeof stores)[number], `worker-${n}`)),
+  );
   expect(taken).toHaveLength(2_000);
   expect(new Set(taken)).toEqual(new Set(jobs.map(({ id }) => id)));
 });
@@ -27,7 +35,7 @@ it('sixteen claims at once never take a job twice', async () => {
 it('a claim passes over what another has taken and not committed', async () => {
   const store = await play.open();
   const queue = play.queue(store);
-  const [first, second] = (await queue.addBulk(many(2))) as [{ id: string }, { id: string }];
+  const [first, second] = (await queue.addBulk(many(2))) as [Job, Job];
   const other = await openTransaction(play.database.sql);
   await other.sql`update conveyor_jobs set state = 'active', lease = lease + 1, locked_by = 'other',
     lock_until = now() + interval '1 minute' where id = ${first.id}`;

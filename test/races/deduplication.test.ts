@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
+import { Queue } from '../../src/index.js';
 import { newName, usePlayground } from '../core/setup.js';
 import { openTransaction, untilWaiting } from '../support/held.js';
-import { Queue } from '../../src/index.js';
 
 const play = usePlayground();
 
@@ -70,7 +70,12 @@ it('two batches with the same keys in opposite orders do not stop each other', a
     opts: { deduplication: { key: `key ${n}` } },
   }));
   for (let round = 0; round < 3; round++) {
-    await Promise.all([a.addBulk(jobs), b.addBulk([...jobs].reverse()), a.addBulk([...jobs].reverse()), b.addBulk(jobs)]);
+    await Promise.all([
+      a.addBulk(jobs),
+      b.addBulk([...jobs].reverse()),
+      a.addBulk([...jobs].reverse()),
+      b.addBulk(jobs),
+    ]);
   }
   expect(await a.count('waiting')).toBe(200);
 });

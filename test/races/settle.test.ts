@@ -18,34 +18,37 @@ async function running(opts = {}) {
   return { store, queue, worker, heard, job, release };
 }
 
-describe.each([{}, { removeOnComplete: true }])('a worker that finishes while another takes its job away (%j)', (opts) => {
-  const takeAway = `update conveyor_jobs set state = 'waiting', lease = lease + 1, locked_by = null, lock_until = null`;
+describe.each([{}, { removeOnComplete: true }])(
+  'a worker that finishes while another takes its job away (%j)',
+  (opts) => {
+    const takeAway = `update conveyor_jobs set state = 'waiting', lease = lease + 1, locked_by = null, lock_until = null`;
 
-  it('writes nothing when that is committed', async () => {
-    const { worker, heard, job, release } = await running(opts);
-    const sweeper = await openTransaction(play.database.sql);
-    await sweeper.sql.unsafe(`${takeAway} where id = '${job.id}'`);
-    release.resolve('stale');
-    await untilWaiting(play.database.sql);
-    await worker.pause();
-    await sweeper.commit();
-    await until(() => heard.errors.length === 1);
-    expect(heard).toMatchObject({ completed: [], failed: [], errors: [expect.any(LeaseLostError)] });
-    expect(await rowOf(play, job)).toMatchObject({ state: 'waiting', returnvalue: null, attempt_logs: [] });
-  });
+    it('writes nothing when that is committed', async () => {
+      const { worker, heard, job, release } = await running(opts);
+      const sweeper = await openTransaction(play.database.sql);
+      await sweeper.sql.unsafe(`${takeAway} where id = '${job.id}'`);
+      release.resolve('stale');
+      await untilWaiting(play.database.sql);
+      await worker.pause();
+      await sweeper.commit();
+      await until(() => heard.errors.length === 1);
+      expect(heard).toMatchObject({ completed: [], failed: [], errors: [expect.any(LeaseLostError)] });
+      expect(await rowOf(play, job)).toMatchObject({ state: 'waiting', returnvalue: null, attempt_logs: [] });
+    });
 
-  it('finishes it when that is rolled back', async () => {
-    const { heard, job, release } = await running(opts);
-    const sweeper = await openTransaction(play.database.sql);
-    await sweeper.sql.unsafe(`${takeAway} where id = '${job.id}'`);
-    const waiting = job.waitUntilFinished();
-    release.resolve('in time');
-    await untilWaiting(play.database.sql);
-    await sweeper.rollback();
-    expect(await waiting).toBe('in time');
-    expect(heard.errors).toEqual([]);
-  });
-});
+    it('finishes it when that is rolled back', async () => {
+      const { heard, job, release } = await running(opts);
+      const sweeper = await openTransaction(play.database.sql);
+      await sweeper.sql.unsafe(`${takeAway} where id = '${job.id}'`);
+      const waiting = job.waitUntilFinished();
+      release.resolve('in time');
+      await untilWaiting(play.database.sql);
+      await sweeper.rollback();
+      expect(await waiting).toBe('in time');
+      expect(heard.errors).toEqual([]);
+    });
+  },
+);
 
 it.each([{}, { removeOnComplete: true }, { removeOnFail: true }])(
   'a job that is cancelled while its success is written ends failed, and once (%j)',

@@ -13,7 +13,13 @@ async function expired() {
   await play.database.sql`update conveyor_jobs set state = 'active', locked_by = 'slow', lease = 1,
     lock_until = now() - interval '1 second' where id = ${job.id}`;
   const swept: string[] = [];
-  return { store, queue, job, swept, sweep: () => sweepQueue(store.engine, queue.name, 1, (id) => void swept.push(id)) };
+  return {
+    store,
+    queue,
+    job,
+    swept,
+    sweep: () => sweepQueue(store.engine, queue.name, 1, (id) => void swept.push(id)),
+  };
 }
 
 it('a job that is just being completed is not swept', async () => {
