@@ -7,28 +7,23 @@ export type { StoreEvent, StoreEventCallback, StoreEventType } from '../model/ev
 export { hashPayload } from '../model/hash.js';
 export { generateId, generateWorkerId } from '../model/ids.js';
 export * from '../model/job.js';
-export type { JobMap, Payload } from '../model/job-types.js';
+export type { Checked, DataOf, InputOf, JobMap, JobName, Payload } from '../model/job-types.js';
 export { consoleLogger, type Logger, noopLogger } from '../model/logger.js';
 export { assertJobState, validateQueueName } from '../model/names.js';
 export { validateTimezone } from '../model/schedule.js';
 export type * from '../model/store-interface.js';
 export type { StoredSchedule } from '../model/stored-schedule.js';
 export type { BatchResult } from './batch-result.js';
+export { defineQueue, defineWorker, type JobsOf } from './define.js';
 export { EventBus } from './event-bus.js';
 export { type FlowJob, type FlowNode, FlowProducer } from './flow-producer.js';
 export { Job } from './job.js';
 export { JobObservable, type JobObserver } from './job-observable.js';
-export {
-  type AddedJob,
-  type BulkItems,
-  defineQueue,
-  Queue,
-  type QueueEvents,
-  type QueueOptions,
-  type TransactionalQueue,
-} from './queue.js';
+export { Queue } from './queue.js';
+export type { AddedJob, BulkItems, QueueEvents, QueueOptions, TransactionalQueue } from './queue-types.js';
 export type { JobSchemas } from './schemas.js';
 export { NotCommittedError } from './settle-in.js';
+export type { JobOf, JobsOfSchemas, SchemasFor } from './typed-job.js';
 export { Worker } from './worker.js';
 export type { WorkerOptions } from './worker-options.js';
-export type { BatchProcessor, Processor, WorkerEvents, WorkerJob } from './worker-types.js';
+export type { BatchProcessor, Processor, WorkerEvents } from './worker-types.js';

@@ -8,12 +8,12 @@ import { encodePayload, errorText } from '../model/values.js';
 import type { Engine } from '../store/engine.js';
 import { getChildrenJobs } from '../store/flows.js';
 import * as verbs from '../store/job-verbs.js';
-import { getJob, MAX_LOG_LINES, setProgress } from '../store/jobs.js';
+import { getJob, setProgress } from '../store/jobs.js';
 import type { PgStore } from '../store/pg-store.js';
 import { announceParents, jobEvent } from './announce.js';
 import type { Attempt, Verdict } from './attempt.js';
 import { cancelAnywhere } from './cancel.js';
-import { assertDone } from './job-access.js';
+import { assertDone, keepNewest, timeToRun } from './job-access.js';
 import { JobFields } from './job-fields.js';
 import { JobObservable } from './job-observable.js';
 import { appendLine } from './log-appender.js';
@@ -22,7 +22,6 @@ import { waitUntilFinished } from './wait-until-finished.js';
 
 const MAX_LINE_LENGTH = 8_192;
 const MAX_INT = 2_147_483_647;
-const MAX_DATE_MS = 8.64e15;
 const UNFINISHED: JobState[] = ['waiting', 'waiting-children', 'delayed', 'active'];
 
 /**
@@ -295,17 +294,4 @@ export class Job<T = unknown, N extends string = string> extends JobFields<T, N>
     if (!found) throw new JobNotFoundError(this.id, this.queueName);
     return found.job;
   }
-}
-
-/** Epoch ms. What lies before 1970 is due all the same, and Postgres cannot hold all of it. */
-function timeToRun(timestamp: number | Date): number {
-  const until = typeof timestamp === 'number' ? timestamp : Number(timestamp);
-  if (Number.isFinite(until) && Math.abs(until) <= MAX_DATE_MS) return Math.max(0, until);
-  throw new RangeError(`moveToDelayed(${String(timestamp)}): it takes a time, in epoch ms or as a Date.`);
-}
-
-function keepNewest(lines: string[], line: string): void {
-  lines.push(line);
-  // Not with each line: that would be a copy of all of them.
-  if (lines.length > 2 * MAX_LOG_LINES) lines.splice(0, lines.length - MAX_LOG_LINES);
 }

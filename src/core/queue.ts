@@ -2,8 +2,8 @@ import type { DrizzleLike } from '../db/drizzle-like.js';
 import { ClosedError } from '../model/errors.js';
 import type { Duration, JobOptions, JobState, RepeatOptions } from '../model/job.js';
 import { validateJobOptions } from '../model/job-options.js';
-import type { DataOf, IsJobMap, JobName } from '../model/job-types.js';
-import { checkLogger, type Logger } from '../model/logger.js';
+import type { InputOf, JobName } from '../model/job-types.js';
+import { checkLogger } from '../model/logger.js';
 import { assertJobState, integerIn, oneOf, validateName, validateQueueName } from '../model/names.js';
 import { readOptions } from '../model/option-object.js';
 import type { JobCounts } from '../model/store-interface.js';
@@ -16,46 +16,9 @@ import { Adder } from './adder.js';
 import { EventBus } from './event-bus.js';
 import { Job } from './job.js';
 import { JobObservable } from './job-observable.js';
-import { checkSchemas, type InputOf, type JobSchemas } from './schemas.js';
-
-export interface QueueOptions<S extends JobSchemas = JobSchemas> {
-  store: PgStore;
-  /** Options of every job that does not say otherwise. */
-  defaultJobOptions?: JobOptions;
-  logger?: Logger;
-  /** Data is checked by these at `add`: one Standard Schema (zod, valibot, arktype, …) per job name. */
-  schemas?: S;
-}
-
-/** The job that `add` returns for a name. */
-export type AddedJob<T, N extends string> = Job<DataOf<T, N>, N>;
-
-export interface BulkItem<T> {
-  name: JobName<T>;
-  data: DataOf<T>;
-  opts?: JobOptions;
-}
-
-/** With a job map each item's data belongs to its name. */
-export type BulkItems<T> =
-  IsJobMap<T> extends true
-    ? { [K in JobName<T>]: { name: K; data: DataOf<T, K>; opts?: JobOptions } }[JobName<T>][]
-    : BulkItem<T>[];
-
-export interface QueueEvents<T> {
-  waiting: Job<DataOf<T>>;
-  delayed: Job<DataOf<T>>;
-  paused: { jobName: string | undefined };
-  resumed: { jobName: string | undefined };
-  drained: undefined;
-  error: unknown;
-}
-
-/** What can be done inside a transaction of the app's. */
-export interface TransactionalQueue<T> {
-  add<N extends JobName<T>>(name: N, data: DataOf<T, N>, opts?: JobOptions): Promise<AddedJob<T, N>>;
-  addBulk(jobs: BulkItems<T>): Promise<Job<DataOf<T>>[]>;
-}
+import type { AddedJob, BulkItem, BulkItems, QueueEvents, QueueOptions, TransactionalQueue } from './queue-types.js';
+import { checkSchemas, type JobSchemas } from './schemas.js';
+import type { JobOf } from './typed-job.js';
 
 /**
  * Adds jobs to a queue and looks after it. `T` is the payload of every job, or a map from job names to payloads.
@@ -72,7 +35,7 @@ export class Queue<T = unknown> {
   readonly #adder: Adder;
   #closed = false;
 
-  constructor(name: string, options: QueueOptions) {
+  constructor(name: string, options: QueueOptions<T>) {
     this.name = validateQueueName(name);
     readOptions(options, 'options', ['store', 'defaultJobOptions', 'logger', 'schemas']);
     const { store, logger } = options;
@@ -89,15 +52,15 @@ export class Queue<T = unknown> {
    *
    * @throws GroupFullError when the group has `group.maxSize` jobs waiting or delayed
    */
-  async add<N extends JobName<T>>(name: N, data: DataOf<T, N>, opts?: JobOptions): Promise<AddedJob<T, N>> {
+  async add<N extends JobName<T>>(name: N, data: InputOf<T, N>, opts?: JobOptions): Promise<AddedJob<T, N>> {
     this.#assertOpen();
     return this.#adder.add<AddedJob<T, N>>(this.name, name, data, this.#merge(opts));
   }
 
   /** Many jobs, in the order given: one statement per thousand. Each thousand is saved whole or not at all. */
-  async addBulk(jobs: BulkItems<T>): Promise<Job<DataOf<T>>[]> {
+  async addBulk(jobs: BulkItems<T>): Promise<JobOf<T>[]> {
     this.#assertOpen();
-    return this.#adder.addBulk<Job<DataOf<T>>>(this.name, this.#bulk(jobs));
+    return this.#adder.addBulk<JobOf<T>>(this.name, this.#bulk(jobs));
   }
 
   /**
@@ -126,14 +89,14 @@ export class Queue<T = unknown> {
   schedule<N extends JobName<T>>(
     delay: Duration,
     name: N,
-    data: DataOf<T, N>,
+    data: InputOf<T, N>,
     opts?: JobOptions,
   ): Promise<AddedJob<T, N>> {
     return this.add(name, data, { ...opts, delay });
   }
 
   /** Adds a job that runs as soon as it can, whatever the default options say. */
-  now<N extends JobName<T>>(name: N, data: DataOf<T, N>, opts?: JobOptions): Promise<AddedJob<T, N>> {
+  now<N extends JobName<T>>(name: N, data: InputOf<T, N>, opts?: JobOptions): Promise<AddedJob<T, N>> {
     return this.add(name, data, { ...opts, delay: 0 });
   }
 
@@ -141,7 +104,7 @@ export class Queue<T = unknown> {
   every<N extends JobName<T>>(
     interval: Duration,
     name: N,
-    data: DataOf<T, N>,
+    data: InputOf<T, N>,
     opts?: JobOptions,
   ): Promise<AddedJob<T, N>> {
     return this.add(name, data, repeating(opts, { every: interval }));
@@ -151,7 +114,7 @@ export class Queue<T = unknown> {
   cron<N extends JobName<T>>(
     expression: string,
     name: N,
-    data: DataOf<T, N>,
+    data: InputOf<T, N>,
     opts?: JobOptions,
   ): Promise<AddedJob<T, N>> {
     return this.add(name, data, repeating(opts, { cron: expression }));
@@ -224,17 +187,17 @@ export class Queue<T = unknown> {
     return this.#store.promoteJobs(this.name);
   }
 
-  async getJob(id: string): Promise<Job<DataOf<T>> | null> {
+  async getJob(id: string): Promise<JobOf<T> | null> {
     this.#assertOpen();
     const found = await getJob(this.#store.engine.executor, this.name, validateName(id, 'job id'));
-    return found && (new Job(found.job, this.#store) as Job<DataOf<T>>);
+    return found && (new Job(found.job, this.#store) as JobOf<T>);
   }
 
   /** Jobs of a state: ended ones newest first, others oldest first. `end` is exclusive. */
-  async getJobs(state: JobState, start = 0, end = 100): Promise<Job<DataOf<T>>[]> {
+  async getJobs(state: JobState, start = 0, end = 100): Promise<JobOf<T>[]> {
     this.#assertOpen();
     const jobs = await this.#store.listJobs(this.name, state, start, end);
-    return jobs.map((job) => new Job(job, this.#store) as Job<DataOf<T>>);
+    return jobs.map((job) => new Job(job, this.#store) as JobOf<T>);
   }
 
   async count(state: JobState): Promise<number> {
@@ -284,7 +247,7 @@ export class Queue<T = unknown> {
 
   #tell(job: { state: JobState }): void {
     const { state } = job;
-    if (state === 'waiting' || state === 'delayed') this.events.emit(state, job as Job<DataOf<T>>);
+    if (state === 'waiting' || state === 'delayed') this.events.emit(state, job as JobOf<T>);
   }
 
   #assertOpen(): void {
@@ -300,12 +263,4 @@ function nameIn(options: { jobName?: string }): string | undefined {
 
 function repeating(opts: JobOptions | undefined, schedule: RepeatOptions): JobOptions {
   return { ...opts, repeat: { ...opts?.repeat, ...schedule } };
-}
-
-/** A queue whose job names and payloads follow from its schemas. */
-export function defineQueue<S extends JobSchemas>(
-  name: string,
-  options: QueueOptions<S> & { schemas: S },
-): Queue<InputOf<S>> {
-  return new Queue<InputOf<S>>(name, options);
 }

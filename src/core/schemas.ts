@@ -5,11 +5,6 @@ import { show } from '../model/text.js';
 /** Schemas by job name, of any library that follows Standard Schema (https://standardschema.dev). */
 export type JobSchemas = Record<string, StandardSchemaV1>;
 
-/** What `add` takes for each job name. */
-export type InputOf<S extends JobSchemas> = { [K in keyof S]: StandardSchemaV1.InferInput<S[K]> } & {
-  readonly '~jobMap'?: true;
-};
-
 /** @throws TypeError unless it is an object of Standard Schemas */
 export function checkSchemas(schemas: unknown, option: string): JobSchemas | undefined {
   if (schemas === undefined) return undefined;

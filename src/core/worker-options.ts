@@ -7,8 +7,10 @@ import type { RateLimit } from '../model/store-interface.js';
 import { show } from '../model/text.js';
 import type { PgStore } from '../store/pg-store.js';
 import { checkSchemas } from './schemas.js';
+import type { SchemasFor } from './typed-job.js';
 
-export interface WorkerOptions {
+// biome-ignore lint/suspicious/noExplicitAny: options of a worker of whatever jobs
+export interface WorkerOptions<T = any> {
   store: PgStore;
   /** Jobs (or batches) at once. Default 1. */
   concurrency?: number;
@@ -33,7 +35,7 @@ export interface WorkerOptions {
   /** The pause before the next attempt, in ms, for jobs with `backoff.type: 'custom'`. */
   backoffStrategy?: BackoffStrategy;
   /** Checks a job's data again when it is taken, by job name. Names without a schema are not checked. */
-  schemas?: Record<string, StandardSchemaV1>;
+  schemas?: SchemasFor<T>;
   logger?: Logger;
 }
 

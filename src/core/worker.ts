@@ -3,15 +3,14 @@ import type { StoreEvent } from '../model/event.js';
 import { generateWorkerId } from '../model/ids.js';
 import type { JobData } from '../model/job.js';
 import { integerIn, validateQueueName } from '../model/names.js';
-import { type Claimed, claimWithin } from '../store/claim-dispatch.js';
 import type { Engine } from '../store/engine.js';
 import type { StoredJob } from '../store/job-row.js';
-import { releaseUnknown } from '../store/lease.js';
-import { tickSchedules } from '../store/schedules.js';
 import { CANCELLED_REASON } from '../store/settle.js';
 import { jobEvent } from './announce.js';
+import { attach } from './attach.js';
 import { Attempt } from './attempt.js';
 import { runAttempts } from './attempt-runner.js';
+import { Claimer } from './claimer.js';
 import { EventBus } from './event-bus.js';
 import { Fetcher } from './fetcher.js';
 import { type Held, Holds } from './holds.js';
@@ -21,17 +20,15 @@ import { Quiet, within } from './quiet.js';
 import { settleIn } from './settle-in.js';
 import type { SettlementRules } from './settlement.js';
 import { Settler } from './settler.js';
-import { promoteDue, sweepQueue } from './upkeep.js';
+import type { JobOf } from './typed-job.js';
 import { type ResolvedWorkerOptions, resolveWorkerOptions, type WorkerOptions } from './worker-options.js';
-import type { BatchProcessor, Processor, WorkerEvents, WorkerJob } from './worker-types.js';
+import type { BatchProcessor, Processor, WorkerEvents } from './worker-types.js';
 
 /** Ended jobs that are not settled yet: more than this, and no more are claimed. */
 const MAX_UNSETTLED = 5_000;
 const DEFAULT_FORCE_MS = 30_000;
 /** What a forced close waits for the leases to be given back. */
 const SETTLE_GRACE_MS = 5_000;
-/** News of a job that may mean that it is not this worker's any more, or should not be. */
-const TAKEN_AWAY: ReadonlySet<string> = new Set(['job:cancelled', 'job:removed', 'job:stalled', 'job:failed']);
 /** A worker under a limit is not told when the limit allows more. */
 const LIMITED_LOOK_MS = 1_000;
 
@@ -48,21 +45,21 @@ export class Worker<T = unknown> {
   readonly #engine: Engine;
   readonly #processor: Processor<T> | BatchProcessor<T>;
   readonly #holds: Holds;
+  readonly #claimer: Claimer;
   readonly #fetcher: Fetcher;
   readonly #settler: Settler;
   readonly #pace = new Pace();
   readonly #quiet = new Quiet();
   readonly #batchSize: number;
   #runningBatches = 0;
-  #claimFailed = false;
   #state: 'idle' | 'running' | 'paused' | 'closed' = 'idle';
   #detach: (() => void)[] = [];
   #unfollow = () => {};
   #closing: Promise<void> | undefined;
 
-  constructor(queueName: string, processor: Processor<T>, options: WorkerOptions & { batch?: never });
-  constructor(queueName: string, processor: BatchProcessor<T>, options: WorkerOptions & { batch: { size: number } });
-  constructor(queueName: string, processor: Processor<T> | BatchProcessor<T>, options: WorkerOptions) {
+  constructor(queueName: string, processor: Processor<T>, options: WorkerOptions<T> & { batch?: never });
+  constructor(queueName: string, processor: BatchProcessor<T>, options: WorkerOptions<T> & { batch: { size: number } });
+  constructor(queueName: string, processor: Processor<T> | BatchProcessor<T>, options: WorkerOptions<T>) {
     this.queueName = validateQueueName(queueName);
     if (typeof processor !== 'function') throw new TypeError('Worker processor must be a function.');
     this.#options = resolveWorkerOptions(options);
@@ -93,8 +90,16 @@ export class Worker<T = unknown> {
       },
       error: (error) => this.#error(error),
     });
+    this.#claimer = new Claimer({
+      engine: this.#engine,
+      queueName: this.queueName,
+      workerId: this.id,
+      worker: this.#options,
+      hold: (stored, askedAt) => this.#hold(stored, askedAt),
+      held: () => this.#holds.all().map(({ stored }) => stored.job.id),
+    });
     this.#fetcher = new Fetcher({
-      claim: (limit) => this.#claim(limit),
+      claim: (limit) => this.#claimer.claim(limit),
       start: (jobs) => this.#start(jobs),
       release: (jobs) => this.#release(jobs),
       free: () => (this.#options.concurrency - this.#runningBatches) * this.#batchSize,
@@ -152,27 +157,18 @@ export class Worker<T = unknown> {
   }
 
   #attach(): void {
-    const { hub, watch } = this.#engine;
-    const { queueName } = this;
-    this.#unfollow = hub.follow(queueName, ({ type, jobId }) => {
-      if (jobId !== undefined && TAKEN_AWAY.has(type)) this.#holds.check(jobId);
+    const { stalledInterval, maxStalledCount } = this.#options;
+    const attached = attach(this.#engine, {
+      queueName: this.queueName,
+      interval: this.#limited ? Math.min(LIMITED_LOOK_MS, stalledInterval) : stalledInterval,
+      maxStalledCount,
+      wake: () => this.#fetcher.wake(),
+      takenAway: (jobId) => this.#holds.check(jobId),
+      stalled: (jobId) => this.events.emit('stalled', jobId),
     });
+    this.#unfollow = attached.unfollow;
     this.#detach.push(
-      hub.onBell(queueName, (dueIn) => {
-        if (dueIn === null) this.#fetcher.wake();
-        else watch.expect(queueName, dueIn);
-      }),
-      watch.add({
-        queueName,
-        interval: this.#limited
-          ? Math.min(LIMITED_LOOK_MS, this.#options.stalledInterval)
-          : this.#options.stalledInterval,
-        wake: () => this.#fetcher.wake(),
-        promote: () => promoteDue(this.#engine, queueName),
-        sweep: () =>
-          sweepQueue(this.#engine, queueName, this.#options.maxStalledCount, (id) => this.events.emit('stalled', id)),
-        tick: () => tickSchedules(this.#engine, queueName),
-      }),
+      attached.detach,
       // When the store goes down, so do these; they come back with it.
       this.#engine.onClose(() => {
         for (const detach of this.#detach.splice(0)) detach();
@@ -187,35 +183,6 @@ export class Worker<T = unknown> {
       if (this.#state !== 'closed') this.#attach();
       if (this.#state === 'running') this.#fetcher.start();
     });
-  }
-
-  async #claim(limit: number): Promise<Claimed> {
-    const { lockDuration, lifo, limiter, maxGlobalConcurrency, group } = this.#options;
-    const { executor } = this.#engine;
-    if (this.#claimFailed) await this.#releaseUnknown();
-    // Until it has answered: a claim may have taken jobs and its answer be lost.
-    this.#claimFailed = true;
-    const asked = performance.now();
-    const claimed = await claimWithin(executor, {
-      queueName: this.queueName,
-      workerId: this.id,
-      lockDuration,
-      limit,
-      lifo,
-      rateLimit: limiter,
-      maxGlobalConcurrency,
-      groupConcurrency: group && (group.concurrency ?? Number.MAX_SAFE_INTEGER),
-      groupLimiter: group?.limiter,
-    });
-    this.#claimFailed = false;
-    for (const stored of claimed.jobs) this.#hold(stored, asked);
-    return claimed;
-  }
-
-  async #releaseUnknown(): Promise<void> {
-    const held = this.#holds.all().map(({ stored }) => stored.job.id);
-    if (await releaseUnknown(this.#engine.executor, this.queueName, this.id, held))
-      this.#engine.hub.ring(this.queueName);
   }
 
   #hold(stored: StoredJob, confirmedAt: number): void {
@@ -259,7 +226,7 @@ export class Worker<T = unknown> {
     for (const { stored, attempt } of held) {
       events.push(jobEvent('job:active', this.queueName, stored.job.id));
       if (this.events.has('active')) {
-        this.events.emit('active', new Job(stored.job, this.#options.store, attempt) as WorkerJob<T>);
+        this.events.emit('active', new Job(stored.job, this.#options.store, attempt) as JobOf<T>);
       }
     }
     this.#engine.hub.publish(events);
@@ -297,9 +264,9 @@ export class Worker<T = unknown> {
   }
 
   /** For listeners: the job as it is now, which is no longer in this worker's hands. */
-  #jobNow(stored: StoredJob, changed: Partial<JobData>): WorkerJob<T> {
+  #jobNow(stored: StoredJob, changed: Partial<JobData>): JobOf<T> {
     const data = { ...stored.job, ...changed, lockedBy: null, lockUntil: null };
-    return new Job(data, this.#options.store) as WorkerJob<T>;
+    return new Job(data, this.#options.store) as JobOf<T>;
   }
 
   #lost(held: Held): void {
@@ -317,7 +284,7 @@ export class Worker<T = unknown> {
     if (attempt.cancelled || attempt.ended) return;
     attempt.cancelled = true;
     attempt.controller.abort(new Error(CANCELLED_REASON));
-    this.events.emit('cancelled', new Job(stored.job, this.#options.store, attempt) as WorkerJob<T>);
+    this.events.emit('cancelled', new Job(stored.job, this.#options.store, attempt) as JobOf<T>);
   }
 
   async #close(forceTimeout: number): Promise<void> {
@@ -334,7 +301,7 @@ export class Worker<T = unknown> {
       }
       await this.#quiet.until(settled, SETTLE_GRACE_MS);
     }
-    if (this.#claimFailed) await within(SETTLE_GRACE_MS, this.#releaseUnknown());
+    if (this.#claimer.unsure) await within(SETTLE_GRACE_MS, this.#claimer.releaseUnknown());
     this.#unfollow();
     this.#settler.giveUp();
     this.#holds.clear();

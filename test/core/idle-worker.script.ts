@@ -1,7 +1,6 @@
 // For worker-wake.test.ts: says when it is idle, and then of each job that it ran, and how often it has looked meanwhile.
 import { PgStore, Worker } from '../../src/index.js';
-import { until } from '../support/until.js';
-import { countStatements } from './statements.js';
+import { countStatements, untilAsleep } from './statements.js';
 
 const [connection, queueName, how] = process.argv.slice(2) as [string, string, string?];
 const store = new PgStore({ connection, autoMigrate: false, listen: how !== 'polling' });
@@ -9,6 +8,5 @@ await store.connect();
 const statements = countStatements(store);
 const say = (line: unknown) => console.log(JSON.stringify(line));
 new Worker(queueName, async (job) => say({ ran: job.id, glances: statements.count('glance') }), { store });
-await until(() => statements.count('glance') > 0 && statements.count(/^claim/) > 0);
-statements.reset();
+await untilAsleep(statements);
 say('idle');

@@ -2,18 +2,18 @@ import { randomBytes } from 'node:crypto';
 import { afterAll, afterEach } from 'vitest';
 import {
   type Job,
+  type JobOf,
   type Logger,
   PgStore,
   type PgStoreOptions,
   Queue,
   type QueueOptions,
   Worker,
-  type WorkerJob,
   type WorkerOptions,
 } from '../../src/index.js';
 import { type UsedDatabase, useDatabase } from '../support/database.js';
 
-export { countStatements, onStatements, type Statements } from './statements.js';
+export { countStatements, onStatements, type Statements, untilAsleep } from './statements.js';
 
 /** What a store or worker said to its logger. */
 export interface Said {
@@ -37,6 +37,8 @@ export interface Playground {
   readonly database: UsedDatabase;
   /** What the stores of the running test said to their logger. */
   readonly said: Said['lines'];
+  /** Those that the running test has opened. */
+  readonly stores: readonly PgStore[];
   /** Another connected store, as in another process. */
   open(options?: Partial<PgStoreOptions>): Promise<PgStore>;
   /** The same until the end of the file; for `beforeAll`. */
@@ -46,7 +48,7 @@ export interface Playground {
   worker(
     queue: { readonly name: string },
     store: PgStore,
-    run: (job: WorkerJob<unknown>, signal: AbortSignal) => unknown,
+    run: (job: JobOf<unknown>, signal: AbortSignal) => unknown,
     options?: OwnWorkerOptions & { batch?: never },
   ): AnyWorker;
 }
@@ -58,10 +60,12 @@ export const newName = () => `q${++names}-${randomBytes(3).toString('hex')}`;
 export function usePlayground(): Playground {
   const database = useDatabase();
   const closing: (() => Promise<unknown>)[] = [];
+  const stores: PgStore[] = [];
   const said: Said = recordingLogger();
   afterEach(async () => {
     for (const close of closing.splice(0).reverse()) await close();
     said.lines.length = 0;
+    stores.length = 0;
   });
   const closingAll: typeof closing = [];
   afterAll(async () => {
@@ -71,11 +75,13 @@ export function usePlayground(): Playground {
     const store = new PgStore({ connection: database.url, autoMigrate: false, logger: said.logger, ...options });
     closers.push(() => store.disconnect());
     await store.connect();
+    stores.push(store);
     return store;
   };
   return {
     database,
     said: said.lines,
+    stores,
     open: (options = {}) => open(options, closing),
     openForAll: (options = {}) => open(options, closingAll),
     queue: (store, options = {}) => new Queue(newName(), { store, ...options }),

@@ -1,4 +1,6 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { PgStore } from '../../src/index.js';
+import { until } from '../support/until.js';
 
 export interface Statements {
   /** How often each statement ran, by name. */
@@ -39,4 +41,14 @@ export function onStatements(
   return () => {
     executor.run = run;
   };
+}
+
+/** Resolves when the store's worker has looked, found nothing and asks no more; then counting begins anew. */
+export async function untilAsleep(statements: Statements): Promise<void> {
+  await until(async () => {
+    const { length } = statements.names;
+    await sleep(50);
+    return statements.count('glance') > 0 && statements.count(/^claim/) > 0 && statements.names.length === length;
+  });
+  statements.reset();
 }

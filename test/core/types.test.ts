@@ -3,13 +3,15 @@ import { describe, expectTypeOf, it } from 'vitest';
 import { z } from 'zod';
 import {
   defineQueue,
+  defineWorker,
   type Job,
   type JobMap,
+  type JobOf,
+  type JobsOf,
   type Payload,
   type PgStore,
   Queue,
   Worker,
-  type WorkerJob,
 } from '../../src/index.js';
 
 // Nothing here runs: tsc checks it (vitest only finds the file).
@@ -103,7 +105,7 @@ describe('a queue of several kinds of jobs', () => {
         if (job.name === 'welcome') expectTypeOf(job.data.userId).toBeNumber();
         expectTypeOf(result).toBeUnknown();
       });
-      worker.on('active', (job) => expectTypeOf(job).toEqualTypeOf<WorkerJob<Emails>>());
+      worker.on('active', (job) => expectTypeOf(job).toEqualTypeOf<JobOf<Emails>>());
       worker.on('stalled', (id) => expectTypeOf(id).toBeString());
       worker.on('error', (error) => expectTypeOf(error).toEqualTypeOf<Error>());
       // @ts-expect-error no such event
@@ -222,18 +224,26 @@ describe('a queue of one kind of jobs', () => {
     });
   });
 
-  it('a list of queues of whatever kinds is a list of queues', () => {
+  it('a list of queues of whatever kinds can be made', () => {
     unrun(() => {
-      const all: Queue[] = [
+      // biome-ignore lint/suspicious/noExplicitAny: of whatever kind
+      const all: Queue<any>[] = [
         new Queue<Emails>('a', { store }),
         new Queue<string>('b', { store }),
         new Queue('c', { store }),
       ];
-      const workers: Pick<Worker, 'close'>[] = [
-        new Worker<Emails>('a', never, { store }),
-        new Worker('b', never, { store }),
-      ];
+      // biome-ignore lint/suspicious/noExplicitAny: of whatever kind
+      const workers: Worker<any>[] = [new Worker<Emails>('a', never, { store }), new Worker('b', never, { store })];
       return [all, workers];
+    });
+  });
+
+  it('a union of kinds is what their names tell apart only when it is a map', () => {
+    unrun(() => {
+      // biome-ignore lint/suspicious/noExplicitAny: what if
+      new Worker<Record<string, any>>('any', (job) => expectTypeOf(job.data).toEqualTypeOf<Record<string, any>>(), {
+        store,
+      });
     });
   });
 });
@@ -261,7 +271,7 @@ describe('schemas', () => {
 
   it('give a worker its jobs', () => {
     unrun(() => {
-      new Worker(
+      defineWorker(
         'emails',
         async (job) => {
           if (job.name === 'welcome') expectTypeOf(job.data).toEqualTypeOf<{ userId: number; locale: string }>();
@@ -271,6 +281,20 @@ describe('schemas', () => {
           return 0;
         },
         { store, schemas },
+      );
+    });
+  });
+
+  it('of a queue are those of its workers', () => {
+    unrun(() => {
+      const queue = defineQueue('emails', { store, schemas });
+      type Jobs = JobsOf<typeof queue>;
+      new Worker<Jobs>(
+        queue.name,
+        (job) => {
+          if (job.name === 'digest') expectTypeOf(job.data).toEqualTypeOf<{ day: string }>();
+        },
+        { store },
       );
     });
   });

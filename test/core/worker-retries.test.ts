@@ -194,11 +194,12 @@ it('a retried job goes behind those of its priority that wait already', async ()
       ran.push(job.data);
       // Longer than what is fetched ahead: those are in a worker's hands already.
       await new Promise((resolve) => setTimeout(resolve, 15));
+      if (job.data === 'a') await until(async () => (await rowOf(play, poison))?.['attempts_made'] === 1);
       if (job.data === 'poison') throw onPurpose;
     },
     { autoStart: false },
   );
-  await queue.add('work', 'poison', { attempts: 2, lifo: true });
+  const poison = await queue.add('work', 'poison', { attempts: 2, lifo: true });
   for (const data of ['a', 'b']) await queue.add('work', data);
   await queue.add('work', 'last', { priority: 1 });
   worker.start();

@@ -122,6 +122,25 @@ it('workers of one process look and sweep once for all of them', async () => {
   expect(heard.flatMap(({ stalled }) => stalled)).toHaveLength(1);
 });
 
+it('jobs that were in the hands of a dead worker are not taken ahead again: one that kills its worker takes none with it', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  // Short ones first: then jobs are taken ahead.
+  await queue.addBulk(many(100));
+  const [poison] = await queue.addBulk([{ name: 'work', data: 'poison' }, ...many(100)]);
+  await play.database.sql`update conveyor_jobs set stalled_count = 1
+    where queue_name = ${queue.name} and seq >= (select seq from conveyor_jobs where id = ${poison!.id})`;
+  const script = spawnScript(new URL('./poisoned-worker.script.ts', import.meta.url), {
+    args: [play.database.url, queue.name],
+  });
+  expect(await script.exit).toBe('SIGKILL');
+  await play.database
+    .sql`update conveyor_jobs set lock_until = now() where queue_name = ${queue.name} and state = 'active'`;
+  play.worker(queue, store, () => 'fine', { stalledInterval: 50 });
+  await until(async () => (await queue.count('completed')) + (await queue.count('failed')) === 201);
+  expect((await queue.getJobs('failed')).map(({ data }) => data)).toEqual(['poison']);
+});
+
 it('a worker process that is killed loses no job', async () => {
   const store = await play.open();
   const queueName = newName();

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { spawnScript } from '../support/process.js';
 import { until } from '../support/until.js';
-import { countStatements, usePlayground } from './setup.js';
+import { countStatements, untilAsleep, usePlayground } from './setup.js';
 
 const play = usePlayground();
 
@@ -12,8 +12,7 @@ async function idleWorker(options = {}) {
   const statements = countStatements(consumer);
   const ran: string[] = [];
   play.worker(queue, consumer, async (job) => void ran.push(job.id), options);
-  await until(() => statements.count('glance') > 0 && statements.count(/^claim/) > 0);
-  statements.reset();
+  await untilAsleep(statements);
   return { queue, ran, statements };
 }
 

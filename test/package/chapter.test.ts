@@ -22,8 +22,9 @@ function asScript(): string {
 
 /** Instead of the published packages, those at hand. */
 const prelude = (packages: Record<string, string>) => `
-set -eu
-trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT
+set -eum
+# What runs in the background is a process group of its own.
+trap 'for job in $(jobs -p); do kill -TERM -- "-$job"; done; wait' EXIT
 npm() {
   local args=() arg
   for arg in "$@"; do

@@ -201,7 +201,8 @@ describe('plans over jobs that the planner has not heard of yet', () => {
   describe.each(['off', 'on'])('enable_seqscan = %s', (enable_seqscan) => {
     test.each(CHUNKS)('%s', async (name, work) => {
       const found = await planOf(database.sql, await statementOf(work, name), { enable_seqscan });
-      expect(found.filter((node) => node.rows > 3_000)).toEqual([]);
+      // Postgres 12 compares the rows of a chunk with each other where newer ones sort or hash them.
+      expect(found.filter((node) => node.rows > 3_000 && node.type !== 'CTE Scan')).toEqual([]);
     });
 
     test.each(WORK)('%s', async (_, work) => {

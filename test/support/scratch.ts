@@ -96,6 +96,7 @@ export function dependencies(major: Major, ours: string): Record<string, string>
     '@electric-sql/pglite',
     '@neondatabase/serverless',
     'ws',
+    'tsx',
   ];
   return {
     '@conveyor/store-pg': `file:${ours}`,

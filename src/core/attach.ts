@@ -1,0 +1,52 @@
+import type { Engine } from '../store/engine.js';
+import { tickSchedules } from '../store/schedules.js';
+import { promoteDue, sweepQueue } from './upkeep.js';
+
+/** News of a job that may mean that it is not its worker's any more, or should not be. */
+const TAKEN_AWAY: ReadonlySet<string> = new Set(['job:cancelled', 'job:removed', 'job:stalled', 'job:failed']);
+
+export interface AttachOptions {
+  readonly queueName: string;
+  /** How often to look at the queue at least, in ms. */
+  readonly interval: number;
+  readonly maxStalledCount: number;
+  /** There may be jobs to take. */
+  wake(): void;
+  /** A job may not be this worker's any more. */
+  takenAway(jobId: string): void;
+  stalled(jobId: string): void;
+}
+
+export interface Attached {
+  /** No more jobs are wanted; what happens to those at hand is still told. */
+  detach(): void;
+  unfollow(): void;
+}
+
+/** What wakes a worker, and what its process does for the queue while a worker runs. */
+export function attach(engine: Engine, options: AttachOptions): Attached {
+  const { hub, watch } = engine;
+  const { queueName, interval, maxStalledCount, wake, takenAway, stalled } = options;
+  const unfollow = hub.follow(queueName, ({ type, jobId }) => {
+    if (jobId !== undefined && TAKEN_AWAY.has(type)) takenAway(jobId);
+  });
+  const offBell = hub.onBell(queueName, (dueIn) => {
+    if (dueIn === null) wake();
+    else watch.expect(queueName, dueIn);
+  });
+  const unwatch = watch.add({
+    queueName,
+    interval,
+    wake,
+    promote: () => promoteDue(engine, queueName),
+    sweep: () => sweepQueue(engine, queueName, maxStalledCount, stalled),
+    tick: () => tickSchedules(engine, queueName),
+  });
+  return {
+    unfollow,
+    detach: () => {
+      offBell();
+      unwatch();
+    },
+  };
+}

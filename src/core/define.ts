@@ -1,0 +1,41 @@
+import { Queue } from './queue.js';
+import type { QueueOptions } from './queue-types.js';
+import type { JobSchemas } from './schemas.js';
+import type { JobsOfSchemas } from './typed-job.js';
+import { Worker } from './worker.js';
+import type { WorkerOptions } from './worker-options.js';
+import type { BatchProcessor, Processor } from './worker-types.js';
+
+/** A queue whose job names and payloads follow from its schemas. Names without a schema are refused by `add`. */
+export function defineQueue<S extends JobSchemas>(
+  name: string,
+  options: Omit<QueueOptions, 'schemas'> & { schemas: S },
+): Queue<JobsOfSchemas<S>> {
+  return new Queue<JobsOfSchemas<S>>(name, options as QueueOptions<JobsOfSchemas<S>>);
+}
+
+type WithSchemas<S> = Omit<WorkerOptions, 'schemas' | 'batch'> & { schemas: S };
+
+/** A worker whose jobs follow from its schemas, which check their data again when they are taken. */
+export function defineWorker<S extends JobSchemas>(
+  queueName: string,
+  processor: Processor<JobsOfSchemas<S>>,
+  options: WithSchemas<S> & { batch?: never },
+): Worker<JobsOfSchemas<S>>;
+export function defineWorker<S extends JobSchemas>(
+  queueName: string,
+  processor: BatchProcessor<JobsOfSchemas<S>>,
+  options: WithSchemas<S> & { batch: { size: number } },
+): Worker<JobsOfSchemas<S>>;
+export function defineWorker<S extends JobSchemas>(
+  queueName: string,
+  processor: Processor<JobsOfSchemas<S>> | BatchProcessor<JobsOfSchemas<S>>,
+  options: WithSchemas<S> & { batch?: { size: number } },
+): Worker<JobsOfSchemas<S>> {
+  type Jobs = JobsOfSchemas<S>;
+  const all = options as unknown as WorkerOptions<Jobs> & { batch?: never };
+  return new Worker<Jobs>(queueName, processor as Processor<Jobs>, all);
+}
+
+/** The jobs of a queue, for its workers: `new Worker<JobsOf<typeof emails>>(…)`. */
+export type JobsOf<Q> = Q extends Queue<infer T> ? T : never;

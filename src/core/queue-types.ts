@@ -1,0 +1,46 @@
+import type { JobOptions } from '../model/job.js';
+import type { DataOf, InputOf, IsJobMap, JobName } from '../model/job-types.js';
+import type { Logger } from '../model/logger.js';
+import type { PgStore } from '../store/pg-store.js';
+import type { Job } from './job.js';
+import type { JobOf, SchemasFor } from './typed-job.js';
+
+// biome-ignore lint/suspicious/noExplicitAny: options of a queue of whatever jobs
+export interface QueueOptions<T = any> {
+  store: PgStore;
+  /** Options of every job that does not say otherwise. */
+  defaultJobOptions?: JobOptions;
+  logger?: Logger;
+  /** Data is checked by these at `add`: one Standard Schema (zod, valibot, arktype, …) per job name. */
+  schemas?: SchemasFor<T>;
+}
+
+/** The job that `add` returns for a name. */
+export type AddedJob<T, N extends string> = Job<DataOf<T, N>, N>;
+
+export interface BulkItem<T> {
+  name: JobName<T>;
+  data: InputOf<T>;
+  opts?: JobOptions;
+}
+
+/** With a job map each item's data belongs to its name. */
+export type BulkItems<T> =
+  IsJobMap<T> extends true
+    ? { [K in JobName<T>]: { name: K; data: InputOf<T, K>; opts?: JobOptions } }[JobName<T>][]
+    : BulkItem<T>[];
+
+export interface QueueEvents<T> {
+  waiting: JobOf<T>;
+  delayed: JobOf<T>;
+  paused: { jobName: string | undefined };
+  resumed: { jobName: string | undefined };
+  drained: undefined;
+  error: unknown;
+}
+
+/** What can be done inside a transaction of the app's. */
+export interface TransactionalQueue<T> {
+  add<N extends JobName<T>>(name: N, data: InputOf<T, N>, opts?: JobOptions): Promise<AddedJob<T, N>>;
+  addBulk(jobs: BulkItems<T>): Promise<JobOf<T>[]>;
+}

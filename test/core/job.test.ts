@@ -1,0 +1,154 @@
+import { describe, expect, it } from 'vitest';
+import { FlowProducer, InvalidJobStateError, Job, JobNotFoundError } from '../../src/index.js';
+import { until } from '../support/until.js';
+import { rowOf, usePlayground } from './setup.js';
+
+const play = usePlayground();
+
+it('can be made over any saved job, and shows all of it', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const { id } = await queue.add('work', { n: 1 }, { group: { id: 'g' }, deduplication: { key: 'k' }, delay: 60_000 });
+  const data = await store.getJob(queue.name, id);
+  const job = new Job(data!, store);
+  expect(job.toJSON()).toEqual(data);
+  for (const key of Object.keys(data!) as (keyof Job)[]) expect(job[key], key).toEqual(data![key as 'id']);
+  expect(JSON.parse(JSON.stringify(job))).toMatchObject({ id, data: { n: 1 }, groupId: 'g', deduplicationKey: 'k' });
+});
+
+it('promote, changeDelay and changePriority', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const job = await queue.add('work', null, { delay: 60_000 });
+  await job.changeDelay('2 hours');
+  const row = await rowOf(play, job);
+  expect(Number(row?.['delay_until']) - Number(row?.['created_at'])).toBeGreaterThan(7_100_000);
+  await job.changePriority(-5);
+  expect(job.opts.priority).toBe(-5);
+  expect(await rowOf(play, job)).toMatchObject({ priority: -5, opts: { priority: -5 } });
+  await job.promote();
+  expect([job.state, job.delayUntil]).toEqual(['waiting', null]);
+  expect(await rowOf(play, job)).toMatchObject({ state: 'waiting', delay_until: null });
+});
+
+it('a delay that is shortened is kept', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  play.worker(queue, store, () => 'ran');
+  const job = await queue.add('work', null, { delay: 3_600_000 });
+  await job.changeDelay(50);
+  expect(await job.waitUntilFinished()).toBe('ran');
+});
+
+it('moveToDelayed and moveToFailed from outside', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const job = await queue.add('work', null);
+  const at = Date.now() + 60_000;
+  await job.moveToDelayed(at);
+  expect(await queue.getJob(job.id)).toMatchObject({ state: 'delayed', delayUntil: new Date(at) });
+  await job.moveToFailed(new Error('no'));
+  expect(await queue.getJob(job.id)).toMatchObject({ state: 'failed', failedReason: 'no', attemptsMade: 0 });
+  await expect(job.moveToFailed('again')).rejects.toBeInstanceOf(InvalidJobStateError);
+});
+
+it('retry starts a failed job over, with all of its attempts', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  let fail = true;
+  play.worker(queue, store, (job) => (fail ? Promise.reject(new Error('no')) : job.attemptsMade));
+  const { id } = await queue.add('work', null, { attempts: 2 });
+  await until(async () => (await queue.count('failed')) === 1);
+  fail = false;
+  const job = (await queue.getJob(id)) as Job;
+  await job.retry();
+  expect(job).toMatchObject({ state: 'waiting', attemptsMade: 0, failedReason: null, stacktrace: [], failedAt: null });
+  expect(await job.waitUntilFinished()).toBe(0);
+  // What was, is on record.
+  expect((await queue.getJob(id))?.attemptLogs).toHaveLength(3);
+});
+
+it('a parent that is retried waits for its children again', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const { job: parent, children } = await new FlowProducer({ store }).add({
+    name: 'parent',
+    queueName: queue.name,
+    data: null,
+    children: [1, 2].map((data) => ({ name: 'child', queueName: queue.name, data })),
+  });
+  await (await queue.getJob(children![0]!.job.id))?.moveToFailed('no');
+  const failed = (await queue.getJob(parent.id)) as Job;
+  expect(failed.state).toBe('failed');
+  await failed.retry();
+  expect(failed.state).toBe('waiting-children');
+});
+
+it('family: parent, children and their values', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const { job: parent, children } = await new FlowProducer({ store }).add({
+    name: 'parent',
+    queueName: queue.name,
+    data: null,
+    children: [1, 2].map((data) => ({ name: 'child', queueName: queue.name, data })),
+  });
+  const child = (await queue.getJob(children![0]!.job.id)) as Job;
+  expect((await child.getParent())?.id).toBe(parent.id);
+  expect(await ((await queue.getJob(parent.id)) as Job).getParent()).toBeNull();
+  const dependencies = await ((await queue.getJob(parent.id)) as Job).getDependencies();
+  expect(dependencies.map(({ id, data }) => [id, data])).toEqual(children?.map(({ job }) => [job.id, job.data]));
+  expect(await ((await queue.getJob(parent.id)) as Job).getChildrenValues()).toEqual({});
+});
+
+describe('a job that is gone', () => {
+  it('is an error that says which', async () => {
+    const store = await play.open();
+    const job = await play.queue(store).add('work', null);
+    await job.remove();
+    await job.remove();
+    const calls = [
+      () => job.updateData(1),
+      () => job.promote(),
+      () => job.changeDelay(1),
+      () => job.changePriority(1),
+      () => job.moveToDelayed(1),
+      () => job.moveToFailed('x'),
+      () => job.retry(),
+      () => job.discard(),
+      () => job.isActive(),
+      () => job.isCompleted(),
+      () => job.isFailed(),
+      () => job.log('x'),
+      () => job.updateProgress(1),
+    ];
+    for (const call of calls) {
+      await expect(call(), String(call)).rejects.toMatchObject({
+        name: 'JobNotFoundError',
+        jobId: job.id,
+        queueName: job.queueName,
+      });
+    }
+    await expect(job.isActive()).rejects.toBeInstanceOf(JobNotFoundError);
+  });
+});
+
+describe('a job in another state', () => {
+  it('is an error that says in which, and in which it must be', async () => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    const job = await queue.add('work', null);
+    const wrong = (call: Promise<unknown>, currentState: string, expectedStates: string[]) =>
+      expect(call).rejects.toMatchObject({ name: 'InvalidJobStateError', jobId: job.id, currentState, expectedStates });
+    await wrong(job.promote(), 'waiting', ['delayed']);
+    await wrong(job.changeDelay(5), 'waiting', ['delayed']);
+    await wrong(job.retry(), 'waiting', ['failed']);
+    await job.moveToFailed('x');
+    const unfinished = ['waiting', 'waiting-children', 'delayed', 'active'];
+    await wrong(job.updateData(1), 'failed', unfinished);
+    await wrong(job.changePriority(1), 'failed', unfinished);
+    await wrong(job.discard(), 'failed', unfinished);
+    await wrong(job.moveToDelayed(1), 'failed', ['waiting', 'delayed']);
+    expect([await job.isFailed(), await job.isActive(), await job.isCompleted()]).toEqual([true, false, false]);
+  });
+});
