@@ -7,8 +7,8 @@ export interface FetcherOptions {
   claim(limit: number): Promise<Claimed>;
   /** Puts jobs to work; called with no more than `free()` asks for. */
   start(jobs: StoredJob[]): void;
-  /** Gives jobs back that were claimed but not started. */
-  release(jobs: StoredJob[]): void;
+  /** Gives jobs back that were claimed but not started; resolves when that is written. Never rejects. */
+  release(jobs: StoredJob[]): Promise<void>;
   /** Jobs that could start right now. */
   free(): number;
   /** Jobs to hold beyond that, ready to start: they are short, and fetching them one by one would be slower. */
@@ -106,10 +106,10 @@ export class Fetcher {
     this.#claiming = this.#options
       .claim(want)
       .then(
-        ({ jobs, more, opensIn }) => {
+        async ({ jobs, more, opensIn }) => {
           this.#failures = 0;
           if (jobs.length >= want || (more && jobs.length > 0)) this.#mayHaveMore = true;
-          this.#shelf.push(...jobs);
+          this.#shelf.push(...(await this.#withoutRisky(jobs)));
           if (!this.#running) this.#releaseShelf();
           else if (opensIn !== null) this.#wakeIn(opensIn);
           // Somebody's open transaction is in the way: no use in asking at once.
@@ -127,6 +127,19 @@ export class Fetcher {
         this.#claiming = undefined;
         this.pump();
       });
+  }
+
+  /**
+   * Jobs that have lost a worker are taken for free slots only: one of them may be what kills workers, and those that
+   * are at hand then would be lost with it without ever having run, once too often in the end. They are back before
+   * any of the others starts.
+   */
+  async #withoutRisky(jobs: StoredJob[]): Promise<StoredJob[]> {
+    const slots = this.#options.free();
+    const risky = new Set(jobs.filter(({ stalledCount }, i) => stalledCount > 0 && i >= slots));
+    if (risky.size === 0) return jobs;
+    await this.#options.release([...risky]);
+    return jobs.filter((job) => !risky.has(job));
   }
 
   /** After a failure; the earlier of two wins. */
@@ -161,6 +174,6 @@ export class Fetcher {
     this.#shelf = [];
     if (jobs.length === 0) return;
     this.#mayHaveMore = true;
-    this.#options.release(jobs);
+    void this.#options.release(jobs);
   }
 }

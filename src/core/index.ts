@@ -22,7 +22,6 @@ export { JobObservable, type JobObserver } from './job-observable.js';
 export { Queue } from './queue.js';
 export type { AddedJob, BulkItems, QueueEvents, QueueOptions, TransactionalQueue } from './queue-types.js';
 export type { JobSchemas } from './schemas.js';
-export { NotCommittedError } from './settle-in.js';
 export type { JobOf, JobsOfSchemas, SchemasFor } from './typed-job.js';
 export { Worker } from './worker.js';
 export type { WorkerOptions } from './worker-options.js';

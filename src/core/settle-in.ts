@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import type { DrizzleLike } from '../db/drizzle-like.js';
-import { ConveyorError, LeaseLostError } from '../model/errors.js';
+import { LeaseLostError } from '../model/errors.js';
 import { type Engine, METRIC_SHARDS } from '../store/engine.js';
 import { getJob } from '../store/jobs.js';
 import { type ParentChange, type Settled, settle } from '../store/settle.js';
@@ -46,15 +46,6 @@ export async function settleIn(
 }
 
 const ownShard = () => randomInt(METRIC_SHARDS, 2 ** 30);
-
-/** `completeIn` was called, but what it wrote is not there. */
-export class NotCommittedError extends ConveyorError {
-  override readonly name: string = 'NotCommittedError';
-
-  constructor(id: string) {
-    super(`Job "${id}" was settled in a transaction that did not commit.`, { code: 'NOT_COMMITTED' });
-  }
-}
 
 /**
  * What became of a job that was settled in a transaction and is not active any more: by that transaction if it has

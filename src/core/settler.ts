@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { codeOf } from '../db/driver-errors.js';
-import { ConnectionError, LeaseLostError } from '../model/errors.js';
+import { ConnectionError, LeaseLostError, NotCommittedError } from '../model/errors.js';
 import type { JobData } from '../model/job.js';
 import type { Engine, SettleAnswer } from '../store/engine.js';
 import type { StoredJob } from '../store/job-row.js';
@@ -8,7 +8,7 @@ import { getJob } from '../store/jobs.js';
 import { CANCELLED_REASON, type Settled, type Settlement } from '../store/settle.js';
 import { announceParents, jobEvent } from './announce.js';
 import type { Held } from './holds.js';
-import { fateOf, NotCommittedError, type SettledInTransaction } from './settle-in.js';
+import { fateOf, type SettledInTransaction } from './settle-in.js';
 import { type AttemptEnd, prepareSettlement, type SettlementRules } from './settlement.js';
 
 /** Results up to this size travel with the event of their job; larger ones are read by those who want them. */

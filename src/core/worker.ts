@@ -210,14 +210,14 @@ export class Worker<T = unknown> {
   /** Cancelled before it started: it ends without ever running. If that was said by mistake, it goes back unharmed. */
   #endIfCancelled(held: Held): boolean {
     const cancelled = held.attempt.cancelled || this.#holds.isSuspect(held);
-    if (cancelled) this.#giveBack(held);
+    if (cancelled) void this.#giveBack(held);
     return cancelled;
   }
 
-  #giveBack(held: Held): void {
+  async #giveBack(held: Held): Promise<void> {
     if (held.attempt.ended) return;
     held.attempt.ended = true;
-    void this.#settler.settle(held, { kind: 'released' });
+    await this.#settler.settle(held, { kind: 'released' });
   }
 
   async #run(held: Held[]): Promise<void> {
@@ -246,12 +246,14 @@ export class Worker<T = unknown> {
   }
 
   /** Claimed, but no slot came free: back to waiting, for whoever has one. */
-  #release(jobs: StoredJob[]): void {
+  async #release(jobs: StoredJob[]): Promise<void> {
     this.#pace.slow();
-    for (const { job } of jobs) {
-      const held = this.#holds.get(job.id);
-      if (held) this.#giveBack(held);
-    }
+    await Promise.all(
+      jobs.map(async ({ job }) => {
+        const held = this.#holds.get(job.id);
+        if (held) await this.#giveBack(held);
+      }),
+    );
   }
 
   get #rules(): SettlementRules {
@@ -297,7 +299,7 @@ export class Worker<T = unknown> {
     if (!(await this.#quiet.until(() => this.#runningBatches === 0 && settled(), forceTimeout))) {
       for (const held of this.#holds.all()) {
         if (!held.attempt.ended) held.attempt.controller.abort(new ClosedError('The worker'));
-        this.#giveBack(held);
+        void this.#giveBack(held);
       }
       await this.#quiet.until(settled, SETTLE_GRACE_MS);
     }

@@ -43,8 +43,13 @@ export const instantOf = (ms: SQL): SQL => sql`to_timestamp(${ms}::float8 / 1000
 /** A time as whole epoch milliseconds; null for `infinity`, which only a hand can have written. */
 export const epochMs = (time: SQL): SQL =>
   sql`case when isfinite(${time}) then round(extract(epoch from ${time}) * 1000)::bigint end`;
-/** The database's clock, whole milliseconds: what JavaScript can give back exactly. */
-export const now: SQL = sql`date_trunc('milliseconds', now())`;
+/**
+ * The database's clock. Not `now()`: that is when the transaction began, and a statement may stand in a caller's
+ * transaction that has been open for a while.
+ */
+export const statementTime: SQL = sql`statement_timestamp()`;
+/** The same in whole milliseconds: what JavaScript can give back exactly. */
+export const now: SQL = sql`date_trunc('milliseconds', ${statementTime})`;
 
 export interface Compiled<K extends string> {
   readonly text: string;

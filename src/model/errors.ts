@@ -145,3 +145,12 @@ export class JobTimeoutError extends ConveyorError {
     super(`Job "${id}" timed out after ${ms} ms`, { code: 'JOB_TIMEOUT' });
   }
 }
+
+/** `completeIn` was called, but what it wrote is not there. */
+export class NotCommittedError extends ConveyorError {
+  override readonly name: string = 'NotCommittedError';
+
+  constructor(id: string) {
+    super(`Job "${id}" was settled in a transaction that did not commit.`, { code: 'NOT_COMMITTED' });
+  }
+}

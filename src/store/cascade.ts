@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
 import type { Relations } from '../db/relation.js';
-import { now } from '../db/statement.js';
+import { now, statementTime } from '../db/statement.js';
 
 /**
  * What follows for the ancestors when jobs end or vanish, as CTEs of the statement that ends them: all or nothing.
@@ -83,8 +83,8 @@ export function cascade(db: Relations): SQL {
         ${col.childrenValues} = case when t.kept is null then ${p.childrenValues}
           else coalesce(${p.childrenValues}, '{}'::jsonb) || t.kept end,
         ${col.state} = case when ${p.pendingChildrenCount} > t.n then ${p.state}
-          when ${p.delayUntil} > now() then 'delayed' else 'waiting' end,
-        ${col.delayUntil} = case when ${p.delayUntil} > now() then ${p.delayUntil} end
+          when ${p.delayUntil} > ${statementTime} then 'delayed' else 'waiting' end,
+        ${col.delayUntil} = case when ${p.delayUntil} > ${statementTime} then ${p.delayUntil} end
       from tally t where ${p.queueName} = t.q and ${p.id} = t.id
       returning ${p.queueName} as q, ${p.id} as id, ${p.state} as state, null::text as reason),
     parents as (

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import { codeOf } from '../db/driver-errors.js';
 import type { Executor } from '../db/executor.js';
-import { columns, now, type Row, statement } from '../db/statement.js';
+import { columns, now, type Row, statement, statementTime } from '../db/statement.js';
 import { ConveyorError } from '../model/errors.js';
 import type { JobData, JobState } from '../model/job.js';
 import { cleanText } from '../model/values.js';
@@ -116,8 +116,8 @@ const countDown = statement('count child down', ['queue', 'id'], (db, p) => {
   return sql`update ${db.jobs.as('j')} set
       ${col.pendingChildrenCount} = greatest(0, ${j.pendingChildrenCount} - 1),
       ${col.state} = case when ${j.pendingChildrenCount} > 1 then ${j.state}
-        when ${j.delayUntil} > now() then 'delayed' else 'waiting' end,
-      ${col.delayUntil} = case when ${j.delayUntil} > now() then ${j.delayUntil} end
+        when ${j.delayUntil} > ${statementTime} then 'delayed' else 'waiting' end,
+      ${col.delayUntil} = case when ${j.delayUntil} > ${statementTime} then ${j.delayUntil} end
     where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id} and ${j.state} = 'waiting-children'
     returning ${columns(j.state)}`;
 });

@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm';
 import { codeOf } from '../db/driver-errors.js';
 import type { Executor } from '../db/executor.js';
 import type { Relations } from '../db/relation.js';
-import { columns, epochMs, statement } from '../db/statement.js';
+import { columns, epochMs, statement, statementTime } from '../db/statement.js';
 import { insertInput, insertSelect } from './insert-columns.js';
 import type { JobRecord } from './job-record.js';
 
@@ -104,7 +104,7 @@ export function holdsKey(j: JobNames): SQL {
 export function keyExpired(j: JobNames): SQL {
   const ttl = sql`${j.opts} #> '{deduplication,ttl}'`;
   return sql`(case when jsonb_typeof(${ttl}) = 'number'
-    then ${j.createdAt} + (${ttl})::text::float8 * interval '1 millisecond' < now() else false end)`;
+    then ${j.createdAt} + (${ttl})::text::float8 * interval '1 millisecond' < ${statementTime} else false end)`;
 }
 
 export interface Saved {

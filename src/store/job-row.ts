@@ -11,6 +11,8 @@ export interface StoredJob {
   readonly priority: number;
   readonly scheduleKey: string | null;
   readonly childrenValues: Record<string, unknown> | null;
+  /** How often its worker was lost. */
+  readonly stalledCount: number;
   /** Fields whose columns somebody changed by hand to what they cannot hold: the job is shown without them. */
   readonly damaged: readonly string[];
 }
@@ -43,7 +45,7 @@ export function jobColumns(j: JobColumns): SQL {
       and ${j.failedAt} is null and ${j.delayUntil} is null and ${j.cancelledAt} is null and ${j.parentId} is null
       and ${j.pendingChildrenCount} = 0 and ${j.childrenIds} = ${empty} and ${j.groupId} is null
       and ${j.deduplicationKey} is null and ${j.scheduleKey} is null and ${j.childrenValues} is null
-      and ${j.parentQueueName} is null and not ${j.discarded}
+      and ${j.parentQueueName} is null and not ${j.discarded} and ${j.stalledCount} = 0
     then null else jsonb_build_object(
       'progress', ${j.progress}, 'returnvalue', ${j.returnvalue}, 'failedReason', ${j.failedReason},
       'logs', ${j.logs}, 'stacktrace', ${j.stacktrace}, 'attemptLogs', ${j.attemptLogs},
@@ -52,7 +54,7 @@ export function jobColumns(j: JobColumns): SQL {
       'parentId', ${j.parentId}, 'parentQueueName', ${j.parentQueueName},
       'pendingChildrenCount', ${j.pendingChildrenCount}, 'childrenIds', ${j.childrenIds}, 'groupId', ${j.groupId},
       'deduplicationKey', ${j.deduplicationKey}, 'discarded', ${j.discarded}, 'scheduleKey', ${j.scheduleKey},
-      'childrenValues', ${j.childrenValues}) end`,
+      'childrenValues', ${j.childrenValues}, 'stalledCount', ${j.stalledCount}) end`,
   );
 }
 
@@ -79,6 +81,7 @@ interface Rest {
   discarded: boolean;
   scheduleKey: string | null;
   childrenValues: Record<string, unknown> | null;
+  stalledCount: number;
 }
 
 /** The last time that a `Date` can hold; a column changed by hand may be beyond it. */
@@ -164,6 +167,7 @@ export function readJob(row: Row): StoredJob {
     priority: Number(priority),
     scheduleKey: rest?.scheduleKey ?? null,
     childrenValues: isObject(rest?.childrenValues) ? rest.childrenValues : null,
+    stalledCount: rest?.stalledCount ?? 0,
     damaged: damageOf(state, options, created, rest),
   };
 }

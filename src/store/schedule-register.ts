@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm';
 import type { Executor } from '../db/executor.js';
 import type { Relations } from '../db/relation.js';
-import { columns, epochMs, instantOf, statement } from '../db/statement.js';
+import { columns, epochMs, instantOf, statement, statementTime } from '../db/statement.js';
 import { ConveyorError } from '../model/errors.js';
 import { insertInput, insertSelect, type JobRecord, type Saved } from './insert.js';
 import { jobsOfTick } from './schedule-rows.js';
@@ -123,9 +123,9 @@ const register = statement(
       moved as (
         update ${db.jobs.as('j')} set ${db.jobs.col.name} = r.name, ${db.jobs.col.data} = r.data,
           ${db.jobs.col.opts} = r.opts, ${db.jobs.col.priority} = coalesce((r.job ->> 'priority')::int, 0),
-          ${db.jobs.col.state} = case when plan.other and r.first_at <= now() then 'waiting' else 'delayed' end,
+          ${db.jobs.col.state} = case when plan.other and r.first_at <= ${statementTime} then 'waiting' else 'delayed' end,
           ${db.jobs.col.delayUntil} = case when not plan.other then ${j.delayUntil}
-            when r.first_at > now() then r.first_at end
+            when r.first_at > ${statementTime} then r.first_at end
         from r, plan, pending where ${j.ctid} = pending.at and (plan.other or plan.revised) and not plan.over returning 1),
       inserted as (
         insert into ${db.jobs.table} ${insertSelect(db)} from (${insertInput(

@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
 import type { Relations } from '../db/relation.js';
-import { columns, epochMs, instantOf, type Row } from '../db/statement.js';
+import { columns, epochMs, instantOf, type Row, statementTime } from '../db/statement.js';
 import type { JobOptions } from '../model/job.js';
 import type { StoredSchedule } from '../model/stored-schedule.js';
 
@@ -53,7 +53,7 @@ export function readSchedule(row: Row): StoredSchedule {
 
 /** The jobs to insert, as JSON: `record`, delayed until `tickMs` or waiting when that has come, once per row of `from`. */
 export function jobsOfTick(record: SQL, key: SQL, tickMs: SQL, from: SQL): SQL {
-  const later = sql`${instantOf(tickMs)} > now()`;
+  const later = sql`${instantOf(tickMs)} > ${statementTime}`;
   return sql`(select jsonb_agg((${record}::jsonb - 'delay') || jsonb_build_object('schedule', ${key},
     'state', case when ${later} then 'delayed' else 'waiting' end,
     'until', case when ${later} then ${tickMs}::float8 end)) from ${from})`;

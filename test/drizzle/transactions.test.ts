@@ -164,6 +164,20 @@ describe('adding in a transaction', () => {
     expect(await queue.count('waiting')).toBe(1);
   });
 
+  it('counts delays from the add, however long the transaction has been open', async () => {
+    const queue = newQueue(store);
+    const job = await db.transaction(async (tx) => {
+      await tx.execute('select pg_sleep(0.05)');
+      const added = await queue.withTransaction(tx).add('later', 1, { delay: '1 hour' });
+      await tx.execute(`insert into effects values (now() + interval '1 hour')`);
+      return added;
+    });
+    const [row] = await database.sql`
+      select delay_until > who::timestamptz + interval '50 ms' as later from conveyor_jobs, effects
+      where id = ${job.id} and who like '____-__-__ %'`;
+    expect(row).toEqual({ later: true });
+  });
+
   it('refuses bad data before it reaches the transaction', async () => {
     const queue = newQueue(store);
     await db.transaction(async (tx) => {
@@ -195,6 +209,21 @@ describe('completing in a transaction', () => {
     const job = await queue.add('thrice', null);
     expect(await job.waitUntilFinished(10_000)).toBe(3);
     expect(await effects(job.id)).toBe(1);
+  });
+
+  it('says when the job was completed, not when its transaction began', async () => {
+    const queue = newQueue(store);
+    newWorker(queue, store, (job) =>
+      db.transaction(async (tx) => {
+        await tx.execute('select pg_sleep(0.05)');
+        await job.completeIn(tx, 'slowly');
+      }),
+    );
+    const job = await queue.add('slow', null);
+    await job.waitUntilFinished(10_000);
+    const [row] = await database.sql`
+      select completed_at - processed_at >= interval '50 ms' as whole from conveyor_jobs where id = ${job.id}`;
+    expect(row).toEqual({ whole: true });
   });
 
   it('holds when the handler throws after the commit', async () => {
@@ -284,6 +313,7 @@ describe('completing in a transaction', () => {
     };
     // The lease is not renewed in time, and the other worker looks for such jobs all the time.
     const first = newWorker(queue, store, run as never, { lockDuration: 600_000 });
+    first.on('error', () => {});
     const job = await queue.add('stolen', null);
     await until(() => runs === 1);
     newWorker(queue, store, run as never, { stalledInterval: 50 });
