@@ -197,10 +197,13 @@ it('what a handler does with its job after it has ended changes nothing of the n
   release.resolve();
 });
 
-it('while no renewal gets through, the lease is given up when it has run out', async () => {
+it.each<[string, () => Promise<never>]>([
+  ['fails', () => Promise.reject(new Error('no way through'))],
+  ['hangs', () => new Promise(() => {})],
+])('while every renewal %s, the lease is given up when it has run out', async (_name, fail) => {
   const store = await play.open();
   const queue = play.queue(store);
-  onStatements(store, (name, run) => (name === 'renew' ? Promise.reject(new Error('no way through')) : run()));
+  onStatements(store, (name, run) => (name === 'renew' ? fail() : run()));
   const reasons: unknown[] = [];
   const worker = play.worker(
     queue,

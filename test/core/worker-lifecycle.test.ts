@@ -86,13 +86,16 @@ it('paused it starts nothing, what runs goes on, and what it had taken goes back
   await until(() => ran.includes('slow'));
   await worker.pause();
   const count = ran.length;
+  const statements = countStatements(store);
   await until(async () => (await queue.count('active')) === 1);
   expect(await queue.count('waiting')).toBe(50);
   release.resolve();
   await until(async () => (await queue.count('completed')) === 101);
+  await queue.add('work', 'one more');
   expect(ran.length).toBe(count);
+  expect(statements.count(/^claim/)).toBe(0);
   worker.resume();
-  await until(async () => (await queue.count('completed')) === 151);
+  await until(async () => (await queue.count('completed')) === 152);
   expect(
     await play.database.sql`select 1 from conveyor_jobs
     where queue_name = ${queue.name} and (attempts_made > 0 or stalled_count > 0)`,

@@ -55,6 +55,26 @@ it('a job that another sweeper holds is left to it', async () => {
   expect(await rowOf(play, job)).toMatchObject({ state: 'waiting', stalled_count: 1 });
 });
 
+it.each(['completed', 'failed', 'retry', 'delayed', 'released'] as const)(
+  'a worker that comes back after its job was swept finds nothing to settle: %s',
+  async (kind) => {
+    const { store, queue, job, sweep } = await expired();
+    expect(await sweep()).toBe(1);
+    const before = await rowOf(play, job);
+    const settlement = { queueName: queue.name, id: job.id, lease: 1, workerId: 'slow', hasParent: false };
+    const more = { result: '1', reason: 'late', delayMs: 0, until: Date.now() };
+    expect((await store.engine.settlements.push({ ...settlement, kind, ...more })).settled).toBeUndefined();
+    expect(await rowOf(play, job)).toEqual(before);
+  },
+);
+
+it('a job that is swept after it was cancelled ends at once', async () => {
+  const { job, sweep } = await expired();
+  await job.cancel();
+  expect(await sweep()).toBe(1);
+  expect(await rowOf(play, job)).toMatchObject({ state: 'failed', failed_reason: 'Job was cancelled' });
+});
+
 it('the worker that completes a job while it is swept loses, and one of the two wins', async () => {
   const { store, queue, job } = await expired();
   const sweeping = await openTransaction(play.database.sql);
