@@ -29,7 +29,7 @@ async function log(queueName: string): Promise<[number, number][]> {
 test('8 claimers, 50 per second: never more in any second, hardly fewer on average', async () => {
   const q = newQueue();
   await insertRows(database.sql, q, 2_000);
-  const until = performance.now() + 10_000;
+  const until = performance.now() + 20_000;
   const all = await claimers(q, 8);
   await Promise.all(
     all.map(async (claimer, i) => {
@@ -48,7 +48,7 @@ test('8 claimers, 50 per second: never more in any second, hardly fewer on avera
   const gaps = times.slice(50).map((ms, i) => ms - times[i]!);
   expect(Math.min(...gaps)).toBeGreaterThan(1_000);
   expect((times.length - 50) / ((times.at(-1)! - times[0]!) / 1_000)).toBeGreaterThanOrEqual(47);
-}, 30_000);
+}, 60_000);
 
 describe('the window', () => {
   test('counts jobs, not claims, and never lets a batch over it', async () => {
