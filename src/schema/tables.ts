@@ -187,7 +187,8 @@ function makeTables<N extends string, D>(schema: PgSchema | undefined) {
   const conveyorMetrics = table(
     'conveyor_metrics',
     {
-      // A key of one column, because drizzle-kit 0.x does not see the order of several: each push would make it anew.
+      // A key of one column: that of a bucket has five, and drizzle-kit 0.x, which reads the columns of a key in any
+      // order, would make it anew with each push.
       id: bigint('id', { mode: 'number' })
         .primaryKey()
         .generatedByDefaultAsIdentity({ name: 'conveyor_metrics_id_seq' }),

@@ -7,10 +7,6 @@ const store = new PgStore({ connection, autoMigrate: false, listen: how !== 'pol
 await store.connect();
 const statements = countStatements(store);
 const say = (line: unknown) => console.log(JSON.stringify(line));
-if (how === 'subscribing') {
-  store.subscribe(queueName, ({ jobId }) => say({ ran: jobId }));
-} else {
-  new Worker(queueName, async (job) => say({ ran: job.id, glances: statements.count('glance') }), { store });
-  await untilAsleep(statements);
-}
+new Worker(queueName, async (job) => say({ ran: job.id, glances: statements.count('glance') }), { store });
+await untilAsleep(statements);
 say('idle');

@@ -234,8 +234,8 @@ describe('a process', () => {
     expect(performance.now() - closed).toBeLessThan(5_000);
   });
 
-  it.each(['listening', 'polling', 'subscribing'])(
-    'lives as long as its worker runs or it is subscribed, also while the database is away: %s',
+  it.each(['listening', 'polling'])(
+    'lives as long as its worker runs, also while the database is away: %s',
     async (how) => {
       const store = await play.open();
       const proxy = await startProxy(play.database.url);
