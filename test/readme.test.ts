@@ -53,7 +53,7 @@ globalThis.db = drizzle(process.env.DATABASE_URL!);
 globalThis.store = new PgStore({ connection: process.env.DATABASE_URL! });
 await store.connect();
 globalThis.queue = new Queue('mail', { store });
-globalThis.worker = new Worker('mail', async (job) => ({ sent: job.name }), { store });
+globalThis.worker = new Worker('mail', async () => ({ sent: true }), { store });
 globalThis.imports = new Queue('imports', { store });
 globalThis.sendMail = async () => {};
 `;

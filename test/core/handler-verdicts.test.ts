@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { InvalidJobStateError, type Job } from '../../src/index.js';
-import { until } from '../support/until.js';
-import { record, usePlayground } from './setup.js';
+import { deferred, until } from '../support/until.js';
+import { onStatements, record, usePlayground } from './setup.js';
 
 const play = usePlayground();
 
@@ -105,6 +105,26 @@ it.each<[string, (job: Job) => unknown, object]>([
     { attempts: 5 },
   );
   expect(job).toMatchObject({ ...expected, discarded: true });
+});
+
+it('discard takes effect at once, however long it takes to write it', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const settled = deferred();
+  onStatements(store, async (name, run) => {
+    if (name === 'discard job') await settled.promise;
+    return run();
+  });
+  let runs = 0;
+  play.worker(queue, store, async (job) => {
+    runs++;
+    job.discard().catch(() => {});
+    throw new Error('once');
+  });
+  const job = await queue.add('work', null, { attempts: 5 });
+  await expect(job.waitUntilFinished()).rejects.toThrow('once');
+  settled.resolve();
+  expect(runs).toBe(1);
 });
 
 it('discarded from outside while it runs, it is not tried again', async () => {
