@@ -1,4 +1,4 @@
-/** docs/ask-your-jobs.md: its code is what is run here, and it answers what it says. */
+/** “Ask your jobs” in the README: its code is what is run here, and it answers what it says. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -12,10 +12,11 @@ const files = readdirSync(folder)
   .sort();
 const code = (file: string) => readFileSync(join(folder, file), 'utf8');
 
-test('the document shows the queries as they are run', () => {
-  const document = readFileSync(resolve(import.meta.dirname, '../../docs/ask-your-jobs.md'), 'utf8');
+test('the README shows the queries as they are run', () => {
+  const readme = readFileSync(resolve(import.meta.dirname, '../../README.md'), 'utf8');
+  const section = readme.split(/^## /m).find((part) => part.startsWith('Ask your jobs\n')) ?? '';
   const shown = new Map(
-    [...document.matchAll(/^```ts\n\/\/ (\S+)\n(.*?)^```$/gms)].map(([, file, text]) => [file, `// ${file}\n${text}`]),
+    [...section.matchAll(/^```ts\n\/\/ (\S+)\n(.*?)^```$/gms)].map(([, file, text]) => [file, `// ${file}\n${text}`]),
   );
   expect([...shown.keys()].sort()).toEqual(files);
   for (const [file, text] of shown) expect(text).toBe(code(file as string));
