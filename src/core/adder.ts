@@ -1,6 +1,5 @@
 import type { DrizzleLike } from '../db/drizzle-like.js';
 import type { Executor } from '../db/executor.js';
-import type { StoreEvent } from '../model/event.js';
 import type { JobData, JobOptions } from '../model/job.js';
 import type { Engine } from '../store/engine.js';
 import { getJobs } from '../store/get-jobs.js';
@@ -8,7 +7,7 @@ import { insertBatch, type Saved } from '../store/insert.js';
 import { insertIntoGroup } from '../store/insert-group.js';
 import type { PgStore } from '../store/pg-store.js';
 import { registerSchedule } from '../store/schedules.js';
-import { jobEvent } from './announce.js';
+import { Announcement } from './announce.js';
 import { Job } from './job.js';
 import { type OwnJob, type Prepared, prepare } from './prepare.js';
 import type { JobSchemas } from './schemas.js';
@@ -100,33 +99,16 @@ export class Adder {
 
   /** Says what was added: at once to this process and after the commit to the others. */
   async #announce(prepared: readonly Prepared[], saved: readonly Saved[]): Promise<void> {
-    const byQueue = new Map<string, { events: StoreEvent[]; bell: boolean; dueIn: number | null }>();
+    const news = new Announcement();
     for (const [i, { job, delayMs, registration }] of prepared.entries()) {
       const one = saved[i];
       if (!one || !isNew(job, one)) continue;
-      let message = byQueue.get(job.queueName);
-      if (!message) {
-        message = { events: [], bell: false, dueIn: null };
-        byQueue.set(job.queueName, message);
-      }
-      if (job.state === 'waiting') message.bell = true;
       // A new schedule's next tick is worked out as soon as this one has passed.
-      if (job.state === 'delayed' || registration)
-        message.dueIn = Math.min(message.dueIn ?? Number.MAX_SAFE_INTEGER, delayMs);
-      message.events.push(jobEvent(`job:${job.state}` as StoreEvent['type'], job.queueName, one.id));
+      news.add(job.queueName, one.id, job.state, job.state === 'delayed' || registration ? delayMs : null);
     }
-    if (byQueue.size === 0) return;
     const { hub } = this.#engine;
-    if (this.#transaction) {
-      const messages = [...byQueue].map(([queueName, message]) => ({ queueName, ...message }));
-      await hub.announceIn(this.#transaction, messages);
-      return;
-    }
-    for (const [queueName, { events, bell, dueIn }] of byQueue) {
-      hub.publish(events);
-      if (bell) hub.ring(queueName);
-      if (dueIn !== null) hub.ring(queueName, dueIn);
-    }
+    if (this.#transaction) await news.sendIn(hub, this.#transaction);
+    else news.send(hub);
   }
 
   /** The new jobs; or those that were there, read unless a fast worker has removed them already. */

@@ -1,27 +1,46 @@
-import type { StoreEvent, StoreEventType } from '../model/event.js';
-import type { Engine } from '../store/engine.js';
-import type { ParentChange } from '../store/settle.js';
+import type { Executor } from '../db/executor.js';
+import type { StoreEventType } from '../model/event.js';
+import type { JobState } from '../model/job.js';
+import type { EventHub } from '../store/event-hub.js';
+import { encodeEvent, type Outgoing } from '../store/wire.js';
 
-export function jobEvent(type: StoreEventType, queueName: string, jobId: string, data?: unknown): StoreEvent {
-  const event: StoreEvent = { type, queueName, jobId, timestamp: new Date() };
-  if (data !== undefined) event.data = data;
-  return event;
+interface News {
+  readonly added: [StoreEventType, string][];
+  bell: boolean;
+  dueIn: number | null;
 }
 
-/** Says what became of ancestors, and wakes the workers of those that can run now. */
-export function announceParents(engine: Engine, parents: readonly ParentChange[]): void {
-  const events: StoreEvent[] = [];
-  for (const { queueName, id, state, reason } of parents) {
-    if (state === 'waiting') {
-      events.push(jobEvent('job:waiting', queueName, id));
-      engine.hub.ring(queueName);
-    } else if (state === 'failed') {
-      events.push(jobEvent('job:failed', queueName, id, { failedReason: reason ?? '' }));
-    } else if (state === 'removed') {
-      events.push(jobEvent('job:removed', queueName, id));
-    } else if (state === 'delayed') {
-      events.push(jobEvent('job:delayed', queueName, id));
+/** What is to be said of jobs that were added: at once, or when a caller's transaction commits. */
+export class Announcement {
+  readonly #queues = new Map<string, News>();
+
+  /** @param dueIn ms until something of the job's comes due; null: it can run, or waits for its children */
+  add(queueName: string, id: string, state: JobState, dueIn: number | null): void {
+    let news = this.#queues.get(queueName);
+    if (!news) {
+      news = { added: [], bell: false, dueIn: null };
+      this.#queues.set(queueName, news);
+    }
+    news.added.push([`job:${state}` as StoreEventType, id]);
+    if (state === 'waiting') news.bell = true;
+    if (dueIn !== null) news.dueIn = Math.min(news.dueIn ?? dueIn, dueIn);
+  }
+
+  send(hub: EventHub): void {
+    for (const [queueName, { added, bell, dueIn }] of this.#queues) {
+      for (const [type, id] of added) hub.tell(type, queueName, id);
+      if (bell) hub.ring(queueName);
+      if (dueIn !== null) hub.ring(queueName, dueIn);
     }
   }
-  if (events.length > 0) engine.hub.publish(events);
+
+  /** Heard when the transaction commits, and only then. */
+  async sendIn(hub: EventHub, transaction: Executor): Promise<void> {
+    if (this.#queues.size === 0) return;
+    const messages = [...this.#queues].map(([queueName, { added, bell, dueIn }]): Outgoing => {
+      const events = added.map(([type, id]) => encodeEvent(type, id, Date.now(), undefined));
+      return { queueName, events, bell, dueIn };
+    });
+    await hub.announceIn(transaction, messages);
+  }
 }

@@ -27,9 +27,13 @@ export interface Attached {
 export function attach(engine: Engine, options: AttachOptions): Attached {
   const { hub, watch } = engine;
   const { queueName, interval, maxStalledCount, wake, takenAway, stalled } = options;
-  const unfollow = hub.follow(queueName, ({ type, jobId }) => {
-    if (jobId !== undefined && TAKEN_AWAY.has(type)) takenAway(jobId);
-  });
+  const unfollow = hub.follow(
+    queueName,
+    ({ jobId }) => {
+      if (jobId !== undefined) takenAway(jobId);
+    },
+    TAKEN_AWAY,
+  );
   const offBell = hub.onBell(queueName, (dueIn) => {
     if (dueIn === null) wake();
     else watch.expect(queueName, dueIn);

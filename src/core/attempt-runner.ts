@@ -11,7 +11,6 @@ export interface RunnerOptions {
   readonly store: PgStore;
   // biome-ignore lint/suspicious/noExplicitAny: the public types of a worker say what its processor takes
   readonly processor: (jobs: any, signal: AbortSignal) => unknown;
-  readonly batch: boolean;
   readonly schemas: Record<string, StandardSchemaV1> | undefined;
   /** Asked right before the handler is called. */
   mayStart(): boolean;
@@ -21,34 +20,54 @@ export interface RunnerOptions {
 
 const MAX_TIMER_MS = 2_147_483_647;
 
-/** Runs the handler for one job, or one batch of them, and says for each how it ended. Never rejects. */
+/** Runs the handler for one job, and says how it ended. Never rejects. */
+export async function runAttempt(one: Held, options: RunnerOptions): Promise<void> {
+  if ((options.schemas && (await misfits(one, options))) || !mayRun(one, options)) return;
+  const { stored, attempt } = one;
+  const timer = armTimeout(one, options);
+  let returned: AttemptEnd;
+  try {
+    const job = new Job(stored.job, options.store, attempt);
+    returned = { kind: 'completed', value: await options.processor(job, attempt.controller.signal) };
+  } catch (error) {
+    returned = { kind: 'failed', error };
+  }
+  clearTimeout(timer);
+  end(one, returned, options);
+}
+
+/** Runs the handler for a batch of jobs, and says for each how it ended. Never rejects. */
 export async function runAttempts(held: readonly Held[], options: RunnerOptions): Promise<void> {
-  const open: Held[] = [];
+  const fit: Held[] = [];
   for (const one of held) {
-    const problem = options.schemas && (await dataProblem(one, options.schemas));
-    // Data that does not fit will not fit on a retry either.
-    if (problem) end(one, { kind: 'failed', error: problem, final: true }, options);
-    else if (one.attempt.controller.signal.aborted) end(one, { kind: 'released' }, options);
-    else open.push(one);
+    if (!options.schemas || !(await misfits(one, options))) fit.push(one);
   }
+  const open = fit.filter((one) => mayRun(one, options));
   if (open.length === 0) return;
-  if (!options.mayStart()) {
-    for (const one of open) end(one, { kind: 'released' }, options);
-    return;
-  }
   const timers = open.map((one) => armTimeout(one, options));
-  const jobs = open.map((one) => new Job(one.stored.job, options.store, one.attempt));
+  const jobs = open.map(({ stored, attempt }) => new Job(stored.job, options.store, attempt));
   let ends: AttemptEnd[];
   try {
-    const answer = await options.processor(options.batch ? jobs : jobs[0], signalOf(open));
-    ends = options.batch ? batchEnds(open, answer) : [{ kind: 'completed', value: answer }];
+    ends = batchEnds(open, await options.processor(jobs, signalOf(open)));
   } catch (error) {
     ends = open.map(() => ({ kind: 'failed', error }));
   }
   for (const timer of timers) clearTimeout(timer);
-  open.forEach((one, i) => {
-    end(one, ends[i] as AttemptEnd, options);
-  });
+  for (const [i, one] of open.entries()) end(one, ends[i] as AttemptEnd, options);
+}
+
+/** Ends a job whose data its schema does not take: it will not take them on a retry either. */
+async function misfits(one: Held, options: RunnerOptions): Promise<boolean> {
+  const problem = await dataProblem(one, options.schemas ?? {});
+  if (problem) end(one, { kind: 'failed', error: problem, final: true }, options);
+  return problem !== undefined;
+}
+
+/** Not if its signal has been aborted, or the worker closed, since it was taken: then it goes back. */
+function mayRun(one: Held, options: RunnerOptions): boolean {
+  if (!one.attempt.controller.signal.aborted && options.mayStart()) return true;
+  end(one, { kind: 'released' }, options);
+  return false;
 }
 
 /** What the handler decided before it returned stands; a timeout stands above all. */

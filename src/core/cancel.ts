@@ -1,7 +1,7 @@
 import type { Engine } from '../store/engine.js';
 import { cancelJob } from '../store/job-verbs.js';
+import { announceParents } from '../store/parent-events.js';
 import { CANCELLED_REASON } from '../store/settle.js';
-import { announceParents, jobEvent } from './announce.js';
 
 /**
  * Cancels a job wherever it is. One that waits fails at once; an active one is told by its signal, and ends failed
@@ -10,13 +10,11 @@ import { announceParents, jobEvent } from './announce.js';
 export async function cancelAnywhere(engine: Engine, queueName: string, id: string): Promise<boolean> {
   const { outcome, parents } = await cancelJob(engine.executor, queueName, id);
   if (outcome === 'ended') {
-    engine.hub.publish([
-      jobEvent('job:cancelled', queueName, id),
-      jobEvent('job:failed', queueName, id, { failedReason: CANCELLED_REASON, cancelled: true }),
-    ]);
+    engine.hub.tell('job:cancelled', queueName, id);
+    engine.hub.tell('job:failed', queueName, id, { failedReason: CANCELLED_REASON, cancelled: true });
   } else if (outcome === 'signalled') {
-    engine.hub.publish([jobEvent('job:cancelled', queueName, id)]);
+    engine.hub.tell('job:cancelled', queueName, id);
   }
-  announceParents(engine, parents);
+  announceParents(engine.hub, parents);
   return outcome === 'ended' || outcome === 'signalled';
 }

@@ -1,6 +1,5 @@
 import type { DrizzleLike } from '../db/drizzle-like.js';
 import type { Executor } from '../db/executor.js';
-import type { StoreEvent } from '../model/event.js';
 import type { JobData, JobOptions, JobState, NewJobData } from '../model/job.js';
 import { validateJobOptions } from '../model/job-options.js';
 import { readOptions } from '../model/option-object.js';
@@ -8,7 +7,7 @@ import { saveFlow } from '../store/flows.js';
 import { encodeRecord, type JobRecord } from '../store/insert.js';
 import { getJob } from '../store/jobs.js';
 import type { PgStore } from '../store/pg-store.js';
-import { jobEvent } from './announce.js';
+import { Announcement } from './announce.js';
 import { prepare } from './prepare.js';
 
 export interface FlowJob {
@@ -71,28 +70,13 @@ export class FlowProducer {
       await this.#showExisting(planned, ids, executor);
       return root;
     }
-    const messages = new Map<string, { events: StoreEvent[]; bell: boolean; dueIn: number | null }>();
+    const news = new Announcement();
     for (const { job } of planned) {
-      const message = messages.get(job.queueName) ?? { events: [], bell: false, dueIn: null };
-      messages.set(job.queueName, message);
-      message.events.push(jobEvent(`job:${job.state}` as StoreEvent['type'], job.queueName, job.id));
-      if (job.state === 'waiting') message.bell = true;
-      if (job.state === 'delayed' && job.delayUntil) {
-        message.dueIn = Math.min(message.dueIn ?? Number.MAX_SAFE_INTEGER, job.delayUntil.getTime() - Date.now());
-      }
+      const due = job.state === 'delayed' && job.delayUntil ? job.delayUntil.getTime() - Date.now() : null;
+      news.add(job.queueName, job.id, job.state, due);
     }
-    if (transaction) {
-      await engine.hub.announceIn(
-        transaction,
-        [...messages].map(([queueName, message]) => ({ queueName, ...message })),
-      );
-      return root;
-    }
-    for (const [queueName, { events, bell, dueIn }] of messages) {
-      engine.hub.publish(events);
-      if (bell) engine.hub.ring(queueName);
-      if (dueIn !== null) engine.hub.ring(queueName, dueIn);
-    }
+    if (transaction) await news.sendIn(engine.hub, transaction);
+    else news.send(engine.hub);
     return root;
   }
 

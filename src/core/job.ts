@@ -9,8 +9,8 @@ import type { Engine } from '../store/engine.js';
 import { getChildrenJobs } from '../store/flows.js';
 import * as verbs from '../store/job-verbs.js';
 import { getJob, setProgress } from '../store/jobs.js';
+import { announceParents } from '../store/parent-events.js';
 import type { PgStore } from '../store/pg-store.js';
-import { announceParents, jobEvent } from './announce.js';
 import type { Attempt, Verdict } from './attempt.js';
 import { cancelAnywhere } from './cancel.js';
 import { assertDone, keepNewest, timeToRun } from './job-access.js';
@@ -64,7 +64,7 @@ export class Job<T = unknown, N extends string = string> extends JobFields<T, N>
     const done = await setProgress(this.#engine.executor, queueName, id, progress, this.#fence);
     if (!done) throw this.#gone();
     this.known.progress = progress;
-    this.#engine.hub.publish([jobEvent('job:progress', queueName, id, { progress })]);
+    this.#engine.hub.tell('job:progress', queueName, id, { progress });
   }
 
   /** Appends a line (at most 8,192 characters of it). A job keeps its newest 1,000 lines. */
@@ -128,7 +128,7 @@ export class Job<T = unknown, N extends string = string> extends JobFields<T, N>
     assertDone(answer, this, ['waiting', 'delayed']);
     this.known.state = 'delayed';
     this.known.delayUntil = new Date(until);
-    this.#engine.hub.publish([jobEvent('job:delayed', this.queueName, this.id)]);
+    this.#engine.hub.tell('job:delayed', this.queueName, this.id);
     this.#engine.hub.ring(this.queueName, until - Date.now());
   }
 
@@ -148,8 +148,8 @@ export class Job<T = unknown, N extends string = string> extends JobFields<T, N>
     assertDone(answer, this, UNFINISHED);
     this.known.state = 'failed';
     this.known.failedReason = message;
-    this.#engine.hub.publish([jobEvent('job:failed', this.queueName, this.id, { failedReason: message })]);
-    announceParents(this.#engine, answer.parents);
+    this.#engine.hub.tell('job:failed', this.queueName, this.id, { failedReason: message });
+    announceParents(this.#engine.hub, answer.parents);
   }
 
   /**
@@ -194,8 +194,8 @@ export class Job<T = unknown, N extends string = string> extends JobFields<T, N>
     const fence = this.#fence;
     const answer = await verbs.removeOne(this.#engine.executor, this.queueName, this.id, fence);
     if (!answer.done && fence) throw new LeaseLostError(this.id, this.queueName);
-    if (answer.done) this.#engine.hub.publish([jobEvent('job:removed', this.queueName, this.id)]);
-    announceParents(this.#engine, answer.parents);
+    if (answer.done) this.#engine.hub.tell('job:removed', this.queueName, this.id);
+    announceParents(this.#engine.hub, answer.parents);
   }
 
   /** Waiting: fails as cancelled at once. Active: its signal aborts. True when either happened. */
@@ -285,7 +285,7 @@ export class Job<T = unknown, N extends string = string> extends JobFields<T, N>
   }
 
   #becameWaiting(): void {
-    this.#engine.hub.publish([jobEvent('job:waiting', this.queueName, this.id)]);
+    this.#engine.hub.tell('job:waiting', this.queueName, this.id);
     this.#engine.hub.ring(this.queueName);
   }
 

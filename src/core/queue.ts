@@ -137,9 +137,7 @@ export class Queue<T = unknown> {
     this.#assertOpen();
     const jobName = nameIn(options);
     await this.#store.pauseJobName(this.name, jobName ?? ALL_NAMES);
-    this.#store.engine.hub.publish([
-      { type: 'queue:paused', queueName: this.name, data: { jobName }, timestamp: new Date() },
-    ]);
+    this.#store.engine.hub.tell('queue:paused', this.name, undefined, { jobName });
     this.events.emit('paused', { jobName });
   }
 
@@ -148,7 +146,7 @@ export class Queue<T = unknown> {
     const jobName = nameIn(options);
     await this.#store.resumeJobName(this.name, jobName ?? ALL_NAMES);
     const { hub } = this.#store.engine;
-    hub.publish([{ type: 'queue:resumed', queueName: this.name, data: { jobName }, timestamp: new Date() }]);
+    hub.tell('queue:resumed', this.name, undefined, { jobName });
     hub.ring(this.name);
     this.events.emit('resumed', { jobName });
   }
@@ -157,7 +155,7 @@ export class Queue<T = unknown> {
   async drain(): Promise<void> {
     this.#assertOpen();
     await this.#store.drain(this.name);
-    this.#store.engine.hub.publish([{ type: 'queue:drained', queueName: this.name, timestamp: new Date() }]);
+    this.#store.engine.hub.tell('queue:drained', this.name);
     this.events.emit('drained', undefined);
   }
 

@@ -34,13 +34,13 @@ export async function settleIn(
   // Here somebody can still be told: the transaction rolls back, and the job is tried again.
   if (warning) throw warning;
   const { metrics } = engine.options;
-  const { settled, parents } = await settle(engine.within(transaction), [settlement], {
+  const { outcomes, parents } = await settle(engine.within(transaction), [settlement], {
     metrics: metrics.enabled,
     // A row of the metrics to itself: nobody shall wait for this transaction because of a counter.
     shard: ownShard(),
     patient: true,
   });
-  const [one] = settled;
+  const [one] = outcomes;
   if (!one) throw new LeaseLostError(held.stored.job.id, held.stored.job.queueName);
   return { end, settled: one, parents };
 }
@@ -63,5 +63,5 @@ export async function fateOf(
   const { state, attemptLogs, cancelledAt } = found.job;
   if (found.lease !== held.stored.lease || state === 'active') return 'lease lost';
   if (attemptLogs.at(-1)?.status === written.end.kind) return 'committed';
-  return { queueName, id, state, cancelled: cancelledAt !== null, removed: false };
+  return { state, cancelled: cancelledAt !== null, removed: false };
 }

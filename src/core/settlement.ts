@@ -37,30 +37,73 @@ function removeAfter(option: unknown): number | undefined {
   return typeof option === 'number' && option >= 0 ? option : undefined;
 }
 
-/** What to write for the end of an attempt. Never throws: nothing about a job's options may leave it unsettled. */
-export async function prepareSettlement(held: Held, end: AttemptEnd, rules: SettlementRules): Promise<Prepared> {
-  const { stored, attempt } = held;
+/**
+ * What to write for the end of an attempt. Never throws: nothing about a job's options may leave it unsettled. Only a
+ * failure may have to wait, for the worker's `backoffStrategy`.
+ */
+export function prepareSettlement(held: Held, end: AttemptEnd, rules: SettlementRules): Prepared | Promise<Prepared> {
+  const plain = settlementOf(held, end.kind, rules);
+  switch (end.kind) {
+    case 'completed':
+      return completion(plain, end.value, rules);
+    case 'failed':
+      return failure(held, plain, end, rules);
+    case 'delayed':
+      return { settlement: { ...plain, until: end.until }, warning: undefined };
+    case 'released':
+      return { settlement: plain, warning: undefined };
+  }
+}
+
+function settlementOf({ stored, attempt }: Held, kind: Settlement['kind'], rules: SettlementRules): Settlement {
   const { job, lease } = stored;
-  const base = {
+  const { opts } = job;
+  return {
     queueName: job.queueName,
     id: job.id,
     lease,
     workerId: rules.workerId,
-    startedAt: job.processedAt?.toISOString(),
+    kind,
+    result: kind === 'completed' ? 'null' : undefined,
+    startedAt: job.processedAt ? iso(job.processedAt) : undefined,
+    attempt: job.attemptsMade + 1,
     hasParent: job.parentId !== null,
-    removeCompletedAfter: removeAfter(job.opts.removeOnComplete),
-    removeFailedAfter: removeAfter(job.opts.removeOnFail),
+    removeCompletedAfter: removeAfter(opts.removeOnComplete),
+    removeFailedAfter: removeAfter(opts.removeOnFail),
     logs: attempt.logs.length > 0 ? JSON.stringify(attempt.logs.slice(-1_000)) : undefined,
   };
-  if (end.kind === 'completed') {
-    const { text, tooLarge } = encodeLenient(end.value, rules.maxPayloadBytes);
-    const warning = tooLarge
-      ? new ResultTooLarge(`The result of job "${job.id}" is over ${rules.maxPayloadBytes} bytes and was not stored.`)
-      : undefined;
-    return { settlement: { ...base, kind: 'completed', result: text }, warning };
+}
+
+let lastMs = Number.NaN;
+let lastIso = '';
+
+/** Jobs that were claimed together began at the same time. */
+function iso(time: Date): string {
+  const ms = time.getTime();
+  if (ms !== lastMs) {
+    lastMs = ms;
+    lastIso = time.toISOString();
   }
-  if (end.kind === 'delayed') return { settlement: { ...base, kind: 'delayed', until: end.until }, warning: undefined };
-  if (end.kind === 'released') return { settlement: { ...base, kind: 'released' }, warning: undefined };
+  return lastIso;
+}
+
+function completion(plain: Settlement, value: unknown, rules: SettlementRules): Prepared {
+  if (value === undefined) return { settlement: plain, warning: undefined };
+  const { text, tooLarge } = encodeLenient(value, rules.maxPayloadBytes);
+  const warning = tooLarge
+    ? new ResultTooLarge(`The result of job "${plain.id}" is over ${rules.maxPayloadBytes} bytes and was not stored.`)
+    : undefined;
+  return { settlement: { ...plain, result: text }, warning };
+}
+
+async function failure(
+  held: Held,
+  plain: Settlement,
+  end: AttemptEnd & { kind: 'failed' },
+  rules: SettlementRules,
+): Promise<Prepared> {
+  const { attempt, stored } = held;
+  const { job } = stored;
   const { message, stack } = errorText(end.error);
   const { delayMs: backoffMs, warning } = await backoffOf(held, end.error, rules);
   const next = afterFailure({
@@ -69,10 +112,9 @@ export async function prepareSettlement(held: Held, end: AttemptEnd, rules: Sett
     discarded: end.final === true || attempt.discarded || job.discarded,
     backoffMs,
   });
-  const failed = { ...base, reason: message, stack };
+  const failed = { ...plain, reason: message, stack };
   return {
-    settlement:
-      next.kind === 'retry' ? { ...failed, kind: 'retry', delayMs: next.delayMs } : { ...failed, kind: 'failed' },
+    settlement: next.kind === 'retry' ? { ...failed, kind: 'retry', delayMs: next.delayMs } : failed,
     warning,
   };
 }

@@ -2,20 +2,20 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { codeOf } from '../db/driver-errors.js';
 import { ConnectionError, LeaseLostError, NotCommittedError } from '../model/errors.js';
 import type { JobData } from '../model/job.js';
-import type { Engine, SettleAnswer } from '../store/engine.js';
+import type { Engine } from '../store/engine.js';
 import type { StoredJob } from '../store/job-row.js';
 import { getJob } from '../store/jobs.js';
+import { announceParents } from '../store/parent-events.js';
 import { CANCELLED_REASON, type Settled, type Settlement } from '../store/settle.js';
-import { announceParents, jobEvent } from './announce.js';
 import type { Held } from './holds.js';
 import { fateOf, type SettledInTransaction } from './settle-in.js';
-import { type AttemptEnd, prepareSettlement, type SettlementRules } from './settlement.js';
+import { type AttemptEnd, type Prepared, prepareSettlement, type SettlementRules } from './settlement.js';
 
 /** Results up to this size travel with the event of their job; larger ones are read by those who want them. */
 const EVENT_RESULT_BYTES = 4_096;
-/** The last pause again and again while the database is away: what has ended is worth writing down whenever it is back. */
 /** SQLSTATE lock_not_available. */
 const LOCK_TIMEOUT = '55P03';
+/** The last pause again and again while the database is away: what has ended is worth writing down whenever it is back. */
 const RETRY_MS = [100, 500, 1_000, 2_000, 5_000, 5_000, 10_000];
 /** What the database refuses for what it says it will hardly take the next time. */
 const MAX_REFUSALS = RETRY_MS.length;
@@ -57,36 +57,94 @@ export class Settler {
     this.#givenUp.abort();
   }
 
-  /** Never rejects. */
-  async settle(held: Held, end: AttemptEnd): Promise<void> {
-    const { engine, queueName, rules, done, error } = this.#options;
-    const { attempt, stored } = held;
+  /** Never throws. `finished` is called when the job is settled, or cannot be. */
+  settle(held: Held, end: AttemptEnd, finished?: () => void): void {
+    const { attempt } = held;
     if (attempt.lost) {
-      done(held);
+      this.#options.done(held);
+      finished?.();
       return;
     }
     this.#pending++;
-    try {
-      if (attempt.inTransaction) {
-        await this.#afterTransaction(held, end, attempt.inTransaction);
-        return;
-      }
-      const { settlement, warning } = await prepareSettlement(held, end, rules);
-      if (warning) error(warning);
-      const mayBeOurs = held.confirmedAt + this.#options.lockDuration > performance.now();
-      const settled =
-        (await this.#write(settlement, (one) => engine.settlements.push(one, one.result?.length ?? 256))) ??
-        (mayBeOurs ? await this.#removedAlready(settlement) : undefined);
-      done(held);
-      if (settled) this.#tell(stored, settled, settlement, end);
-      else error(new LeaseLostError(stored.job.id, queueName));
-    } catch (failure) {
-      done(held);
-      error(failure);
-    } finally {
-      this.#pending--;
-      this.#options.progressed();
+    if (attempt.inTransaction) {
+      this.#afterTransaction(held, end, attempt.inTransaction).then(
+        () => this.#finish(finished),
+        (error) => this.#failed(held, error, finished),
+      );
+      return;
     }
+    const prepared = prepareSettlement(held, end, this.#options.rules);
+    if (!(prepared instanceof Promise)) this.#send(held, end, prepared, finished);
+    else {
+      prepared.then(
+        (ready) => this.#send(held, end, ready, finished),
+        (error) => this.#failed(held, error, finished),
+      );
+    }
+  }
+
+  #send(held: Held, end: AttemptEnd, { settlement, warning }: Prepared, finished: (() => void) | undefined): void {
+    const { engine, error } = this.#options;
+    if (warning) error(warning);
+    engine.settlements.add({
+      value: settlement,
+      size: settlement.result?.length ?? 256,
+      resolve: (settled) => {
+        if (!settled) this.#notOurs(held, end, settlement, finished);
+        else this.#settled(held, end, settlement, settled, finished);
+      },
+      reject: (failure) => {
+        this.#write(settlement, (one) => engine.settlements.push(one, one.result?.length ?? 256), failure).then(
+          (settled) => {
+            if (!settled) this.#notOurs(held, end, settlement, finished);
+            else this.#settled(held, end, settlement, settled, finished);
+          },
+          (again) => this.#failed(held, again, finished),
+        );
+      },
+    });
+  }
+
+  #settled(
+    held: Held,
+    end: AttemptEnd,
+    settlement: Settlement,
+    settled: Settled,
+    finished: (() => void) | undefined,
+  ): void {
+    this.#options.done(held);
+    try {
+      this.#tell(held.stored, settled, settlement, end);
+    } catch (error) {
+      this.#options.error(error);
+    }
+    this.#finish(finished);
+  }
+
+  /** Nothing was written: the lease is lost, unless the job was removed by this very settlement before. */
+  #notOurs(held: Held, end: AttemptEnd, settlement: Settlement, finished: (() => void) | undefined): void {
+    const { queueName, lockDuration } = this.#options;
+    const mayBeOurs = held.confirmedAt + lockDuration > performance.now();
+    const removed = mayBeOurs ? this.#removedAlready(settlement) : Promise.resolve(undefined);
+    removed.then(
+      (settled) => {
+        if (settled) this.#settled(held, end, settlement, settled, finished);
+        else this.#failed(held, new LeaseLostError(settlement.id, queueName), finished);
+      },
+      (error) => this.#failed(held, error, finished),
+    );
+  }
+
+  #failed(held: Held, error: unknown, finished: (() => void) | undefined): void {
+    this.#options.done(held);
+    this.#options.error(error);
+    this.#finish(finished);
+  }
+
+  #finish(finished: (() => void) | undefined): void {
+    this.#pending--;
+    finished?.();
+    this.#options.progressed();
   }
 
   /**
@@ -116,7 +174,7 @@ export class Settler {
       this.#tell(stored, fate, settlement, failure);
       return;
     }
-    announceParents(engine, written.parents);
+    announceParents(engine.hub, written.parents);
     this.#tell(stored, written.settled, (await prepareSettlement(held, written.end, rules)).settlement, written.end);
   }
 
@@ -129,21 +187,22 @@ export class Settler {
     const removes =
       (kind === 'completed' && removeCompletedAfter === 0) || (kind === 'failed' && removeFailedAfter === 0);
     if (!removes || (await getJob(this.#options.engine.executor, queueName, id))) return undefined;
-    return { queueName, id, state: kind, cancelled: false, removed: true };
+    return { state: kind, cancelled: false, removed: true };
   }
 
   /** Until it is written: a job is never thrown away because the database was away. At worst its lease runs out. */
   async #write(
     settlement: Settlement,
-    send: (settlement: Settlement) => Promise<SettleAnswer>,
+    send: (settlement: Settlement) => Promise<Settled | undefined>,
+    failure?: unknown,
   ): Promise<Settled | undefined> {
     const { engine, rules } = this.#options;
     let sent = send;
     for (let attempt = 0; ; attempt++) {
       try {
-        const { settled, parents } = await sent(settlement);
-        announceParents(engine, parents);
-        return settled;
+        // Sent once already, in vain.
+        if (attempt === 0 && failure !== undefined) throw failure;
+        return await sent(settlement);
       } catch (error) {
         const refused = !(error instanceof ConnectionError) && attempt >= MAX_REFUSALS;
         if (refused || this.#givenUp.signal.aborted || !engine.connected) throw error;
@@ -168,25 +227,26 @@ export class Settler {
     if (state === 'completed') {
       const text = settlement.result ?? 'null';
       const travels = text.length <= EVENT_RESULT_BYTES || removed;
-      const data = travels ? { returnvalue: JSON.parse(text) } : { partial: true };
-      hub.publish([jobEvent('job:completed', queueName, id, data)]);
+      hub.tellJson('job:completed', queueName, id, travels ? `{"returnvalue":${text}}` : '{"partial":true}');
     } else if (state === 'failed') {
-      hub.publish([jobEvent('job:failed', queueName, id, { failedReason: reason, ...(cancelled && { cancelled }) })]);
+      hub.tell('job:failed', queueName, id, { failedReason: reason, ...(cancelled && { cancelled }) });
     } else {
       const again = end.kind === 'failed' ? { failedReason: reason, attemptsMade: attemptsMade + 1 } : undefined;
-      hub.publish([jobEvent(state === 'delayed' ? 'job:delayed' : 'job:waiting', queueName, id, again)]);
+      hub.tell(state === 'delayed' ? 'job:delayed' : 'job:waiting', queueName, id, again);
       if (state === 'waiting') hub.ring(queueName);
       else hub.ring(queueName, settlement.until === undefined ? settlement.delayMs : settlement.until - Date.now());
     }
     if (limited) hub.ring(queueName);
+    if (state === 'completed' && end.kind === 'completed') {
+      completed(stored, { state, failedReason: null, returnvalue: end.value, completedAt: new Date() }, end.value);
+      return;
+    }
     const changed: Partial<JobData> = {
       state,
       failedReason: state === 'completed' ? null : reason || null,
       failedAt: state === 'failed' ? new Date() : stored.job.failedAt,
     };
-    if (state === 'completed' && end.kind === 'completed') {
-      completed(stored, { ...changed, returnvalue: end.value, completedAt: new Date() }, end.value);
-    } else if (end.kind === 'failed') {
+    if (end.kind === 'failed') {
       const error = end.error instanceof Error ? end.error : new Error(settlement.reason ?? 'failed');
       failed(stored, { ...changed, attemptsMade: attemptsMade + 1 }, error);
     } else if (state === 'failed') {

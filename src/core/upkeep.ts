@@ -1,7 +1,7 @@
 import type { Engine } from '../store/engine.js';
 import { PROMOTE_CHUNK, promoteChunk } from '../store/jobs.js';
+import { announceParents } from '../store/parent-events.js';
 import { sweep } from '../store/sweep.js';
-import { announceParents, jobEvent } from './announce.js';
 
 /** Makes the queue's due delayed jobs waiting, and says so; resolves to how many. */
 export async function promoteDue(engine: Engine, queueName: string): Promise<number> {
@@ -10,7 +10,7 @@ export async function promoteDue(engine: Engine, queueName: string): Promise<num
     const ids = await promoteChunk(engine.executor, queueName, null);
     count += ids.length;
     if (ids.length > 0) {
-      engine.hub.publish(ids.map((id) => jobEvent('job:waiting', queueName, id)));
+      for (const id of ids) engine.hub.tell('job:waiting', queueName, id);
       engine.hub.ring(queueName);
     }
     if (ids.length < PROMOTE_CHUNK) return count;
@@ -26,13 +26,12 @@ export async function sweepQueue(
 ): Promise<number> {
   const shard = engine.options.metrics.enabled ? engine.shard : null;
   const { jobs, parents } = await sweep(engine.executor, queueName, maxStalledCount, shard);
-  announceParents(engine, parents);
+  announceParents(engine.hub, parents);
   for (const { id, state, cancelled, reason } of jobs) {
     const failed = { failedReason: reason ?? '', ...(cancelled && { cancelled }) };
-    engine.hub.publish([
-      jobEvent('job:stalled', queueName, id),
-      state === 'failed' ? jobEvent('job:failed', queueName, id, failed) : jobEvent('job:waiting', queueName, id),
-    ]);
+    engine.hub.tell('job:stalled', queueName, id);
+    if (state === 'failed') engine.hub.tell('job:failed', queueName, id, failed);
+    else engine.hub.tell('job:waiting', queueName, id);
     stalled(id);
   }
   if (jobs.some(({ state }) => state === 'waiting')) engine.hub.ring(queueName);

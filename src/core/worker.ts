@@ -1,15 +1,13 @@
 import { ClosedError, LeaseLostError } from '../model/errors.js';
-import type { StoreEvent } from '../model/event.js';
 import { generateWorkerId } from '../model/ids.js';
 import type { JobData } from '../model/job.js';
 import { integerIn, validateQueueName } from '../model/names.js';
 import type { Engine } from '../store/engine.js';
 import type { StoredJob } from '../store/job-row.js';
 import { CANCELLED_REASON } from '../store/settle.js';
-import { jobEvent } from './announce.js';
 import { attach } from './attach.js';
 import { Attempt } from './attempt.js';
-import { runAttempts } from './attempt-runner.js';
+import { type RunnerOptions, runAttempt, runAttempts } from './attempt-runner.js';
 import { Claimer } from './claimer.js';
 import { EventBus } from './event-bus.js';
 import { Fetcher } from './fetcher.js';
@@ -43,7 +41,7 @@ export class Worker<T = unknown> {
   readonly events: EventBus<WorkerEvents<T>>;
   readonly #options: ResolvedWorkerOptions;
   readonly #engine: Engine;
-  readonly #processor: Processor<T> | BatchProcessor<T>;
+  readonly #runner: RunnerOptions;
   readonly #holds: Holds;
   readonly #claimer: Claimer;
   readonly #fetcher: Fetcher;
@@ -63,7 +61,6 @@ export class Worker<T = unknown> {
     this.queueName = validateQueueName(queueName);
     if (typeof processor !== 'function') throw new TypeError('Worker processor must be a function.');
     this.#options = resolveWorkerOptions(options);
-    this.#processor = processor;
     this.#engine = this.#options.store.engine;
     this.#batchSize = this.#options.batchSize ?? 1;
     this.events = new EventBus(this.#options.logger);
@@ -107,6 +104,13 @@ export class Worker<T = unknown> {
         this.#limited || this.#settler.pending > MAX_UNSETTLED ? 0 : this.#pace.ahead(this.#options.concurrency),
       failed: (error) => this.#error(error),
     });
+    this.#runner = {
+      store: this.#options.store,
+      processor: processor as (jobs: unknown, signal: AbortSignal) => unknown,
+      schemas: this.#options.schemas,
+      mayStart: () => this.#state !== 'closed',
+      ended: (one, end) => this.#settler.settle(one, end),
+    };
     if (this.#options.autoStart) this.start();
   }
 
@@ -197,14 +201,23 @@ export class Worker<T = unknown> {
   }
 
   #start(jobs: StoredJob[]): void {
-    for (let i = 0; i < jobs.length; i += this.#batchSize) {
-      const held = jobs.slice(i, i + this.#batchSize).flatMap(({ job, lease }) => {
-        const one = this.#holds.get(job.id);
-        // Lost while it waited for its turn.
-        return one && one.stored.lease === lease && !one.attempt.lost && !this.#endIfCancelled(one) ? [one] : [];
-      });
-      if (held.length > 0) void this.#run(held);
+    if (this.#options.batchSize === undefined) {
+      for (const job of jobs) {
+        const one = this.#stillHeld(job);
+        if (one) void this.#run([one], () => runAttempt(one, this.#runner));
+      }
+      return;
     }
+    for (let i = 0; i < jobs.length; i += this.#batchSize) {
+      const held = jobs.slice(i, i + this.#batchSize).flatMap((job) => this.#stillHeld(job) ?? []);
+      if (held.length > 0) void this.#run(held, () => runAttempts(held, this.#runner));
+    }
+  }
+
+  /** Undefined: lost or cancelled while it waited for its turn. */
+  #stillHeld({ job, lease }: StoredJob): Held | undefined {
+    const one = this.#holds.get(job.id);
+    return one && one.stored.lease === lease && !one.attempt.lost && !this.#endIfCancelled(one) ? one : undefined;
   }
 
   /** Cancelled before it started: it ends without ever running. If that was said by mistake, it goes back unharmed. */
@@ -214,31 +227,22 @@ export class Worker<T = unknown> {
     return cancelled;
   }
 
-  async #giveBack(held: Held): Promise<void> {
-    if (held.attempt.ended) return;
+  #giveBack(held: Held): Promise<void> {
+    if (held.attempt.ended) return Promise.resolve();
     held.attempt.ended = true;
-    await this.#settler.settle(held, { kind: 'released' });
+    return new Promise((resolve) => this.#settler.settle(held, { kind: 'released' }, resolve));
   }
 
-  async #run(held: Held[]): Promise<void> {
+  async #run(held: readonly Held[], attempts: () => Promise<void>): Promise<void> {
     this.#runningBatches++;
-    const events: StoreEvent[] = [];
     for (const { stored, attempt } of held) {
-      events.push(jobEvent('job:active', this.queueName, stored.job.id));
       if (this.events.has('active')) {
         this.events.emit('active', new Job(stored.job, this.#options.store, attempt) as JobOf<T>);
       }
+      this.#engine.hub.tell('job:active', this.queueName, stored.job.id);
     }
-    this.#engine.hub.publish(events);
     const began = performance.now();
-    await runAttempts(held, {
-      store: this.#options.store,
-      processor: this.#processor as (jobs: unknown, signal: AbortSignal) => unknown,
-      batch: this.#options.batchSize !== undefined,
-      schemas: this.#options.schemas,
-      mayStart: () => this.#state !== 'closed',
-      ended: (one, end) => void this.#settler.settle(one, end),
-    });
+    await attempts();
     this.#pace.took((performance.now() - began) / held.length);
     this.#runningBatches--;
     this.#fetcher.pump();

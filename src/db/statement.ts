@@ -40,9 +40,12 @@ export function columns(...expressions: SQL[]): SQL {
 export const interval = (ms: SQL): SQL => sql`(${ms}::float8 * interval '1 millisecond')`;
 /** Epoch milliseconds as a time. */
 export const instantOf = (ms: SQL): SQL => sql`to_timestamp(${ms}::float8 / 1000)`;
-/** A time as whole epoch milliseconds; null for `infinity`, which only a hand can have written. */
+/**
+ * A time as whole epoch milliseconds; null for `infinity`, which only a hand can have written. By `date_part`, whose
+ * double is exact enough and several times as fast as the numeric that `extract` gives.
+ */
 export const epochMs = (time: SQL): SQL =>
-  sql`case when isfinite(${time}) then round(extract(epoch from ${time}) * 1000)::bigint end`;
+  sql`case when isfinite(${time}) then (date_part('epoch', ${time}) * 1000)::bigint end`;
 /**
  * The database's clock. Not `now()`: that is when the transaction began, and a statement may stand in a caller's
  * transaction that has been open for a while.

@@ -77,7 +77,8 @@ function makeTables<N extends string, D>(schema: PgSchema | undefined) {
       removeAt: instant('remove_at'),
     },
     (t) => [
-      primaryKey({ name: 'conveyor_jobs_pkey', columns: [t.queueName, t.id] }),
+      // The id first: it finds a job also for who does not know its queue.
+      primaryKey({ name: 'conveyor_jobs_pkey', columns: [t.id, t.queueName] }),
       check(
         'conveyor_jobs_state_check',
         sql`state in ('waiting', 'waiting-children', 'delayed', 'active', 'completed', 'failed')`,
@@ -87,7 +88,6 @@ function makeTables<N extends string, D>(schema: PgSchema | undefined) {
         'conveyor_jobs_counts_check',
         sql`attempts_made >= 0 and stalled_count >= 0 and pending_children_count >= 0 and lease >= 0`,
       ),
-      index('conveyor_jobs_id_idx').on(t.id),
       index('conveyor_jobs_waiting_idx').on(t.queueName, t.priority, t.seq).where(sql`state = 'waiting'`),
       index('conveyor_jobs_group_idx').on(t.queueName, t.groupId, t.priority, t.seq).where(sql`state = 'waiting'`),
       index('conveyor_jobs_group_delayed_idx')

@@ -1,9 +1,11 @@
 import { faultOf } from '../db/driver-errors.js';
 import { ConnectionError } from '../model/errors.js';
 
-interface Item<T, R> {
+/** What is asked for, and who waits for its own result. */
+export interface BatchItem<T, R> {
   readonly value: T;
   readonly size: number;
+  /** Called once its flush is committed; like `reject` it must not throw. */
   resolve(result: R): void;
   reject(error: unknown): void;
 }
@@ -25,7 +27,7 @@ export interface BatcherOptions {
 export class Batcher<T, R> {
   readonly #flush: (values: T[]) => Promise<R[]>;
   readonly #options: BatcherOptions;
-  #queue: Item<T, R>[] = [];
+  #queue: BatchItem<T, R>[] = [];
   #underWay = 0;
   #scheduled = false;
   #idle: (() => void)[] = [];
@@ -37,10 +39,13 @@ export class Batcher<T, R> {
 
   /** Resolves with this value's own result once its flush is committed. */
   push(value: T, size = 1): Promise<R> {
-    return new Promise((resolve, reject) => {
-      this.#queue.push({ value, size, resolve, reject });
-      this.#schedule();
-    });
+    return new Promise((resolve, reject) => this.add({ value, size, resolve, reject }));
+  }
+
+  /** The same without a promise, for what comes by the thousand. */
+  add(item: BatchItem<T, R>): void {
+    this.#queue.push(item);
+    this.#schedule();
   }
 
   /** Resolves when nothing is queued or under way. */
@@ -59,7 +64,7 @@ export class Batcher<T, R> {
     });
   }
 
-  #take(): Item<T, R>[] {
+  #take(): BatchItem<T, R>[] {
     const { maxItems, maxSize } = this.#options;
     let size = 0;
     let count = 0;
@@ -73,7 +78,7 @@ export class Batcher<T, R> {
     return taken;
   }
 
-  async #send(items: Item<T, R>[]): Promise<void> {
+  async #send(items: BatchItem<T, R>[]): Promise<void> {
     this.#underWay++;
     try {
       const results = await this.#flush(items.map((item) => item.value));

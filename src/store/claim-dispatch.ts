@@ -107,7 +107,7 @@ async function claimOnce(executor: Executor, request: ClaimRequest, limits: Limi
     },
   );
   const [status, due, opensIn] = rows[0] as [ClaimStatus, string | null, string | null];
-  const jobs = rows.filter((row) => row[3] !== null).map((row) => readJob(row.slice(3)));
+  const jobs = rows.filter((row) => row[3] !== null).map((row) => readJob(row.slice(3), request));
   return {
     jobs: grouped ? jobs : inOrder(jobs, lifo),
     status,

@@ -6,7 +6,7 @@ import { guardCtes, guardOpensIn, guardUpdate, stampCte, unguardedCtes } from '.
 import { claimAnswer, given, LIMITED_PARAMS, type LimitedParams } from './claim-limited.js';
 import { nextFetchIn, recentFetches, withFetches } from './fetch-log.js';
 import { lineCtes, waitingIn, wanted } from './group-line.js';
-import { jobColumns } from './job-row.js';
+import { takenColumns } from './job-row.js';
 
 type Params = Record<LimitedParams, SQL>;
 
@@ -42,7 +42,7 @@ function groupStatement(shape: Shape): Statement<LimitedParams> {
       taken as (
         update ${db.jobs.as('j')} set ${takeUnderLease(db, p.worker, p.lock, sql`(select at from stamp)`)}
         where ${j.ctid} = any(array(select place from chosen)) and ${stillWaiting(j)}
-        returning ${jobColumns(j)}),
+        returning ${takenColumns(j)}),
       ${cursorUpdate(db, p)}
       ${guarded ? sql`, ${guardUpdate(db, p)}` : sql``}
       ${claimAnswer(

@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm';
 import { type Statement, statement } from '../db/statement.js';
 import { claimable, heads, pausedNames, stillWaiting, takeUnderLease, type Variant } from './claim.js';
 import { guardCtes, guardOpensIn, guardUpdate, stampCte } from './claim-guard.js';
-import { JOB_COLUMN_COUNT, jobColumns } from './job-row.js';
+import { JOB_COLUMN_COUNT, takenColumns } from './job-row.js';
 
 const PARAM_TYPES = {
   queue: 'text',
@@ -79,7 +79,7 @@ function limitedStatement(shape: Variant): Statement<LimitedParams> {
         taken as (
           update ${db.jobs.as('j')} set ${takeUnderLease(db, p.worker, p.lock, sql`(select at from stamp)`)}
           where ${j.ctid} = any(array(select ctid from next)) and ${stillWaiting(j)}
-          returning ${jobColumns(j)}),
+          returning ${takenColumns(j)}),
         ${guardUpdate(db, p)}
         ${claimAnswer(status, sql`false`, guardOpensIn(p), sql`taken`)}`;
     },

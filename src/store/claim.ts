@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm';
 import type { Executor } from '../db/executor.js';
 import type { Relations } from '../db/relation.js';
 import { interval, now, type Statement, statement } from '../db/statement.js';
-import { jobColumns, readJob, type StoredJob } from './job-row.js';
+import { readJob, type StoredJob, takenColumns } from './job-row.js';
 
 /** Where a claim's scan begins: everything of a lower priority value, or before `seq` in it, is passed over. */
 export interface Watermark {
@@ -63,8 +63,8 @@ export function stillWaiting(j: JobNames): SQL {
   return sql`(case ${j.state} when 'waiting' then true else false end)`;
 }
 
-/** What a claim makes of a job. */
-export function takeUnderLease(db: Relations, worker: SQL, lock: SQL, time: SQL = now): SQL {
+/** What a claim makes of a job. (The sub-select is computed once, not for each row.) */
+export function takeUnderLease(db: Relations, worker: SQL, lock: SQL, time: SQL = sql`(select ${now})`): SQL {
   const { col } = db.jobs;
   const j = db.jobs.of('j');
   return sql`${col.state} = 'active', ${col.lease} = ${j.lease} + 1, ${col.lockedBy} = ${worker},
@@ -94,7 +94,7 @@ function claimStatement(shape: Variant): Statement<ClaimParams> {
         ${heads(db, p, shape, softLimit(p.limit))}
         update ${db.jobs.as('j')} set ${takeUnderLease(db, p.worker, p.lock)}
         where ${j.ctid} = any(array(select ctid from next)) and ${stillWaiting(j)}
-        returning ${jobColumns(j)}`;
+        returning ${takenColumns(j)}`;
     },
   );
 }
@@ -161,7 +161,10 @@ export async function claim(executor: Executor, request: ClaimRequest): Promise<
     priority: from.priority,
     seq: from.seq,
   });
-  return inOrder(rows.map(readJob), lifo);
+  return inOrder(
+    rows.map((row) => readJob(row, request)),
+    lifo,
+  );
 }
 
 /** An update returns its rows in no particular order. */

@@ -17,7 +17,8 @@ import { insertBatch, type JobRecord, type Saved } from './insert.js';
 import { removeOutlived } from './maintenance.js';
 import { aggregateMetrics } from './metrics-fold.js';
 import type { ResolvedOptions } from './options.js';
-import { type ParentChange, type Settled, type Settlement, settle, settledAlready } from './settle.js';
+import { announceParents } from './parent-events.js';
+import { type Settled, type Settlement, settle, settledAlready } from './settle.js';
 import { Watch } from './watch.js';
 
 /** Where the statements of one store run, and what keeps them company: events, batches, the watch over due times. */
@@ -30,13 +31,6 @@ const CONTESTED = { maxItems: 50, maxSize: BATCH.maxSize, parallel: 4 };
 /** Writers of one process share a row of each metrics bucket; processes are spread over so many. */
 export const METRIC_SHARDS = 64;
 
-export interface SettleAnswer {
-  /** Undefined: the lease was lost, nothing was written. */
-  readonly settled: Settled | undefined;
-  /** Ancestors that changed with the batch this settlement went in; the first of the batch carries them. */
-  readonly parents: readonly ParentChange[];
-}
-
 export class Engine {
   readonly options: ResolvedOptions;
   readonly hub: EventHub;
@@ -47,7 +41,8 @@ export class Engine {
   readonly adds: Batcher<JobRecord, Saved>;
   /** Adds that may have to wait for somebody's open transaction, because of a key or an id of the caller's. */
   readonly contestedAdds: Batcher<JobRecord, Saved>;
-  readonly settlements: Batcher<Settlement, SettleAnswer>;
+  /** Answers undefined where the lease was lost: nothing was written. */
+  readonly settlements: Batcher<Settlement, Settled | undefined>;
   readonly #relations;
   #executor: Executor | undefined;
   #pool: OwnPool | undefined;
@@ -258,40 +253,30 @@ export class Engine {
   }
 
   /** A settlement that may have to wait for somebody's transaction: not in a batch with others. */
-  async settleAlone(settlement: Settlement): Promise<SettleAnswer> {
-    const [answer] = await this.#settleActive([settlement], true);
-    return answer as SettleAnswer;
+  async settleAlone(settlement: Settlement): Promise<Settled | undefined> {
+    const [settled] = await this.#settleActive([settlement], true);
+    return settled;
   }
 
-  async #settle(batch: Settlement[]): Promise<SettleAnswer[]> {
-    const answers = await this.#settleActive(batch);
-    const lost = batch.filter((_, i) => !answers[i]?.settled);
-    if (lost.length === 0) return answers;
-    const already = new Map((await settledAlready(this.executor, lost)).map((s) => [keyOf(s), s]));
-    return answers.map((answer, i) => ({
-      ...answer,
-      settled: answer.settled ?? already.get(keyOf(batch[i] as Settlement)),
-    }));
+  async #settle(batch: Settlement[]): Promise<(Settled | undefined)[]> {
+    const outcomes = await this.#settleActive(batch, false);
+    const lost = batch.flatMap((_, i) => (outcomes[i] ? [] : [i]));
+    if (lost.length === 0) return outcomes;
+    const already = await settledAlready(
+      this.executor,
+      lost.map((i) => batch[i] as Settlement),
+    );
+    for (const [k, i] of lost.entries()) outcomes[i] = already[k];
+    return outcomes;
   }
 
-  async #settleActive(batch: Settlement[], patient = false): Promise<SettleAnswer[]> {
+  async #settleActive(batch: Settlement[], patient: boolean): Promise<(Settled | undefined)[]> {
     const options = { metrics: this.options.metrics.enabled, shard: this.shard, patient };
-    const { settled, parents } = await settle(this.executor, batch, options);
-    const answers = new Map(settled.map((s) => [keyOf(s), s]));
-    const missing = batch.filter((s) => !answers.has(keyOf(s)));
-    const all = [...parents];
-    if (missing.length > 0) {
-      // A job whose fate was changed (cancelled, discarded) while this ran may have matched neither way of ending it.
-      const again = await settle(this.executor, missing, options);
-      for (const s of again.settled) answers.set(keyOf(s), s);
-      all.push(...again.parents);
-    }
-    return batch.map((s, i) => ({ settled: answers.get(keyOf(s)), parents: i === 0 ? all : [] }));
+    const { outcomes, parents } = await settle(this.executor, batch, options);
+    announceParents(this.hub, parents);
+    return outcomes;
   }
 }
-
-const keyOf = ({ queueName, id, lease }: { queueName: string; id: string; lease: number }) =>
-  `${queueName}\n${id}\n${lease}`;
 
 export function assertOpen(closed: boolean, what: string): void {
   if (closed) throw new ClosedError(what);

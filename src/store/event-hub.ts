@@ -1,9 +1,17 @@
 import { sql } from 'drizzle-orm';
 import type { Executor } from '../db/executor.js';
 import { statement } from '../db/statement.js';
-import type { StoreEvent, StoreEventCallback } from '../model/event.js';
+import type { StoreEvent, StoreEventCallback, StoreEventType } from '../model/event.js';
 import type { Logger } from '../model/logger.js';
-import { channelOf, Decoder, encodeMessage, type Message } from './wire.js';
+import {
+  channelOf,
+  Decoder,
+  encodedEvent,
+  encodeEvent,
+  encodeEventJson,
+  encodeMessage,
+  type Outgoing,
+} from './wire.js';
 
 const notify = statement(
   'notify',
@@ -22,6 +30,12 @@ export type BellCallback = (dueIn: number | null) => void;
 
 /** A look at the tables finds what comes due later than this. */
 const DUE_HORIZON_MS = 15_000;
+
+interface Follower {
+  readonly callback: StoreEventCallback;
+  /** Others it does not hear. */
+  readonly types: ReadonlySet<string> | undefined;
+}
 
 export interface HubOptions {
   executor: () => Executor | undefined;
@@ -43,9 +57,9 @@ export class EventHub {
   readonly #options: HubOptions;
   readonly #decoder: Decoder;
   readonly #subscribers = new Map<string, Set<StoreEventCallback>>();
-  readonly #followers = new Map<string, Set<StoreEventCallback>>();
+  readonly #followers = new Map<string, Set<Follower>>();
   readonly #bells = new Map<string, Set<BellCallback>>();
-  #outbox = new Map<string, Message>();
+  #outbox = new Map<string, Outgoing>();
   #outboxSize = 0;
   #sending: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -64,10 +78,15 @@ export class EventHub {
     this.#remove(this.#subscribers, queueName, callback);
   }
 
-  /** For this package's own parts: `unsubscribe` of a whole queue does not end it. Returns what does. */
-  follow(queueName: string, callback: StoreEventCallback): () => void {
-    this.#add(this.#followers, queueName, callback);
-    return () => this.#remove(this.#followers, queueName, callback);
+  /**
+   * For this package's own parts: `unsubscribe` of a whole queue does not end it. Returns what does.
+   *
+   * @param types hear only these; default: all
+   */
+  follow(queueName: string, callback: StoreEventCallback, types?: ReadonlySet<string>): () => void {
+    const follower = { callback, types };
+    this.#add(this.#followers, queueName, follower);
+    return () => this.#remove(this.#followers, queueName, follower);
   }
 
   /** Calls back when jobs of the queue may be there for the taking; returns what ends it. */
@@ -82,13 +101,23 @@ export class EventHub {
     return [...new Set(queues)].map((queue) => this.#channel(queue));
   }
 
-  publish(events: readonly StoreEvent[]): void {
-    for (const event of events) {
-      this.#deliver(event);
-      this.#message(event.queueName).events.push(event);
-      this.#outboxSize++;
-    }
-    this.#schedule();
+  publish(event: StoreEvent): void {
+    this.#deliver(event);
+    this.#post(event.queueName, encodedEvent(event));
+  }
+
+  /** The same for an event of now. Where nobody here listens, it is not even made. */
+  tell(type: StoreEventType, queueName: string, jobId?: string, data?: unknown): void {
+    const timestamp = Date.now();
+    if (this.#hears(queueName, type)) this.#deliver(newEvent(type, queueName, jobId, timestamp, data));
+    this.#post(queueName, encodeEvent(type, jobId, timestamp, data));
+  }
+
+  /** The same with the event's data as the JSON text that it is already. */
+  tellJson(type: StoreEventType, queueName: string, jobId: string, data: string): void {
+    const timestamp = Date.now();
+    if (this.#hears(queueName, type)) this.#deliver(newEvent(type, queueName, jobId, timestamp, JSON.parse(data)));
+    this.#post(queueName, encodeEventJson(type, jobId, timestamp, data));
   }
 
   /** Tells workers that jobs of the queue can run now, or that one comes due in so many ms. */
@@ -103,7 +132,7 @@ export class EventHub {
   }
 
   /** The same from inside a caller's transaction: heard when it commits, and only then. */
-  async announceIn(transaction: Executor, messages: readonly Message[]): Promise<void> {
+  async announceIn(transaction: Executor, messages: readonly Outgoing[]): Promise<void> {
     // No sender: this process must hear it as well, for it does not know when the transaction commits.
     await transaction.run(notify, { messages: this.#encode('', messages) });
   }
@@ -162,9 +191,17 @@ export class EventHub {
     }
   }
 
+  #hears(queueName: string, type: StoreEventType): boolean {
+    if (this.#subscribers.has(queueName)) return true;
+    for (const { types } of this.#followers.get(queueName) ?? []) if (!types || types.has(type)) return true;
+    return false;
+  }
+
   #deliver(event: StoreEvent): void {
     const subscribers = this.#subscribers.get(event.queueName) ?? [];
-    const followers = this.#followers.get(event.queueName) ?? [];
+    const followers = [...(this.#followers.get(event.queueName) ?? [])]
+      .filter(({ types }) => !types || types.has(event.type))
+      .map(({ callback }) => callback);
     for (const callback of [...followers, ...subscribers]) {
       try {
         const result: unknown = callback(event);
@@ -187,7 +224,13 @@ export class EventHub {
     for (const callback of [...(this.#bells.get(queueName) ?? [])]) callback(dueIn);
   }
 
-  #message(queueName: string): Message {
+  #post(queueName: string, event: string): void {
+    this.#message(queueName).events.push(event);
+    this.#outboxSize++;
+    this.#schedule();
+  }
+
+  #message(queueName: string): Outgoing {
     let message = this.#outbox.get(queueName);
     if (!message) {
       message = { queueName, events: [], bell: false, dueIn: null };
@@ -196,7 +239,7 @@ export class EventHub {
     return message;
   }
 
-  #encode(source: string, messages: readonly Message[]): string {
+  #encode(source: string, messages: readonly Outgoing[]): string {
     return JSON.stringify(
       messages.flatMap((message) =>
         encodeMessage(source, message).map((p) => ({ c: this.#channel(message.queueName), p })),
@@ -235,4 +278,17 @@ export class EventHub {
         this.#schedule();
       });
   }
+}
+
+function newEvent(
+  type: StoreEventType,
+  queueName: string,
+  jobId: string | undefined,
+  timestamp: number,
+  data: unknown,
+): StoreEvent {
+  const event: StoreEvent = { type, queueName, timestamp: new Date(timestamp) };
+  if (jobId !== undefined) event.jobId = jobId;
+  if (data !== undefined) event.data = data;
+  return event;
 }

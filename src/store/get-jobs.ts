@@ -22,5 +22,5 @@ export async function getJobs(
 ): Promise<Map<string, StoredJob>> {
   if (ids.length === 0) return new Map();
   const rows = await executor.run(selectJobs, { queue: queueName, ids: JSON.stringify(ids) });
-  return new Map(rows.map(readJob).map((stored) => [stored.job.id, stored]));
+  return new Map(rows.map((row) => readJob(row)).map((stored) => [stored.job.id, stored]));
 }

@@ -24,22 +24,32 @@ type JobColumns = ReturnType<Relations['jobs']['of']>;
  * claim of hundreds of jobs parses fourteen cells each, not thirty-five.
  */
 export function jobColumns(j: JobColumns): SQL {
+  return outputList(j, j.queueName, j.state, epochMs(j.lockUntil), j.lockedBy);
+}
+
+/** The same of a job that was just taken: what whoever took it knows is left out, and said to `readJob`. */
+export function takenColumns(j: JobColumns): SQL {
+  const known = sql`null`;
+  return outputList(j, known, known, known, known);
+}
+
+function outputList(j: JobColumns, queueName: SQL, state: SQL, lockUntil: SQL, lockedBy: SQL): SQL {
   const empty = sql`'[]'::jsonb`;
   return columns(
     j.id,
     j.name,
-    j.queueName,
+    queueName,
     j.data,
     j.opts,
-    j.state,
+    state,
     j.attemptsMade,
     j.lease,
     j.seq,
     j.priority,
     epochMs(j.createdAt),
     epochMs(j.processedAt),
-    epochMs(j.lockUntil),
-    j.lockedBy,
+    lockUntil,
+    lockedBy,
     sql`case when ${j.progress} = 0 and ${j.returnvalue} is null and ${j.failedReason} is null and ${j.logs} = ${empty}
       and ${j.stacktrace} = ${empty} and ${j.attemptLogs} = ${empty} and ${j.completedAt} is null
       and ${j.failedAt} is null and ${j.delayUntil} is null and ${j.cancelledAt} is null and ${j.parentId} is null
@@ -110,14 +120,23 @@ function damageOf(state: unknown, opts: unknown, created: unknown, rest: Rest | 
   return damaged.length === 0 ? NONE : damaged;
 }
 
-export function readJob(row: Row): StoredJob {
+/** What is the same for all jobs that one claim takes. */
+export interface Taken {
+  readonly queueName: string;
+  readonly workerId: string;
+  /** ms. */
+  readonly lockDuration: number;
+}
+
+/** @param taken for a row of `takenColumns` */
+export function readJob(row: Row, taken?: Taken): StoredJob {
   const [
     id,
     name,
-    queueName,
+    queue,
     data,
     opts,
-    state,
+    stateNow,
     attemptsMade,
     lease,
     seq,
@@ -128,12 +147,14 @@ export function readJob(row: Row): StoredJob {
     by,
     more,
   ] = row as string[];
+  const state = taken ? 'active' : stateNow;
+  const lockUntil = taken ? Number(processed) + taken.lockDuration : lock;
   const rest = more == null ? undefined : (JSON.parse(more) as Rest);
   const options: unknown = opts === '{}' ? {} : JSON.parse(opts as string);
   const job: JobData = {
     id: id as string,
     name: name as string,
-    queueName: queueName as string,
+    queueName: taken ? taken.queueName : (queue as string),
     data: JSON.parse(data as string),
     state: state as JobState,
     attemptsMade: Number(attemptsMade),
@@ -149,16 +170,16 @@ export function readJob(row: Row): StoredJob {
     completedAt: time(rest?.completedAt),
     failedAt: time(rest?.failedAt),
     delayUntil: time(rest?.delayUntil),
-    lockUntil: time(lock),
+    lockUntil: time(lockUntil),
     cancelledAt: time(rest?.cancelledAt),
-    lockedBy: by ?? null,
+    lockedBy: taken ? taken.workerId : (by ?? null),
     parentId: rest?.parentId ?? null,
     parentQueueName: rest?.parentQueueName ?? null,
     pendingChildrenCount: rest?.pendingChildrenCount ?? 0,
     groupId: rest?.groupId ?? null,
     discarded: rest?.discarded ?? false,
     childrenIds: list<string>(rest?.childrenIds),
-    attemptLogs: list<AttemptRecord>(rest?.attemptLogs).filter(isObject),
+    attemptLogs: rest ? list<AttemptRecord>(rest.attemptLogs).filter(isObject) : [],
   };
   return {
     job,

@@ -78,7 +78,7 @@ export async function listJobs(
   assertJobState(state);
   const page = pageOf(start, end);
   if (page.limit === 0) return [];
-  return (await executor.run(selectPage[state], { queue, ...page })).map(readJob);
+  return (await executor.run(selectPage[state], { queue, ...page })).map((row) => readJob(row));
 }
 
 /**
@@ -117,7 +117,7 @@ export async function listFlowParents(
   if (state !== undefined) assertJobState(state);
   integerIn(limit, 'limit', 0, Number.MAX_SAFE_INTEGER);
   if (limit === 0) return [];
-  return (await executor.run(state ? flowParentsInState[state] : anyFlowParents, { limit })).map(readJob);
+  return (await executor.run(state ? flowParentsInState[state] : anyFlowParents, { limit })).map((row) => readJob(row));
 }
 
 const selectStalled = statement(
@@ -134,5 +134,5 @@ const selectStalled = statement(
 
 /** Active jobs whose lease has run out, or that never had one. */
 export async function stalledJobs(executor: Executor, queueName: string): Promise<StoredJob[]> {
-  return (await executor.run(selectStalled, { queue: validateQueueName(queueName) })).map(readJob);
+  return (await executor.run(selectStalled, { queue: validateQueueName(queueName) })).map((row) => readJob(row));
 }

@@ -9,6 +9,7 @@ import { ALL_NAMES, pauseName, resumeName } from './pauses.js';
 import { removeAllSchedules, removeQueueRows } from './queue-rows.js';
 import { removeAll } from './removal.js';
 import { beforeSeq, removalOfRoots, removalOfState } from './state-removal.js';
+import { ofAnyJob } from './states.js';
 import { writersEnded } from './writers.js';
 
 /** Each round takes what was there when it began; a queue that is still added to is not chased for ever. */
@@ -26,8 +27,7 @@ const selectAnyJob = statement(
   'any job of queue',
   ['queue'],
   (db, p) => {
-    const j = db.jobs.of('j');
-    return sql`select ${columns(sql`exists (select 1 from ${db.jobs.as('j')} where ${j.queueName} = ${p.queue})`)}`;
+    return sql`select ${columns(sql`${ofAnyJob(db, p.queue, sql`true`)} is not null`)}`;
   },
   { repeatable: true },
 );

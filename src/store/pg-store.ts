@@ -257,7 +257,7 @@ export class PgStore implements StoreInterface {
 
   async cancelJob(queueName: string, jobId: string): Promise<boolean> {
     const cancelled = await cancelActive(this.#executor, queueName, jobId);
-    if (cancelled) this.engine.hub.publish([{ type: 'job:cancelled', queueName, jobId, timestamp: new Date() }]);
+    if (cancelled) this.engine.hub.tell('job:cancelled', queueName, jobId);
     return cancelled;
   }
 
@@ -291,7 +291,7 @@ export class PgStore implements StoreInterface {
   }
 
   async publish(event: StoreEvent): Promise<void> {
-    this.engine.hub.publish([event]);
+    this.engine.hub.publish(event);
   }
 
   async getMetrics(queueName: string, query: MetricsQuery): Promise<MetricsBucket[]> {

@@ -37,13 +37,21 @@ function endedJobs(db: Relations, state: JobState): SQL {
     0::bigint as scheduled offset 0`;
 }
 
-/** The names by a skip scan of the primary key: one probe per queue, however many jobs it has. */
+/** The names by a skip scan of each state's index: a few probes per queue, however many jobs it has. */
 const selectQueues = statement(
   'list queues',
   [],
   (db) => {
     const j = db.jobs.of('j');
     const n = db.pausedNames.of('n');
+    const first = (after: SQL) =>
+      sql`least(${sql.join(
+        JOB_STATES.map(
+          (state) => sql`(select ${j.queueName} from ${db.jobs.as('j')} where ${inState(j, state)}${after}
+            order by ${j.queueName} limit 1)`,
+        ),
+        sql`, `,
+      )})`;
     const alias = (i: number) => sql.raw(`s${i}`);
     const each = (of: (alias: SQL) => SQL, separator: SQL) =>
       sql.join(
@@ -56,11 +64,9 @@ const selectQueues = statement(
     );
     return sql`
       with recursive q(name) as (
-        (select ${j.queueName} from ${db.jobs.as('j')} order by ${j.queueName} limit 1)
+        select ${first(sql``)}
         union all
-        select (select ${j.queueName} from ${db.jobs.as('j')} where ${j.queueName} > q.name
-          order by ${j.queueName} limit 1)
-        from q where q.name is not null)
+        select ${first(sql` and ${j.queueName} > q.name`)} from q where q.name is not null)
       select ${columns(
         sql`q.name`,
         ...JOB_STATES.map((_, i) => sql`${alias(i)}.n`),

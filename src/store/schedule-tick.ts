@@ -24,7 +24,7 @@ export async function tickSchedules(engine: Engine, queueName: string): Promise<
       const { jobId } = await advanceSchedule(executor, schedule, next, record);
       if (jobId === null) continue;
       made++;
-      hub.publish([{ type: 'job:delayed', queueName, jobId, timestamp: new Date() }]);
+      hub.tell('job:delayed', queueName, jobId);
     } catch (error) {
       // A lost connection is nobody's fault: the tick is still due then. A damaged row must not keep the others waiting.
       if (faultOf(error) !== 'refused') throw error;

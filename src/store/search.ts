@@ -8,7 +8,7 @@ import type { SearchFilter } from '../model/store-interface.js';
 import { isStorable, show } from '../model/text.js';
 import { JOB_COLUMN_COUNT, jobColumns, readJob, type StoredJob } from './job-row.js';
 import { pageOf, rowsOfPage } from './listing.js';
-import { inState } from './states.js';
+import { inQueue, inState } from './states.js';
 
 /** No index helps a search in the middle of a text: in a table of millions its caller is told in this many ms. */
 const SEARCH_TIMEOUT = 15_000;
@@ -36,15 +36,15 @@ function shape(wanted: Shape): Statement<Params> {
 }
 
 /** Page and total are one statement, so that they tell of the same moment. Without a total it is a null column. */
-function searchStatement(name: string, { queue, state, total }: Shape): Statement<Params> {
+function searchStatement(name: string, wanted: Shape): Statement<Params> {
   return statement(
     name,
     ['queue', 'states', 'name', 'payload', 'escaped', 'after', 'before', 'limit', 'offset'],
     (db, p) => {
       const j = db.jobs.of('j');
       const from = sql`from ${db.jobs.as('j')} where ${matches(j, p)}
-        ${queue ? sql` and ${j.queueName} = ${p.queue}` : sql``}${state ? sql` and ${inState(j, state)}` : sql``}`;
-      const count = total ? sql`(select count(*) ${from})` : sql`null::bigint`;
+        ${within(j, p.queue, wanted)}`;
+      const count = wanted.total ? sql`(select count(*) ${from})` : sql`null::bigint`;
       return sql`
         with page as materialized (
           select ${j.ctid} ${from} order by ${j.createdAt} desc, ${j.seq} desc
@@ -55,6 +55,11 @@ function searchStatement(name: string, { queue, state, total }: Shape): Statemen
     },
     { repeatable: true },
   );
+}
+
+function within(j: JobNames, name: SQL, { queue, state }: Shape): SQL {
+  if (!state) return queue ? sql` and ${inQueue(j, name)}` : sql``;
+  return sql` and ${inState(j, state)}${queue ? sql` and ${j.queueName} = ${name}` : sql``}`;
 }
 
 function matches(j: JobNames, p: Record<Params, SQL>): SQL {
@@ -99,7 +104,7 @@ async function search(executor: Executor, wanted: Search): Promise<{ jobs: Store
     { timeout: SEARCH_TIMEOUT },
   );
   return {
-    jobs: rows.filter(([id]) => id !== null).map(readJob),
+    jobs: rows.filter(([id]) => id !== null).map((row) => readJob(row)),
     total: Number(rows[0]?.[JOB_COLUMN_COUNT] ?? 0),
   };
 }

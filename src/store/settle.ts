@@ -1,6 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm';
 import type { Executor } from '../db/executor.js';
-import type { Relations } from '../db/relation.js';
 import { columns, instantOf, interval, now, type Statement, statement } from '../db/statement.js';
 import type { JobState } from '../model/job.js';
 import { cascade } from './cascade.js';
@@ -33,6 +32,8 @@ export interface Settlement {
   readonly until?: number | undefined;
   /** ISO 8601; when the attempt began. */
   readonly startedAt?: string | undefined;
+  /** Its number, the first is 1. */
+  readonly attempt?: number | undefined;
   /** JSON text of the lines logged during the attempt. */
   readonly logs?: string | undefined;
   /** Once completed: deleted after so many ms, 0 at once, undefined never. Likewise once failed. */
@@ -42,17 +43,10 @@ export interface Settlement {
 }
 
 export interface Settled {
-  readonly queueName: string;
-  readonly id: string;
   /** What the job became; it may differ from what was asked: a cancelled job ends failed. */
   readonly state: JobState;
   readonly cancelled: boolean;
   readonly removed: boolean;
-}
-
-/** Under which of its leases: two workers of one store may settle the same job in one batch. */
-export interface SettledHold extends Settled {
-  readonly lease: number;
 }
 
 /** An ancestor that changed with its children. */
@@ -74,18 +68,6 @@ const BATCH_LOCK_MS = 2_000;
 
 export const CANCELLED_REASON = 'Job was cancelled';
 
-type JobNames = ReturnType<Relations['jobs']['of']>;
-
-/** What a job becomes, by the row's newest version: a cancellation that came in meanwhile wins. */
-function becomes(j: JobNames): SQL {
-  return sql`(case when ${j.cancelledAt} is not null then 'failed'
-    when i.kind = 'completed' then 'completed'
-    when i.kind = 'released' then 'waiting'
-    when i.kind = 'delayed' then 'delayed'
-    when i.kind = 'retry' and not ${j.discarded} then case when i.delay > 0 then 'delayed' else 'waiting' end
-    else 'failed' end)`;
-}
-
 /** With room for one more. */
 function newest(list: SQL): SQL {
   return sql`(case jsonb_typeof(${list}) when 'array'
@@ -93,15 +75,44 @@ function newest(list: SQL): SQL {
     else '[]'::jsonb end)`;
 }
 
-/** How long the ended job is kept, in ms; null: for good, or it has not ended. */
-function keptFor(j: JobNames): SQL {
-  return sql`(case ${becomes(j)} when 'completed' then i.rc when 'failed' then i.rf end)`;
-}
-
 interface Shape {
+  /** Nothing but completions: nearly all there is to decide is known when the statement is planned. */
+  completed: boolean;
   flows: boolean;
   metrics: boolean;
   removal: boolean;
+}
+
+type Params = 'batch' | 'holders' | 'shard' | 'patience';
+
+/** As it stands in attempt records. */
+const isoNow = sql`to_char(${now} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
+
+/**
+ * The CTE `i` of what is asked, with its place in the batch as `n`; in the order of the keys, as rows are locked
+ * everywhere.
+ */
+function asked(p: Record<Params, SQL>, { completed }: Shape): SQL {
+  const waits = sql`case when ${p.patience} is null then true
+    else set_config('lock_timeout', ${p.patience}, true) is not null end`;
+  if (!completed) {
+    return sql`i as materialized (
+      select x.*, 'active' as held
+      from rows from (jsonb_to_recordset(${p.batch}::jsonb) as (q text, id text, lease int, worker text, kind text,
+        ret jsonb, reason text, stack text, delay float8, until float8, started text, logs jsonb, rc float8, rf float8))
+        with ordinality as x(q, id, lease, worker, kind, ret, reason, stack, delay, until, started, logs, rc, rf, n)
+      where ${waits} order by q, id)`;
+  }
+  return sql`h as materialized (
+    select k, q, worker, jsonb_build_array(record || jsonb_build_object('endedAt', ${isoNow})) as records
+    from rows from (jsonb_to_recordset(${p.holders}::jsonb) as (q text, worker text, record jsonb))
+      with ordinality as x(q, worker, record, k)),
+  i as materialized (
+    select h.q, x.id, x.lease, h.worker, x.ret, h.records, x.rc, x.n, 'active' as held, null::text as reason,
+      null::text as stack, null::float8 as delay, null::float8 as until, null::float8 as rf
+    from rows from (jsonb_to_recordset(${p.batch}::jsonb) as (h int, id text, lease int, ret jsonb, rc float8))
+      with ordinality as x(h, id, lease, ret, rc, n)
+    join h on h.k = x.h where ${waits} order by h.q, x.id)`;
 }
 
 /**
@@ -109,65 +120,78 @@ interface Shape {
  * row that is not answered was not this worker's any more. (The worker's id counts too because a claim does not wait
  * for the disk: after a crash of the server somebody else may hold the same lease number.) The state is compared with
  * a column, not with a literal: else the index of active jobs would do, and answer with all of them.
+ *
+ * What a job becomes is decided by its row's newest version: a cancellation that came in meanwhile wins. (Among nothing
+ * but completions it is left alone, and not answered.) A batch of completions says once for all those that one worker
+ * claimed together who holds them, and what the record of their attempt is. The answer has a row for each way of ending, with the places
+ * in the batch of those that ended so.
  */
-function settleStatement({ flows, metrics, removal }: Shape): Statement<'batch' | 'shard' | 'patience'> {
+function settleStatement(shape: Shape): Statement<Params> {
+  const { completed, flows, metrics, removal } = shape;
   return statement(
-    `settle${flows ? ' flows' : ''}${metrics ? ' metrics' : ''}${removal ? ' removal' : ''}`,
-    ['batch', 'shard', 'patience'],
+    `settle${completed ? ' completed' : ''}${flows ? ' flows' : ''}${metrics ? ' metrics' : ''}${removal ? ' removal' : ''}`,
+    ['batch', 'holders', 'shard', 'patience'],
     (db, p) => {
       const j = db.jobs.of('j');
       const { col } = db.jobs;
+      const kind = completed ? sql`'completed'` : sql`i.kind`;
+      const becomes = completed
+        ? sql`'completed'`
+        : sql`(case when ${j.cancelledAt} is not null then 'failed'
+            when ${kind} = 'completed' then 'completed'
+            when ${kind} = 'released' then 'waiting'
+            when ${kind} = 'delayed' then 'delayed'
+            when ${kind} = 'retry' and not ${j.discarded} then case when i.delay > 0 then 'delayed' else 'waiting' end
+            else 'failed' end)`;
       const held = sql`${j.queueName} = i.q and ${j.id} = i.id and ${j.lease} = i.lease
-        and ${j.lockedBy} = i.worker and ${j.state} = i.held`;
-      const removedNow = sql`coalesce(${keptFor(j)} = 0, false)`;
-      const attempted = sql`i.kind in ('completed', 'failed', 'retry')`;
-      const failed = sql`i.kind in ('failed', 'retry')`;
+        and ${j.lockedBy} = i.worker and ${j.state} = i.held${completed ? sql` and ${j.cancelledAt} is null` : sql``}`;
+      // In ms; null: for good, or it has not ended.
+      const keptFor = sql`(case ${becomes} when 'completed' then i.rc when 'failed' then i.rf end)`;
+      const removedNow = sql`coalesce(${keptFor} = 0, false)`;
+      const attempted = sql`${kind} in ('completed', 'failed', 'retry')`;
+      const failed = sql`${kind} in ('failed', 'retry')`;
       const reason = sql`case when ${j.cancelledAt} is not null then ${CANCELLED_REASON} else i.reason end`;
-      const iso = (time: SQL) => sql`to_char(${time} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
-      const outcome = (state: SQL) => sql`${j.queueName} as q, ${j.id} as id, ${state} as state, ${j.name} as name,
-        ${j.lease} as lease,
+      // As sub-selects they are computed once, not for each row.
+      const at = sql`(select ${now})`;
+      const withRecords = sql`case when ${j.attemptLogs} = '[]'::jsonb then i.records
+        else ${newest(j.attemptLogs)} || i.records end`;
+      const withRecord = sql`case when ${attempted} then ${newest(j.attemptLogs)} || jsonb_build_object(
+          'attempt', ${j.attemptsMade} + 1, 'startedAt', i.started, 'endedAt', (select ${isoNow}),
+          'status', case when ${becomes} = 'completed' then 'completed' else 'failed' end,
+          'error', case when ${becomes} = 'completed' then null else ${reason} end,
+          'stacktrace', i.stack, 'logs', coalesce(i.logs, '[]'::jsonb))
+        else ${j.attemptLogs} end`;
+      const outcome = (state: SQL) => sql`i.n, ${j.queueName} as q, ${j.id} as id, ${state} as state, ${j.name} as name,
         ${j.parentQueueName} as parent_q, ${j.parentId} as parent_id, ${j.processedAt} as processed,
         i.ret as value, ${j.cancelledAt} is not null as cancelled, ${reason} as reason`;
       return sql`
-        with i as materialized (
-          select *, 'active' as held
-          from jsonb_to_recordset(${p.batch}::jsonb) as x(q text, id text, lease int, worker text, kind text,
-            ret jsonb, reason text, stack text, delay float8, until float8, started text, logs jsonb, rc float8,
-            rf float8)
-          where case when ${p.patience} is null then true
-            else set_config('lock_timeout', ${p.patience}, true) is not null end
-          order by q, id),
+        with ${asked(p, shape)},
         settled as (
           update ${db.jobs.as('j')} set
-            ${col.state} = ${becomes(j)},
+            ${col.state} = ${becomes},
             ${col.lockUntil} = null, ${col.lockedBy} = null,
-            ${col.seq} = case when i.kind in ('retry', 'delayed') then ${db.nextSeq} else ${j.seq} end,
+            ${col.seq} = case when ${kind} in ('retry', 'delayed') then ${db.nextSeq} else ${j.seq} end,
             ${col.attemptsMade} = ${j.attemptsMade}
-              + case when ${attempted} and ${becomes(j)} <> 'completed' then 1 else 0 end,
-            ${col.returnvalue} = case when ${becomes(j)} = 'completed' then i.ret else ${j.returnvalue} end,
-            ${col.completedAt} = case when ${becomes(j)} = 'completed' then ${now} else ${j.completedAt} end,
-            ${col.failedAt} = case when ${becomes(j)} = 'failed' then ${now} else ${j.failedAt} end,
-            ${col.failedReason} = case when ${becomes(j)} = 'completed' then null
+              + case when ${attempted} and ${becomes} <> 'completed' then 1 else 0 end,
+            ${col.returnvalue} = case when ${becomes} = 'completed' then i.ret else ${j.returnvalue} end,
+            ${col.completedAt} = case when ${becomes} = 'completed' then ${at} else ${j.completedAt} end,
+            ${col.failedAt} = case when ${becomes} = 'failed' then ${at} else ${j.failedAt} end,
+            ${col.failedReason} = case when ${becomes} = 'completed' then null
               when ${failed} or ${j.cancelledAt} is not null then ${reason} else ${j.failedReason} end,
             ${col.stacktrace} = case when i.stack is null then ${j.stacktrace}
               else ${newest(j.stacktrace)} || to_jsonb(i.stack) end,
-            ${col.attemptLogs} = case when ${attempted} then ${newest(j.attemptLogs)} || jsonb_build_object(
-                'attempt', ${j.attemptsMade} + 1, 'startedAt', i.started, 'endedAt', ${iso(now)},
-                'status', case when ${becomes(j)} = 'completed' then 'completed' else 'failed' end,
-                'error', case when ${becomes(j)} = 'completed' then null else ${reason} end,
-                'stacktrace', i.stack, 'logs', coalesce(i.logs, '[]'::jsonb))
-              else ${j.attemptLogs} end,
-            ${col.delayUntil} = case when ${becomes(j)} = 'delayed'
-              then coalesce(${instantOf(sql`i.until`)}, ${now} + ${interval(sql`i.delay`)}) end,
-            ${col.processedAt} = case when i.kind = 'released' then null else ${j.processedAt} end,
-            ${col.removeAt} = ${now} + ${interval(keptFor(j))}
+            ${col.attemptLogs} = ${completed ? withRecords : withRecord},
+            ${col.delayUntil} = case when ${becomes} = 'delayed'
+              then coalesce(${instantOf(sql`i.until`)}, ${at} + ${interval(sql`i.delay`)}) end,
+            ${col.processedAt} = case when ${kind} = 'released' then null else ${j.processedAt} end,
+            ${col.removeAt} = case when ${keptFor} is not null then ${at} + ${interval(keptFor)} end
           from i where ${held}${removal ? sql` and not ${removedNow}` : sql``}
           returning ${outcome(j.state)}, false as removed, ${j.removeAt} is not null as fleeting)
         ${
           removal
             ? sql`, gone as (
           delete from ${db.jobs.as('j')} using i where ${held} and ${removedNow}
-          returning ${outcome(becomes(j))}, true as removed, true as fleeting)`
+          returning ${outcome(becomes)}, true as removed, true as fleeting)`
             : sql``
         }
         , outcomes as materialized (select * from settled${removal ? sql` union all select * from gone` : sql``})
@@ -180,11 +204,12 @@ function settleStatement({ flows, metrics, removal }: Shape): Statement<'batch' 
             : sql``
         }
         ${metrics ? sql`, ${countMetrics(db, p.shard)}` : sql``}
-        select ${columns(sql`q`, sql`id`, sql`state`, sql`cancelled`, sql`removed`, sql`lease`, sql`null`)} from outcomes
+        select ${columns(sql`string_agg(n::text, ',')`, sql`state`, sql`cancelled`, sql`removed`, sql`null`, sql`null`, sql`null`)}
+        from outcomes group by state, cancelled, removed
         ${
           flows
             ? sql`union all
-        select q, id, state, 'false', 'false', null, reason from parents`
+        select null, state, null, null, q, id, reason from parents`
             : sql``
         }`;
     },
@@ -193,10 +218,10 @@ function settleStatement({ flows, metrics, removal }: Shape): Statement<'batch' 
   );
 }
 
-const shapes = new Map<string, Statement<'batch' | 'shard' | 'patience'>>();
+const shapes = new Map<string, Statement<Params>>();
 
-function shape(wanted: Shape): Statement<'batch' | 'shard' | 'patience'> {
-  const key = `${wanted.flows}${wanted.metrics}${wanted.removal}`;
+function shape(wanted: Shape): Statement<Params> {
+  const key = `${wanted.completed}${wanted.flows}${wanted.metrics}${wanted.removal}`;
   let found = shapes.get(key);
   if (!found) {
     found = settleStatement(wanted);
@@ -206,60 +231,113 @@ function shape(wanted: Shape): Statement<'batch' | 'shard' | 'patience'> {
 }
 
 function encode(s: Settlement): string {
-  const fields: (string | false)[] = [
-    `"q":${JSON.stringify(s.queueName)},"id":${JSON.stringify(s.id)},"lease":${s.lease}`,
-    `"worker":${JSON.stringify(s.workerId)},"kind":"${s.kind}"`,
-    s.result !== undefined && `"ret":${s.result}`,
-    s.reason !== undefined && `"reason":${JSON.stringify(s.reason)}`,
-    s.stack != null && `"stack":${JSON.stringify(s.stack)}`,
-    s.delayMs !== undefined && `"delay":${s.delayMs}`,
-    s.until !== undefined && `"until":${s.until}`,
-    s.startedAt !== undefined && `"started":"${s.startedAt}"`,
-    s.logs !== undefined && `"logs":${s.logs}`,
-    s.removeCompletedAfter !== undefined && `"rc":${s.removeCompletedAfter}`,
-    s.removeFailedAfter !== undefined && `"rf":${s.removeFailedAfter}`,
-  ];
-  return `{${fields.filter(Boolean).join(',')}}`;
+  let text = `{"q":${JSON.stringify(s.queueName)},"id":${JSON.stringify(s.id)},"lease":${s.lease}`;
+  text += `,"worker":${JSON.stringify(s.workerId)},"kind":"${s.kind}"`;
+  if (s.result !== undefined) text += `,"ret":${s.result}`;
+  if (s.reason !== undefined) text += `,"reason":${JSON.stringify(s.reason)}`;
+  if (s.stack != null) text += `,"stack":${JSON.stringify(s.stack)}`;
+  if (s.delayMs !== undefined) text += `,"delay":${s.delayMs}`;
+  if (s.until !== undefined) text += `,"until":${s.until}`;
+  if (s.startedAt !== undefined) text += `,"started":"${s.startedAt}"`;
+  if (s.logs !== undefined) text += `,"logs":${s.logs}`;
+  if (s.removeCompletedAfter !== undefined) text += `,"rc":${s.removeCompletedAfter}`;
+  if (s.removeFailedAfter !== undefined) text += `,"rf":${s.removeFailedAfter}`;
+  return `${text}}`;
+}
+
+/** Nothing but completions whose attempt is known by its number. */
+const allCompleted = (batch: readonly Settlement[]) =>
+  batch.every(({ kind, attempt }) => kind === 'completed' && attempt !== undefined);
+
+function encodeCompleted(batch: readonly Settlement[]): { batch: string; holders: string } {
+  const holders = new Map<string, number>();
+  const items: string[] = [];
+  for (const {
+    queueName,
+    workerId,
+    id,
+    lease,
+    result,
+    attempt,
+    startedAt,
+    logs = '[]',
+    removeCompletedAfter,
+  } of batch) {
+    const started = startedAt === undefined ? 'null' : `"${startedAt}"`;
+    const record = `{"attempt":${attempt},"startedAt":${started},"status":"completed","error":null,"stacktrace":null,"logs":${logs}}`;
+    const holder = `{"q":${JSON.stringify(queueName)},"worker":${JSON.stringify(workerId)},"record":${record}}`;
+    let place = holders.get(holder);
+    if (place === undefined) {
+      place = holders.size + 1;
+      holders.set(holder, place);
+    }
+    const ret = result === undefined || result === 'null' ? '' : `,"ret":${result}`;
+    const rc = removeCompletedAfter === undefined ? '' : `,"rc":${removeCompletedAfter}`;
+    items.push(`{"h":${place},"id":${JSON.stringify(id)},"lease":${lease}${ret}${rc}}`);
+  }
+  return { batch: `[${items.join(',')}]`, holders: `[${[...holders.keys()].join(',')}]` };
+}
+
+export interface SettleOptions {
+  readonly metrics: boolean;
+  readonly shard: number;
+  /** Waits for rows that somebody has locked. */
+  readonly patient?: boolean;
 }
 
 export interface SettleResult {
-  readonly settled: SettledHold[];
+  /** One for each settlement, in their order; undefined where the lease was lost: there nothing was changed. */
+  readonly outcomes: (Settled | undefined)[];
   readonly parents: ParentChange[];
 }
 
-/** Settles a batch. A settlement that is not among the answers had lost its lease, and changed nothing. */
+/** Settles a batch. */
 export async function settle(
   executor: Executor,
   batch: readonly Settlement[],
-  options: { metrics: boolean; shard: number; patient?: boolean },
+  options: SettleOptions,
 ): Promise<SettleResult> {
+  const outcomes = new Array<Settled | undefined>(batch.length).fill(undefined);
+  const parents: ParentChange[] = [];
+  await settleInto(executor, batch, allCompleted(batch), options, outcomes, parents);
+  if (outcomes.includes(undefined)) {
+    // Cancelled, or changed (discarded) while this ran so that it matched neither way of ending; or lost.
+    await settleInto(executor, batch, false, options, outcomes, parents);
+  }
+  return { outcomes, parents };
+}
+
+/** Settles those of a batch that have no outcome yet. */
+async function settleInto(
+  executor: Executor,
+  batch: readonly Settlement[],
+  completed: boolean,
+  { metrics, shard, patient }: SettleOptions,
+  outcomes: (Settled | undefined)[],
+  parents: ParentChange[],
+): Promise<void> {
+  const open = batch.flatMap((_, i) => (outcomes[i] ? [] : [i]));
+  const asked = open.length === batch.length ? batch : open.map((i) => batch[i] as Settlement);
   const wanted = {
-    flows: batch.some((s) => s.hasParent),
-    metrics: options.metrics,
-    removal: batch.some((s) => s.removeCompletedAfter === 0 || s.removeFailedAfter === 0),
+    completed,
+    flows: asked.some((s) => s.hasParent),
+    metrics,
+    removal: asked.some((s) => s.removeCompletedAfter === 0 || s.removeFailedAfter === 0),
   };
   const rows = await executor.run(shape(wanted), {
-    batch: `[${batch.map(encode).join(',')}]`,
-    shard: options.shard,
-    patience: options.patient ? null : BATCH_LOCK_MS,
+    ...(completed ? encodeCompleted(asked) : { batch: `[${asked.map(encode).join(',')}]`, holders: null }),
+    shard,
+    patience: patient ? null : BATCH_LOCK_MS,
   });
-  const settled: SettledHold[] = [];
-  const parents: ParentChange[] = [];
-  for (const [queueName, id, state, cancelled, removed, lease, reason] of rows as (string | null)[][]) {
-    const key = { queueName: queueName as string, id: id as string };
-    if (lease == null) {
-      parents.push({ ...key, state: state as ParentChange['state'], reason: reason ?? null });
-    } else {
-      settled.push({
-        ...key,
-        lease: Number(lease),
-        state: state as JobState,
-        cancelled: cancelled === 'true',
-        removed: removed === 'true',
-      });
+  for (const [places, state, cancelled, removed, queueName, id, reason] of rows as (string | null)[][]) {
+    if (places == null) {
+      const parent = { queueName: queueName as string, id: id as string, reason: reason ?? null };
+      parents.push({ ...parent, state: state as ParentChange['state'] });
+      continue;
     }
+    const settled = { state: state as JobState, cancelled: cancelled === 'true', removed: removed === 'true' };
+    for (const place of places.split(',')) outcomes[open[Number(place) - 1] as number] = settled;
   }
-  return { settled, parents };
 }
 
 const selectSettled = statement(
@@ -270,8 +348,9 @@ const selectSettled = statement(
     const asAsked = sql`(case i.kind when 'completed' then ${j.state} = 'completed'
       when 'failed' then ${j.state} = 'failed' and ${j.failedReason} = i.reason
       else ${j.state} in ('waiting', 'delayed') end)`;
-    return sql`select ${columns(j.queueName, j.id, j.state, sql`${j.cancelledAt} is not null`, j.lease)}
-      from jsonb_to_recordset(${p.batch}::jsonb) as i(q text, id text, lease int, kind text, reason text)
+    return sql`select ${columns(sql`i.n`, j.state, sql`${j.cancelledAt} is not null`)}
+      from rows from (jsonb_to_recordset(${p.batch}::jsonb) as (q text, id text, lease int, kind text, reason text))
+        with ordinality as i(q, id, lease, kind, reason, n)
       join ${db.jobs.as('j')} on ${j.queueName} = i.q and ${j.id} = i.id and ${j.lease} = i.lease
       where ${j.state} <> 'active' and (${j.cancelledAt} is not null or ${asAsked})`;
   },
@@ -282,14 +361,14 @@ const selectSettled = statement(
  * Those of a batch that have ended under the very lease they name: a settlement whose answer was lost with its
  * connection has taken effect, and is not found active when it is sent again.
  */
-export async function settledAlready(executor: Executor, batch: readonly Settlement[]): Promise<SettledHold[]> {
+export async function settledAlready(
+  executor: Executor,
+  batch: readonly Settlement[],
+): Promise<(Settled | undefined)[]> {
+  const outcomes = new Array<Settled | undefined>(batch.length).fill(undefined);
   const rows = await executor.run(selectSettled, { batch: `[${batch.map(encode).join(',')}]` });
-  return (rows as string[][]).map(([queueName, id, state, cancelled, lease]) => ({
-    lease: Number(lease),
-    queueName: queueName as string,
-    id: id as string,
-    state: state as JobState,
-    cancelled: cancelled === 'true',
-    removed: false,
-  }));
+  for (const [place, state, cancelled] of rows as string[][]) {
+    outcomes[Number(place) - 1] = { state: state as JobState, cancelled: cancelled === 'true', removed: false };
+  }
+  return outcomes;
 }

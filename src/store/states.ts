@@ -23,6 +23,25 @@ export function perState<T>(make: (state: JobState) => T): Readonly<Record<JobSt
   return Object.fromEntries(JOB_STATES.map((state) => [state, make(state)])) as Record<JobState, T>;
 }
 
+/**
+ * Jobs of a queue, whatever their state: each state has an index that begins with the queue, the table as a whole has
+ * none.
+ */
+export function inQueue(j: JobNames, queue: SQL): SQL {
+  const parts = JOB_STATES.map((state) => sql`${j.queueName} = ${queue} and ${inState(j, state)}`);
+  return sql`(${sql.join(parts, sql` or `)})`;
+}
+
+/** A value out of any one job of a queue, found with a probe of an index; null if it has no job. */
+export function ofAnyJob(db: Relations, queue: SQL, value: SQL): SQL {
+  const j = db.jobs.of('j');
+  const probes = JOB_STATES.map(
+    (state) =>
+      sql`(select ${value} from ${db.jobs.as('j')} where ${j.queueName} = ${queue} and ${inState(j, state)} limit 1)`,
+  );
+  return sql`coalesce(${sql.join(probes, sql`, `)})`;
+}
+
 /** When a job of a state came to its end; null for states that are not an end. */
 export function finishTime(j: JobNames, state: JobState): SQL | null {
   if (state === 'completed') return j.completedAt;

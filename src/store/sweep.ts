@@ -60,7 +60,7 @@ const sweepStalled = statement('sweep', ['queue', 'max', 'limit', 'shard'], (db,
 });
 
 export interface Swept {
-  readonly jobs: (Settled & { readonly reason: string | null })[];
+  readonly jobs: (Settled & { readonly queueName: string; readonly id: string; readonly reason: string | null })[];
   readonly parents: ParentChange[];
 }
 

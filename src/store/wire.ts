@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { EVENT_TYPES, type StoreEvent } from '../model/event.js';
+import { EVENT_TYPES, type StoreEvent, type StoreEventType } from '../model/event.js';
 import { DEFAULT_MAX_PAYLOAD_BYTES, encodeLenient } from '../model/values.js';
 
 /** NOTIFY takes fewer than 8,000 bytes; the rest is for the envelope. */
@@ -27,6 +27,14 @@ export interface Message {
   dueIn: number | null;
 }
 
+/** What one process has to tell the others, its events as they travel. */
+export interface Outgoing {
+  readonly queueName: string;
+  readonly events: string[];
+  bell: boolean;
+  dueIn: number | null;
+}
+
 /** `[type, jobId, timestamp, data]`, the type by its number: an event of a job is about 60 bytes. */
 type WireEvent = [number, string | null, number, unknown?];
 
@@ -44,8 +52,29 @@ type Part = [string, number, number, number, string];
 
 let partNumber = 0;
 
+/** An event as it travels. */
+export function encodeEvent(type: StoreEventType, jobId: string | undefined, timestamp: number, data: unknown): string {
+  // An event's data is whatever its publisher said: it must not take the others of the flush with it.
+  const text = data === undefined ? undefined : encodeLenient(data, MAX_EVENT_BYTES).text;
+  return encodeEventJson(type, jobId, timestamp, text);
+}
+
+/** The same with its data as JSON text. */
+export function encodeEventJson(
+  type: StoreEventType,
+  jobId: string | undefined,
+  timestamp: number,
+  data: string | undefined,
+): string {
+  const id = jobId === undefined ? 'null' : JSON.stringify(jobId);
+  return `[${EVENT_TYPES.indexOf(type)},${id},${timestamp}${data === undefined ? '' : `,${data}`}]`;
+}
+
+export const encodedEvent = ({ type, jobId, timestamp, data }: StoreEvent): string =>
+  encodeEvent(type, jobId, timestamp.getTime(), data);
+
 /** The payloads that carry a message, each small enough for one NOTIFY. */
-export function encodeMessage(source: string, message: Message): string[] {
+export function encodeMessage(source: string, message: Outgoing): string[] {
   const head: Envelope = { s: source, q: message.queueName };
   if (message.bell) head.b = 1;
   if (message.dueIn !== null) head.d = Math.round(message.dueIn);
@@ -59,12 +88,7 @@ export function encodeMessage(source: string, message: Message): string[] {
     batch = [];
     size = base;
   };
-  for (const event of message.events) {
-    const wire: WireEvent = [EVENT_TYPES.indexOf(event.type), event.jobId ?? null, event.timestamp.getTime()];
-    const bare = JSON.stringify(wire).slice(0, -1);
-    // An event's data is whatever its publisher said: it must not take the others of the flush with it.
-    const data = event.data === undefined ? '' : `,${encodeLenient(event.data, MAX_EVENT_BYTES).text}`;
-    const text = `${bare}${data}]`;
+  for (const text of message.events) {
     const bytes = Buffer.byteLength(text) + 1;
     if (batch.length > 0 && size + bytes > MAX_PAYLOAD_BYTES) close();
     batch.push(text);

@@ -3,6 +3,7 @@ import { sql } from 'drizzle-orm';
 import type { Executor } from '../db/executor.js';
 import { columns, statement } from '../db/statement.js';
 import { ConveyorError } from '../model/errors.js';
+import { ofAnyJob } from './states.js';
 
 /** How long transactions that were writing jobs when the queue was stopped may take to end, in ms. */
 const WRITERS_LIMIT = 10_000;
@@ -16,11 +17,10 @@ const selectWriters = statement(
   'writers of jobs',
   ['queue', 'known'],
   (db, p) => {
-    const j = db.jobs.of('j');
     return sql`select ${columns(sql`l.virtualtransaction`)} from pg_locks l
       where l.locktype = 'relation' and l.mode = 'RowExclusiveLock' and l.pid is distinct from pg_backend_pid()
         and l.database = (select oid from pg_database where datname = current_database())
-        and l.relation = (select "j".tableoid from ${db.jobs.as('j')} where ${j.queueName} = ${p.queue} limit 1)
+        and l.relation = ${ofAnyJob(db, p.queue, sql`"j".tableoid`)}
         and (${p.known} is null or l.virtualtransaction in (select jsonb_array_elements_text(${p.known}::jsonb)))`;
   },
   { repeatable: true },

@@ -53,15 +53,13 @@ it('a late subscriber hears the end at once, and each hears it once', async () =
   observable.subscribe(late);
   expect(late.heard).toEqual([ended]);
   // News that comes twice, and the tables read again.
-  store.engine.hub.publish([
-    {
-      type: 'job:completed',
-      queueName: queue.name,
-      jobId: job.id,
-      timestamp: new Date(),
-      data: { returnvalue: 'again' },
-    },
-  ]);
+  store.engine.hub.publish({
+    type: 'job:completed',
+    queueName: queue.name,
+    jobId: job.id,
+    timestamp: new Date(),
+    data: { returnvalue: 'again' },
+  });
   await new Promise((resolve) => setTimeout(resolve, 50));
   for (const { heard } of [first, second, late]) {
     expect(heard.filter((event) => event !== 'active')).toEqual([ended]);

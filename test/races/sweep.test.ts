@@ -63,7 +63,7 @@ it.each(['completed', 'failed', 'retry', 'delayed', 'released'] as const)(
     const before = await rowOf(play, job);
     const settlement = { queueName: queue.name, id: job.id, lease: 1, workerId: 'slow', hasParent: false };
     const more = { result: '1', reason: 'late', delayMs: 0, until: Date.now() };
-    expect((await store.engine.settlements.push({ ...settlement, kind, ...more })).settled).toBeUndefined();
+    expect(await store.engine.settlements.push({ ...settlement, kind, ...more })).toBeUndefined();
     expect(await rowOf(play, job)).toEqual(before);
   },
 );
@@ -87,6 +87,6 @@ it('the worker that completes a job while it is swept loses, and one of the two 
   const settled = store.engine.settlements.push(settlement);
   await untilWaiting(play.database.sql);
   await sweeping.commit();
-  expect((await settled).settled).toBeUndefined();
+  expect(await settled).toBeUndefined();
   expect(await rowOf(play, job)).toMatchObject({ state: 'waiting', returnvalue: null });
 });

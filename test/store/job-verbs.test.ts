@@ -204,7 +204,7 @@ describe('removeOne', () => {
     await save('a');
     const claimed = await claimOne();
     expect(await removeOne(executor(), Q, 'a')).toEqual({ found: 'active', done: true, became: null, parents: [] });
-    expect((await complete(claimed)).settled).toEqual([]);
+    expect((await complete(claimed)).outcomes).toEqual([undefined]);
   });
 
   test.each([
@@ -370,7 +370,7 @@ describe('failOne', () => {
         { attempt: 1, status: 'failed', error: 'boom \ufffd', startedAt: claimed.job.processedAt?.toISOString() },
       ],
     });
-    expect((await complete(claimed)).settled).toEqual([]);
+    expect((await complete(claimed)).outcomes).toEqual([undefined]);
     expect((await read()).state).toBe('failed');
   });
 

@@ -45,8 +45,8 @@ const HOT: [string, (executor: Executor) => Promise<unknown>, string | RegExp, n
   ['getNextDelayedTimestamp', (e) => nextDelayed(e, q), 'conveyor_jobs_delayed_idx', 1],
   ['getStalledJobs', (e) => stalledJobs(e, q), 'conveyor_jobs_active_idx', 200],
   ['the sweep', (e) => sweep(e, q, 1), 'conveyor_jobs_active_idx', 200],
-  ['getJob', (e) => getJob(e, q, 'late-7'), /_pkey|_id_idx/, 1],
-  ['findJobById', (e) => findJobById(e, 'late-7'), 'conveyor_jobs_id_idx', 1],
+  ['getJob', (e) => getJob(e, q, 'late-7'), /_pkey/, 1],
+  ['findJobById', (e) => findJobById(e, 'late-7'), /_pkey/, 1],
   ['findByDeduplicationKey', (e) => findByDeduplicationKey(e, q, 'key-7'), 'conveyor_jobs_deduplication_idx', 1],
   ['getGroupActiveCount', (e) => countGroupActive(e, q, 'group-1'), 'conveyor_jobs_active_idx', 20],
   ['removal of the outlived', (e) => removeOutlived(e), 'conveyor_jobs_remove_idx', 1_000],
@@ -124,7 +124,7 @@ describe('plans over 100,000 jobs', () => {
   test('listQueues finds the names by one probe each, and counts from indexes', async () => {
     const found = await planOf(database.sql, await statementOf(listQueues));
     expect(found.filter((node) => node.type === 'Seq Scan' && node.table === 'conveyor_jobs')).toEqual([]);
-    expect(found.filter((node) => node.index === 'conveyor_jobs_pkey').every((node) => node.rows <= 10)).toBe(true);
+    expect(found.filter((node) => node.type === 'Limit').every((node) => node.rows <= 10)).toBe(true);
     // Counted, and not looked through once more for the newest. (The rows of six loops are told as their mean.)
     expect(found.filter((node) => node.index === 'conveyor_jobs_completed_idx' && node.rows > 19_000)).toHaveLength(1);
   });

@@ -381,7 +381,9 @@ export function describeQueries(makeFactory: MakeFactory): void {
         expect(listed).toContain('good');
         if (column !== 'state') expect(listed).toContain('bad');
         const { jobs, total } = await own.searchJobs({ queueName: q });
-        expect([ids(jobs).sort(), total]).toEqual([['bad', 'good'], 2]);
+        // Looked for by its queue, a job is found in one of the states.
+        const shown = column === 'state' ? ['good'] : ['bad', 'good'];
+        expect([ids(jobs).sort(), total]).toEqual([shown, shown.length]);
         for (const job of [...jobs, await own.getJob(q, 'bad')]) {
           expect(job?.opts).toBeTypeOf('object');
           expect(job?.createdAt).toBeInstanceOf(Date);
