@@ -6,10 +6,10 @@ import { getJobs } from '../store/get-jobs.js';
 import { insertBatch, type Saved } from '../store/insert.js';
 import { insertIntoGroup } from '../store/insert-group.js';
 import type { PgStore } from '../store/pg-store.js';
-import { registerSchedule } from '../store/schedules.js';
+import { databaseTime, registerSchedule } from '../store/schedules.js';
 import { Announcement } from './announce.js';
 import { Job } from './job.js';
-import { type OwnJob, type Prepared, prepare } from './prepare.js';
+import { type OwnJob, type Prepared, prepare, prepareRepeating } from './prepare.js';
 import type { JobSchemas } from './schemas.js';
 
 /** Jobs and bytes of one statement of `addBulk`. */
@@ -68,9 +68,12 @@ export class Adder {
     return added as J[];
   }
 
-  #prepare(queueName: string, name: string, data: unknown, opts: JobOptions): Promise<Prepared> {
+  async #prepare(queueName: string, name: string, data: unknown, opts: JobOptions): Promise<Prepared> {
     const { maxPayloadBytes } = this.#engine.options;
-    return prepare(queueName, name, data, opts, { schemas: this.#schemas, maxPayloadBytes });
+    const prepared = await prepare(queueName, name, data, opts, { schemas: this.#schemas, maxPayloadBytes });
+    if (!opts.repeat) return prepared;
+    // By this process's clock it was only checked.
+    return prepareRepeating(prepared.job, opts.repeat, maxPayloadBytes, await databaseTime(this.#executor));
   }
 
   async #save(prepared: Prepared): Promise<Job> {

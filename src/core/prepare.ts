@@ -44,19 +44,24 @@ export async function prepare(
     );
   }
   const job: OwnJob = { ...created, id: created.id ?? generateId() };
-  if (opts.repeat) return prepareRepeating(job, opts.repeat, maxPayloadBytes);
+  if (opts.repeat) return prepareRepeating(job, opts.repeat, maxPayloadBytes, Date.now());
   const delayMs = opts.delay === undefined ? 0 : parseDelay(opts.delay, 'opts.delay');
   const record = encodeRecord(queueName, job.id, job, {
     maxPayloadBytes,
     delayMs: delayMs > 0 ? delayMs : undefined,
     ownId: created.id === undefined,
+    // How long the key is kept counts from the database's time.
+    createdNow: opts.deduplication?.ttl !== undefined,
   });
   return { job, record, delayMs, registration: undefined };
 }
 
-/** The job of the first tick, and the schedule that makes the others. */
-function prepareRepeating(job: OwnJob, repeat: RepeatOptions, maxPayloadBytes: number): Prepared {
-  const now = Date.now();
+/**
+ * The job of the first tick, and the schedule that makes the others.
+ *
+ * @param now epoch ms: every later tick is worked out by the database's clock, so in the end this one must be, too
+ */
+export function prepareRepeating(job: OwnJob, repeat: RepeatOptions, maxPayloadBytes: number, now: number): Prepared {
   const first = firstTick(repeat, now);
   if (first === null) {
     throw new RangeError(`opts.repeat never fires: ${JSON.stringify(repeat)} has no tick before its endDate.`);

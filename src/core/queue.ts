@@ -57,7 +57,10 @@ export class Queue<T = unknown> {
     return this.#adder.add<AddedJob<T, N>>(this.name, name, data, this.#merge(opts));
   }
 
-  /** Many jobs, in the order given: one statement per thousand. Each thousand is saved whole or not at all. */
+  /**
+   * Many jobs, in the order given: one statement per thousand, each thousand saved whole or not at all. (Repeating jobs
+   * and those with `group.maxSize` are saved one by one, and so are those whose deduplication key is contended.)
+   */
   async addBulk(jobs: BulkItems<T>): Promise<JobOf<T>[]> {
     this.#assertOpen();
     return this.#adder.addBulk<JobOf<T>>(this.name, this.#bulk(jobs));

@@ -31,7 +31,7 @@ function newColumns(db: Relations): [SQL, SQL][] {
     [col.name, sql`x.name`],
     [col.data, sql`coalesce(x.data, 'null'::jsonb)`],
     [col.state, sql`x.state`],
-    [col.createdAt, at(sql`x.created`)],
+    [col.createdAt, sql`coalesce(${at(sql`x.created`)}, ${now})`],
     [col.opts, sql`coalesce(x.opts, '{}'::jsonb)`],
     [col.priority, sql`coalesce(x.priority, 0)`],
     [

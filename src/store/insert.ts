@@ -71,7 +71,7 @@ const insertDeduplicated = statement(
       order by x.q, x.dedup nulls first, case when x.dedup is null then x.id end, x.ordinality
       on conflict do nothing
       returning ${col.queueName} as q, ${col.id} as id, ${col.deduplicationKey} as dedup, ${col.delayUntil} as until,
-        ${col.state} not in ('completed', 'failed') as live)
+        ${col.seq} as seq, ${col.state} not in ('completed', 'failed') as live)
     select ${columns(
       sql`x.q`,
       sql`x.id`,
@@ -80,7 +80,7 @@ const insertDeduplicated = statement(
       epochMs(sql`i.until`),
     )}
     from x
-    left join inserted i on i.q = x.q and i.id = x.id
+    left join inserted i on i.seq = x.seq
     left join inserted k on k.q = x.q and k.dedup = x.dedup and k.live
     left join lateral (
       select ${j.id} as id from ${db.jobs.as('j')}

@@ -18,6 +18,8 @@ export interface RecordOptions {
   /** ms from the database's clock; overrides `delayUntil`. */
   delayMs?: number | undefined;
   scheduleKey?: string | undefined;
+  /** Its time of creation is the database's. */
+  createdNow?: boolean | undefined;
   /** The id was made just now: no other job can have it. */
   ownId?: boolean | undefined;
 }
@@ -30,7 +32,8 @@ export function encodeRecord(queueName: string, id: string, job: NewJobData, opt
   const { opts } = job;
   const fields = [
     `"q":${json(queueName, 'queueName')},"id":${json(id, 'id')},"name":${json(job.name, 'name')}`,
-    `"data":${data},"state":"${job.state}","created":${job.createdAt.getTime()}`,
+    `"data":${data},"state":"${job.state}"`,
+    options.createdNow !== true && `"created":${job.createdAt.getTime()}`,
     hasKeys(opts) && `"opts":${json(opts, 'opts')}`,
     Boolean(opts.priority) && `"priority":${opts.priority}`,
     opts.lifo === true && '"lifo":true',

@@ -1,12 +1,20 @@
 import { sql } from 'drizzle-orm';
 import type { Executor } from '../db/executor.js';
-import { columns, statement } from '../db/statement.js';
+import { columns, epochMs, now, statement } from '../db/statement.js';
 import type { StoredSchedule } from '../model/stored-schedule.js';
 import { readSchedule, scheduleColumns } from './schedule-rows.js';
 
 export { type Advanced, advanceSchedule, dueSchedules } from './schedule-advance.js';
 export { type Registration, registerSchedule } from './schedule-register.js';
 export { tickSchedules } from './schedule-tick.js';
+
+const selectTime = statement('time', [], () => sql`select ${columns(epochMs(now))}`, { repeatable: true });
+
+/** What time it is for the database, in epoch ms. */
+export async function databaseTime(executor: Executor): Promise<number> {
+  const [row] = await executor.run(selectTime, {});
+  return Number(row?.[0]);
+}
 
 const selectSchedules = statement(
   'schedules',

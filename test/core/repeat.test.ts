@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { PgStore, Queue } from '../../src/index.js';
 import { until } from '../support/until.js';
 import { usePlayground } from './setup.js';
@@ -162,5 +162,39 @@ describe('cron', () => {
     const queue = play.queue(store);
     await expect(queue.cron(expression, 'bad', null)).rejects.toThrow(RangeError);
     expect(await schedules(queue)).toHaveLength(0);
+  });
+});
+
+describe.each([
+  ['an hour fast', 3_600_000],
+  ['an hour slow', -3_600_000],
+])('registered by a process whose clock is %s', (_, off) => {
+  afterEach(() => void vi.useRealTimers());
+
+  it.each([
+    ['every', { every: 100 }],
+    ['cron', { cron: '* * * * * *' }],
+  ])('%s ticks by the clock of the database', async (_, repeat) => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    await workers(queue, [store]);
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + off });
+    await queue.add('tick', null, { repeat });
+    vi.useRealTimers();
+    await until(async () => (await queue.getJobCounts()).completed >= 2);
+    const [schedule] = await schedules(queue);
+    expect(Math.abs(Number(schedule?.['anchor_at']) - Date.now())).toBeLessThan(60_000);
+  });
+
+  it('the life of a deduplication key counts by the clock of the database', async () => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.now() + off });
+    const add = () => queue.add('work', null, { deduplication: { key: 'k', ttl: 600_000 } });
+    const first = await add();
+    expect((await add()).id).toBe(first.id);
+    await play.database.sql`update conveyor_jobs set created_at = created_at - interval '11 minutes'
+      where id = ${first.id}`;
+    expect((await add()).id).not.toBe(first.id);
   });
 });

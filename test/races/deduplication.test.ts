@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { Queue } from '../../src/index.js';
+import { createJobData, Queue } from '../../src/index.js';
+import { encodeRecord, insertBatch } from '../../src/store/insert.js';
 import { newName, usePlayground } from '../core/setup.js';
 import { openTransaction, untilWaiting } from '../support/held.js';
 
@@ -78,4 +79,18 @@ it('two batches with the same keys in opposite orders do not stop each other', a
     ]);
   }
   expect(await a.count('waiting')).toBe(200);
+});
+
+it('of two with one id and different keys in a batch, the second is told that it was not created', async () => {
+  const store = await play.open();
+  const name = newName();
+  const record = (key: string) =>
+    encodeRecord(name, 'the one', createJobData(name, 'work', key, { deduplication: { key } }), {
+      maxPayloadBytes: 1e6,
+    });
+  const saved = await insertBatch(store.engine.executor, [record('a'), record('b')]);
+  expect(saved.map(({ id, created }) => [id, created])).toEqual([
+    ['the one', true],
+    ['the one', false],
+  ]);
 });
