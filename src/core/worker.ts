@@ -204,13 +204,13 @@ export class Worker<T = unknown> {
     if (this.#options.batchSize === undefined) {
       for (const job of jobs) {
         const one = this.#stillHeld(job);
-        if (one) void this.#run([one], () => runAttempt(one, this.#runner));
+        if (one) this.#run([one]);
       }
       return;
     }
     for (let i = 0; i < jobs.length; i += this.#batchSize) {
       const held = jobs.slice(i, i + this.#batchSize).flatMap((job) => this.#stillHeld(job) ?? []);
-      if (held.length > 0) void this.#run(held, () => runAttempts(held, this.#runner));
+      if (held.length > 0) this.#run(held);
     }
   }
 
@@ -233,7 +233,7 @@ export class Worker<T = unknown> {
     return new Promise((resolve) => this.#settler.settle(held, { kind: 'released' }, resolve));
   }
 
-  async #run(held: readonly Held[], attempts: () => Promise<void>): Promise<void> {
+  #run(held: readonly Held[]): void {
     this.#runningBatches++;
     for (const { stored, attempt } of held) {
       if (this.events.has('active')) {
@@ -242,11 +242,16 @@ export class Worker<T = unknown> {
       this.#engine.hub.tell('job:active', this.queueName, stored.job.id);
     }
     const began = performance.now();
-    await attempts();
-    this.#pace.took((performance.now() - began) / held.length);
-    this.#runningBatches--;
-    this.#fetcher.pump();
-    this.#quiet.changed();
+    const running =
+      this.#options.batchSize === undefined
+        ? runAttempt(held[0] as Held, this.#runner)
+        : runAttempts(held, this.#runner);
+    void running.then(() => {
+      this.#pace.took((performance.now() - began) / held.length);
+      this.#runningBatches--;
+      this.#fetcher.pump();
+      this.#quiet.changed();
+    });
   }
 
   /** Claimed, but no slot came free: back to waiting, for whoever has one. */
