@@ -1,17 +1,24 @@
 import { randomInt } from 'node:crypto';
 import type { DrizzleLike } from '../db/drizzle-like.js';
 import { LeaseLostError } from '../model/errors.js';
+import type { AttemptRecord } from '../model/job.js';
+import { hasCommitted } from '../store/committed.js';
 import { type Engine, METRIC_SHARDS } from '../store/engine.js';
+import { isDueSoon } from '../store/event-hub.js';
 import { getJob } from '../store/jobs.js';
-import { type ParentChange, type Settled, settle } from '../store/settle.js';
+import { type ParentChange, type Settled, type Settlement, settle } from '../store/settle.js';
+import type { Outgoing } from '../store/wire.js';
 import type { Held } from './holds.js';
 import { type AttemptEnd, prepareSettlement, type SettlementRules } from './settlement.js';
 
 /** What was settled inside a transaction of the handler's, should that commit. */
 export interface SettledInTransaction {
   readonly end: AttemptEnd;
+  readonly settlement: Settlement;
   readonly settled: Settled;
   readonly parents: readonly ParentChange[];
+  /** The transaction's number. */
+  readonly transaction: string;
 }
 
 /**
@@ -34,34 +41,73 @@ export async function settleIn(
   // Here somebody can still be told: the transaction rolls back, and the job is tried again.
   if (warning) throw warning;
   const { metrics } = engine.options;
-  const { outcomes, parents } = await settle(engine.within(transaction), [settlement], {
+  const executor = engine.within(transaction);
+  const {
+    outcomes,
+    parents,
+    transaction: number,
+  } = await settle(executor, [settlement], {
     metrics: metrics.enabled,
     // A row of the metrics to itself: nobody shall wait for this transaction because of a counter.
     shard: ownShard(),
     patient: true,
+    named: true,
   });
   const [one] = outcomes;
-  if (!one) throw new LeaseLostError(held.stored.job.id, held.stored.job.queueName);
-  return { end, settled: one, parents };
+  if (!one || number === undefined) throw new LeaseLostError(held.stored.job.id, held.stored.job.queueName);
+  const bells = bellsOf(one, settlement, parents);
+  if (bells.length > 0) await engine.hub.announceIn(executor, bells);
+  return { end, settlement, settled: one, parents, transaction: number };
 }
 
 const ownShard = () => randomInt(METRIC_SHARDS, 2 ** 30);
 
 /**
- * What became of a job that was settled in a transaction and is not active any more: by that transaction if it has
- * committed; by the settlement that followed a rollback, when the answer to it was lost; or by somebody else, after
- * the lease had run out.
+ * What the commit itself shall wake, for the handler may go on for long, or never return: workers of the jobs that can
+ * run by it. What listeners hear waits for the handler's end. Most jobs wake nobody, and so notify nothing here.
+ */
+function bellsOf({ state }: Settled, { queueName, delayMs }: Settlement, parents: readonly ParentChange[]): Outgoing[] {
+  const bells = new Map<string, number | null>();
+  if (state === 'waiting') bells.set(queueName, null);
+  else if (state === 'delayed' && delayMs !== undefined && isDueSoon(delayMs)) bells.set(queueName, delayMs);
+  for (const parent of parents) if (parent.state === 'waiting') bells.set(parent.queueName, null);
+  return [...bells].map(([name, dueIn]) => ({ queueName: name, events: [], bell: dueIn === null, dueIn }));
+}
+
+/**
+ * What became of a job that was settled in a transaction and is not active under that lease any more: by that
+ * transaction if it has committed; by the settlement that followed a rollback, when the answer to it was lost; or by
+ * somebody else, after the lease had run out. Since a commit anything may have happened to the job.
  */
 export async function fateOf(
   engine: Engine,
   held: Held,
   written: SettledInTransaction,
 ): Promise<Settled | 'committed' | 'lease lost'> {
-  const { queueName, id } = held.stored.job;
+  const { queueName, id, createdAt } = held.stored.job;
   const found = await getJob(engine.executor, queueName, id);
-  if (!found) return written.settled.removed ? 'committed' : 'lease lost';
-  const { state, attemptLogs, cancelledAt } = found.job;
+  if (found?.job.createdAt.getTime() !== createdAt.getTime()) {
+    // Gone, or another one by the same id.
+    return (await hasCommitted(engine.executor, written.transaction)) ? 'committed' : 'lease lost';
+  }
+  // The record and not the transaction's number: a nested one may have been rolled back alone.
+  if (found.job.attemptLogs.some((record) => isOf(record, held, written))) return 'committed';
+  const { state, cancelledAt } = found.job;
   if (found.lease !== held.stored.lease || state === 'active') return 'lease lost';
-  if (attemptLogs.at(-1)?.status === written.end.kind) return 'committed';
   return { state, cancelled: cancelledAt !== null, removed: false };
+}
+
+/** Whether a record is of this attempt, and says of it what was settled in the transaction. */
+function isOf(
+  record: AttemptRecord,
+  { stored: { job } }: Held,
+  { settled, settlement }: SettledInTransaction,
+): boolean {
+  const completed = settled.state === 'completed';
+  return (
+    record.attempt === job.attemptsMade + 1 &&
+    record.startedAt === settlement.startedAt &&
+    record.status === (completed ? 'completed' : 'failed') &&
+    (completed || settled.cancelled || record.error === settlement.reason)
+  );
 }

@@ -175,7 +175,7 @@ export class Settler {
       return;
     }
     announceParents(engine.hub, written.parents);
-    this.#tell(stored, written.settled, (await prepareSettlement(held, written.end, rules)).settlement, written.end);
+    this.#tell(stored, written.settled, written.settlement, written.end);
   }
 
   /**

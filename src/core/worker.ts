@@ -15,7 +15,7 @@ import { type Held, Holds } from './holds.js';
 import { Job } from './job.js';
 import { Pace } from './pace.js';
 import { Quiet, within } from './quiet.js';
-import { settleIn } from './settle-in.js';
+import { fateOf, type SettledInTransaction, settleIn } from './settle-in.js';
 import type { SettlementRules } from './settlement.js';
 import { Settler } from './settler.js';
 import type { JobOf } from './typed-job.js';
@@ -65,7 +65,7 @@ export class Worker<T = unknown> {
     this.#batchSize = this.#options.batchSize ?? 1;
     this.events = new EventBus(this.#options.logger);
     this.#holds = new Holds(this.#engine, this.id, this.#options.lockDuration, this.#options.logger, {
-      lost: (held) => this.#lost(held),
+      lost: (held) => this.#notHeld(held),
       cancelled: (held) => this.#cancelled(held),
     });
     this.#settler = new Settler({
@@ -278,6 +278,21 @@ export class Worker<T = unknown> {
   #jobNow(stored: StoredJob, changed: Partial<JobData>): JobOf<T> {
     const data = { ...stored.job, ...changed, lockedBy: null, lockUntil: null };
     return new Job(data, this.#options.store) as JobOf<T>;
+  }
+
+  /** The job is not active under our lease: lost, unless the handler has ended it itself, in a transaction. */
+  #notHeld(held: Held): void {
+    const { inTransaction } = held.attempt;
+    if (!inTransaction) this.#lost(held);
+    else void this.#judge(held, inTransaction);
+  }
+
+  async #judge(held: Held, written: SettledInTransaction): Promise<void> {
+    try {
+      if ((await fateOf(this.#engine, held, written)) === 'lease lost') this.#lost(held);
+    } catch {
+      // The database is away: the next renewal asks again, and so does the end of the attempt.
+    }
   }
 
   #lost(held: Held): void {

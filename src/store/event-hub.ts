@@ -31,6 +31,9 @@ export type BellCallback = (dueIn: number | null) => void;
 /** A look at the tables finds what comes due later than this. */
 const DUE_HORIZON_MS = 15_000;
 
+/** Whether it is worth telling that a job comes due in so many ms. */
+export const isDueSoon = (dueIn: number): boolean => dueIn <= DUE_HORIZON_MS;
+
 interface Follower {
   readonly callback: StoreEventCallback;
   /** Others it does not hear. */
@@ -122,7 +125,7 @@ export class EventHub {
 
   /** Tells workers that jobs of the queue can run now, or that one comes due in so many ms. */
   ring(queueName: string, dueIn: number | null = null): void {
-    if (dueIn !== null && dueIn > DUE_HORIZON_MS) return;
+    if (dueIn !== null && !isDueSoon(dueIn)) return;
     this.#ringHere(queueName, dueIn);
     const message = this.#message(queueName);
     if (dueIn === null) message.bell = true;

@@ -21,6 +21,8 @@ export interface SettleShape {
   flows: boolean;
   metrics: boolean;
   removal: boolean;
+  /** Says which transaction it runs in, so that whether that has committed can be asked later. */
+  named: boolean;
 }
 
 type Params = 'batch' | 'holders' | 'shard' | 'patience';
@@ -67,9 +69,9 @@ function asked(p: Record<Params, SQL>, { completed }: SettleShape): SQL {
  * ending, with the places in the batch of those that ended so.
  */
 function build(shape: SettleShape): Statement<Params> {
-  const { completed, flows, metrics, removal } = shape;
+  const { completed, flows, metrics, removal, named } = shape;
   return statement(
-    `settle${completed ? ' completed' : ''}${flows ? ' flows' : ''}${metrics ? ' metrics' : ''}${removal ? ' removal' : ''}`,
+    `settle${completed ? ' completed' : ''}${flows ? ' flows' : ''}${metrics ? ' metrics' : ''}${removal ? ' removal' : ''}${named ? ' named' : ''}`,
     ['batch', 'holders', 'shard', 'patience'],
     (db, p) => {
       const j = db.jobs.of('j');
@@ -144,7 +146,7 @@ function build(shape: SettleShape): Statement<Params> {
             : sql``
         }
         ${metrics ? sql`, ${countMetrics(db, p.shard)}` : sql``}
-        select ${columns(sql`string_agg(n::text, ',')`, sql`state`, sql`cancelled`, sql`removed`, sql`null`, sql`null`, sql`null`)}
+        select ${columns(sql`string_agg(n::text, ',')`, sql`state`, sql`cancelled`, sql`removed`, named ? sql`txid_current()` : sql`null`, sql`null`, sql`null`)}
         from outcomes group by state, cancelled, removed
         ${
           flows
@@ -162,7 +164,7 @@ const shapes = new Map<string, Statement<Params>>();
 
 /** Built once per shape, so that each is one prepared statement. */
 export function settleStatement(wanted: SettleShape): Statement<Params> {
-  const key = `${wanted.completed}${wanted.flows}${wanted.metrics}${wanted.removal}`;
+  const key = `${wanted.completed}${wanted.flows}${wanted.metrics}${wanted.removal}${wanted.named}`;
   let found = shapes.get(key);
   if (!found) {
     found = build(wanted);

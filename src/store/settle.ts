@@ -34,12 +34,16 @@ export interface SettleOptions {
   readonly shard: number;
   /** Waits for rows that somebody has locked. */
   readonly patient?: boolean;
+  /** Asks for the number of the transaction. */
+  readonly named?: boolean;
 }
 
 export interface SettleResult {
   /** One for each settlement, in their order; undefined where the lease was lost: there nothing was changed. */
   readonly outcomes: (Settled | undefined)[];
   readonly parents: ParentChange[];
+  /** Of the transaction, where it was asked for and something was settled. */
+  readonly transaction: string | undefined;
 }
 
 /** Settles a batch. */
@@ -50,23 +54,23 @@ export async function settle(
 ): Promise<SettleResult> {
   const outcomes = new Array<Settled | undefined>(batch.length).fill(undefined);
   const parents: ParentChange[] = [];
-  await settleInto(executor, batch, allCompleted(batch), options, outcomes, parents);
+  let transaction = await settleInto(executor, batch, allCompleted(batch), options, outcomes, parents);
   if (outcomes.includes(undefined)) {
     // Cancelled, or changed (discarded) while this ran so that it matched neither way of ending; or lost.
-    await settleInto(executor, batch, false, options, outcomes, parents);
+    transaction = (await settleInto(executor, batch, false, options, outcomes, parents)) ?? transaction;
   }
-  return { outcomes, parents };
+  return { outcomes, parents, transaction };
 }
 
-/** Settles those of a batch that have no outcome yet. */
+/** Settles those of a batch that have no outcome yet; answers with the transaction's number, where that was asked for. */
 async function settleInto(
   executor: Executor,
   batch: readonly Settlement[],
   completed: boolean,
-  { metrics, shard, patient }: SettleOptions,
+  { metrics, shard, patient, named = false }: SettleOptions,
   outcomes: (Settled | undefined)[],
   parents: ParentChange[],
-): Promise<void> {
+): Promise<string | undefined> {
   const open = batch.flatMap((_, i) => (outcomes[i] ? [] : [i]));
   const asked = open.length === batch.length ? batch : open.map((i) => batch[i] as Settlement);
   const wanted = {
@@ -74,21 +78,25 @@ async function settleInto(
     flows: asked.some((s) => s.hasParent),
     metrics,
     removal: asked.some((s) => s.removeCompletedAfter === 0 || s.removeFailedAfter === 0),
+    named,
   };
+  let transaction: string | undefined;
   const rows = await executor.run(settleStatement(wanted), {
     ...(completed ? encodeCompleted(asked) : { batch: encodeBatch(asked), holders: null }),
     shard,
     patience: patient ? null : BATCH_LOCK_MS,
   });
-  for (const [places, state, cancelled, removed, queueName, id, reason] of rows as (string | null)[][]) {
+  for (const [places, state, cancelled, removed, first, id, reason] of rows as (string | null)[][]) {
     if (places == null) {
-      const parent = { queueName: queueName as string, id: id as string, reason: reason ?? null };
+      const parent = { queueName: first as string, id: id as string, reason: reason ?? null };
       parents.push({ ...parent, state: state as ParentChange['state'] });
       continue;
     }
     const settled = { state: state as JobState, cancelled: cancelled === 'true', removed: removed === 'true' };
     for (const place of places.split(',')) outcomes[open[Number(place) - 1] as number] = settled;
+    transaction = first ?? undefined;
   }
+  return transaction;
 }
 
 const selectSettled = statement(
