@@ -19,12 +19,13 @@ const worker = new Worker<null>(
   'counted',
   async (job) => {
     await db.transaction(async (tx) => {
-      await tx.execute(sql`update counter set n = n + 1`);
       await tx.execute(sql`insert into effects values (${job.id})`);
       // Time to be killed in, on either side of the completion.
       await sleep(Math.random() * 5);
       await job.completeIn(tx, { by: process.pid });
       await sleep(Math.random() * 5);
+      // At last, because all transactions wait for each other here.
+      await tx.execute(sql`update counter set n = n + 1`);
     });
   },
   { store, concurrency: 10, lockDuration: 600, stalledInterval: 150, maxStalledCount: 1_000 },

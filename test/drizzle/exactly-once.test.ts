@@ -12,10 +12,10 @@ import { type Script, spawnScript } from '../support/process.js';
 import { until } from '../support/until.js';
 
 const database = useDatabase();
-const JOBS = Number(process.env['CONVEYOR_EXACTLY_ONCE_JOBS'] ?? 500);
+const JOBS = Number(process.env['CONVEYOR_EXACTLY_ONCE_JOBS'] ?? 2_000);
 const WORKERS = 3;
 /** So many jobs after another, something dies. */
-const JOBS_PER_DEATH = 20;
+const JOBS_PER_DEATH = 40;
 
 test(`${JOBS} jobs count to ${JOBS}, workers killed and backends terminated throughout`, {
   timeout: 600_000,

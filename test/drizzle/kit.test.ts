@@ -13,6 +13,7 @@ afterAll(async () => {
   for (const close of closing.reverse()) await close();
 });
 
+const CHAPTER = readFileSync(join(import.meta.dirname, '../../docs/drizzle.md'), 'utf8');
 const NAMES = MIGRATIONS.map(({ name }) => name);
 const SCHEMA = `
 import { integer, pgTable, text } from 'drizzle-orm/pg-core';
@@ -168,9 +169,10 @@ describe.each(MAJORS)('drizzle-kit for %s', { timeout: 240_000 }, (major) => {
     kit.write('schema.ts', SCHEMA);
     await kit.generate();
     const { file, text } = kit.newest();
+    const [, pattern, replacement] = /^\s*`sed -i -E 's\/(.+)\/(.+)\/' <the file>`$/m.exec(CHAPTER) ?? [];
     writeFileSync(
       file,
-      text.replace(/^CREATE (TABLE|(?:UNIQUE )?INDEX) "conveyor_/gm, 'CREATE $1 IF NOT EXISTS "conveyor_'),
+      text.replace(new RegExp(pattern as string, 'gm'), (replacement as string).replace('\\1', '$1')),
     );
     await kit.migrate();
 

@@ -59,7 +59,7 @@ export function npm(args: string[], options: RunOptions): Promise<Ran> {
 /** The path of our tarball, packed from the sources as they are. */
 export async function tarball(): Promise<string> {
   const folder = await once('package', async (target) => {
-    const files = ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'src', 'scripts'];
+    const files = ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'drizzle', 'src', 'scripts'];
     const configs = readdirSync(root).filter((file) => /^tsconfig.*\.json$/.test(file));
     for (const file of [...files, ...configs]) cpSync(join(root, file), join(target, file), { recursive: true });
     symlinkSync(join(root, 'node_modules'), join(target, 'node_modules'));
