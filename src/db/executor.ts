@@ -148,8 +148,17 @@ export class DrizzleExecutor implements Executor {
 /** Drivers answer with an array, or with an object that holds one; a row is an array or an object in column order. */
 function rowsOf(result: unknown): Row[] {
   const rows = Array.isArray(result) ? result : ((result as { rows?: unknown }).rows ?? []);
+  return withoutHoles(rows as object[]).map((row) => Object.values(row).map(textOf));
+}
+
+function textOf(value: unknown): string | null {
+  if (typeof value === 'string') return value;
   // An app may have told its driver to read null as undefined.
-  return withoutHoles(rows as object[]).map((row) => Object.values(row).map((value) => value ?? null));
+  if (value === null || value === undefined) return null;
+  throw new TypeError(
+    'The database driver was told to read texts as something else (by a parser for type 25). Through Drizzle the store ' +
+      'reads all values as texts: leave that parser away.',
+  );
 }
 
 /**

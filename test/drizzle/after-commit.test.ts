@@ -151,13 +151,16 @@ describe('a completion that completeIn has committed', () => {
   it('tells nobody when nobody can run by it', async () => {
     const queue = newQueue(store);
     const bells = await bellsOf(queue);
-    const first = completing();
+    const first = staying(async (job) => {
+      await until(() => bells.length > 0, { what: 'the bell of the add' });
+      await db.transaction((tx) => job.completeIn(tx, 'done'));
+    });
     newWorker(queue, store, first.run);
     await queue.add('alone', null);
     await first.committed;
     // Notifications arrive in the order of their commits.
     await db.transaction((tx) => queue.withTransaction(tx).add('later', null, { delay: 9_999 }));
-    await until(() => bells.includes(9_999));
+    await until(() => bells.length > 1);
     expect(bells).toEqual([null, 9_999]);
     first.mayReturn.resolve();
   });
@@ -204,6 +207,46 @@ describe('a completion that completeIn has committed', () => {
 });
 
 describe('without a commit', () => {
+  it('failIn throws LeaseLostError when somebody else has the job', async () => {
+    const queue = newQueue(store);
+    const refused = deferred<unknown>();
+    const worker = newWorker(queue, store, async (job) => {
+      await database.sql`update conveyor_jobs set lease = lease + 1 where id = ${job.id}`;
+      await db
+        .transaction(async (tx) => {
+          await queue.withTransaction(tx).add('with it', null, { delay: '1 hour' });
+          await job.failIn(tx, new Error('never'));
+        })
+        .catch(refused.resolve);
+    });
+    const heard = record(worker);
+    const job = await queue.add('stolen', null);
+    expect(await refused.promise).toBeInstanceOf(LeaseLostError);
+    await until(() => heard.errors.length > 0);
+    expect(await queue.getJobCounts()).toMatchObject({ active: 1, delayed: 0, failed: 0 });
+    expect((await queue.getJob(job.id))?.attemptLogs).toEqual([]);
+  });
+
+  it('the same handler may begin the transaction again', async () => {
+    const queue = newQueue(store);
+    const config = { isolationLevel: 'repeatable read' } as const;
+    const refused: unknown[] = [];
+    newWorker(queue, store, async (job) => {
+      const attempt = (disturb: boolean) =>
+        db.transaction(async (tx) => {
+          await tx.execute('select 1');
+          // As a renewal of the lease does.
+          if (disturb) await database.sql`update conveyor_jobs set lock_until = lock_until where id = ${job.id}`;
+          await job.completeIn(tx, 'the second time');
+        }, config);
+      await attempt(true).catch((error) => refused.push(error));
+      await attempt(false);
+    });
+    const job = await queue.add('disturbed', null);
+    expect(await job.waitUntilFinished(10_000)).toBe('the second time');
+    expect(refused).toMatchObject([{ code: 'PG_40001' }]);
+  });
+
   it('the attempt has failed, also when only the nested transaction was rolled back', async () => {
     const queue = newQueue(store);
     const worker = newWorker(queue, store, async (job) => {

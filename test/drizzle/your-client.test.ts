@@ -118,6 +118,19 @@ describe('postgres.js', () => {
     await until(async () => (await listening()).length === 0);
   });
 
+  it('may read texts in a way of the app’s; a transaction that does so is refused', async () => {
+    const parse = (text: string) => ({ text });
+    const client = postgresJs({ types: { text: { to: 25, from: [25], serialize: String, parse } } });
+    const db = drizzle({ client });
+    const store = await connected({ db, listen: false });
+    await runs(store);
+    const queue = new Queue<number>(newName(), { store });
+    await expect(db.transaction((tx) => queue.withTransaction(tx).add('one', 1, { jobId: 'own' }))).rejects.toThrow(
+      /parser for type 25/,
+    );
+    expect(await queue.count('waiting')).toBe(0);
+  });
+
   it('listens elsewhere, or nowhere, when it is told so', async () => {
     const url = new URL(database.url);
     url.searchParams.set('application_name', 'direct');
@@ -140,6 +153,13 @@ describe('node-postgres', () => {
     await hears(store);
     expect(await listening()).toEqual(['conveyor']);
     await runs(store);
+  });
+
+  it('is refused when it reads texts in a way of the app’s', async () => {
+    const before = pg.types.getTypeParser(25);
+    closing.push(async () => pg.types.setTypeParser(25, before));
+    pg.types.setTypeParser(25, ((text: string) => ({ text })) as never);
+    await expect(connected({ db: nodePg(), listen: false })).rejects.toThrow(/parser for type 25/);
   });
 
   it.each([
