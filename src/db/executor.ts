@@ -147,8 +147,16 @@ export class DrizzleExecutor implements Executor {
 
 /** Drivers answer with an array, or with an object that holds one; a row is an array or an object in column order. */
 function rowsOf(result: unknown): Row[] {
-  const rows = Array.isArray(result) ? result : ((result as { rows?: unknown }).rows ?? []);
-  return withoutHoles(rows as object[]).map((row) => Object.values(row).map(textOf));
+  const found = Array.isArray(result) ? result : ((result as { rows?: unknown }).rows ?? []);
+  const rows = withoutHoles(found as Record<string, unknown>[]);
+  const names = ours(Object.keys(rows[0] ?? {}));
+  return rows.map((row) => names.map((name) => textOf(row[name])));
+}
+
+/** Without what a transform of the app's adds to each row. It may also have changed how the columns are called. */
+function ours(names: string[]): string[] {
+  const plain = names.filter((name) => /^c?\d+$/i.test(name));
+  return plain.length > 0 ? plain : names;
 }
 
 function textOf(value: unknown): string | null {

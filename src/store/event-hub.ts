@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
 import type { Executor } from '../db/executor.js';
-import { statement } from '../db/statement.js';
+import { columns, statement } from '../db/statement.js';
 import type { StoreEvent, StoreEventCallback, StoreEventType } from '../model/event.js';
 import type { Logger } from '../model/logger.js';
 import {
@@ -17,7 +17,7 @@ const notify = statement(
   'notify',
   ['messages'],
   (_db, p) => sql`
-    select count(pg_notify(m.c, m.p))::text from jsonb_to_recordset(${p.messages}::jsonb) as m(c text, p text)`,
+    select ${columns(sql`count(pg_notify(m.c, m.p))`)} from jsonb_to_recordset(${p.messages}::jsonb) as m(c text, p text)`,
 );
 
 /** After the first notification, the next ones of a busy process travel together, this often. */

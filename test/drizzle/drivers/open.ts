@@ -28,7 +28,7 @@ export const drivers: Record<string, (url: string) => Promise<OpenedDriver>> = {
         ...postgres.camel,
         undefined: null,
         value: { from: (value: unknown) => (typeof value === 'number' ? { number: value } : value) },
-        row: { from: (row: object) => ({ ...row, seen: true }) },
+        row: { from: (row: object) => ({ seen: true, ...row, last: true }) },
       },
       types: {
         bigint: postgres.BigInt,
