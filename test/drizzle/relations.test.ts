@@ -12,8 +12,9 @@ const SETUP: Record<Major, string> = {
     const where = (id) => ({ where: (job, { eq }) => eq(job.id, id) });`,
   '1.x': `
     import { conveyorRelations } from '@conveyor/store-pg/relations-v2';
+    import * as conveyor from '@conveyor/store-pg/schema';
     import { defineRelations } from 'drizzle-orm';
-    const db = drizzle({ client, relations: { ...defineRelations({ orders }), ...conveyorRelations } });
+    const db = drizzle({ client, relations: { ...defineRelations({ ...conveyor, orders }), ...conveyorRelations } });
     const where = (id) => ({ where: { id } });`,
 };
 const SCHEMA_SETUP: Record<Major, string> = {
