@@ -100,8 +100,7 @@ export class Worker<T = unknown> {
       start: (jobs) => this.#start(jobs),
       release: (jobs) => this.#release(jobs),
       free: () => (this.#options.concurrency - this.#runningBatches) * this.#batchSize,
-      ahead: () =>
-        this.#limited || this.#settler.pending > MAX_UNSETTLED ? 0 : this.#pace.ahead(this.#options.concurrency),
+      ahead: () => this.#ahead(),
       failed: (error) => this.#error(error),
     });
     this.#runner = {
@@ -158,6 +157,18 @@ export class Worker<T = unknown> {
   get #limited(): boolean {
     const { maxGlobalConcurrency, limiter, group } = this.#options;
     return maxGlobalConcurrency !== undefined || limiter !== undefined || group !== undefined;
+  }
+
+  /**
+   * Jobs to hold beyond the free slots. Where the queue or a group has a limit of starts, or the queue one of active
+   * jobs, none: they would use it up. Of groups whose active jobs are limited, no more than can run at once.
+   */
+  #ahead(): number {
+    const { concurrency, maxGlobalConcurrency, limiter, group } = this.#options;
+    const counted = maxGlobalConcurrency !== undefined || limiter !== undefined || group?.limiter !== undefined;
+    if (counted || this.#settler.pending > MAX_UNSETTLED) return 0;
+    const ahead = this.#pace.ahead(concurrency);
+    return group ? Math.min(ahead, concurrency) : ahead;
   }
 
   #attach(): void {

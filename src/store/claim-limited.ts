@@ -1,5 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm';
-import { type Statement, statement } from '../db/statement.js';
+import { columns, type Statement, statement } from '../db/statement.js';
 import { claimable, heads, pausedNames, stillWaiting, takeUnderLease, type Variant } from './claim.js';
 import { guardCtes, guardOpensIn, guardUpdate, stampCte } from './claim-guard.js';
 import { JOB_COLUMN_COUNT, takenColumns } from './job-row.js';
@@ -52,9 +52,8 @@ export type ClaimStatus = 'done' | 'prepared' | 'contended' | 'more' | 'survey' 
 
 /** Rows of `[status, due, opensIn, …job columns]`; a claim that took nothing answers one row with a null for a job. */
 export function claimAnswer(status: SQL, due: SQL, opensIn: SQL, taken: SQL): SQL {
-  const cells = sql.raw(Array.from({ length: JOB_COLUMN_COUNT }, (_, i) => `t.c${i}`).join(', '));
-  return sql`select (${status})::text as status, (${due})::text as due, (${opensIn})::text as opens_in, ${cells}
-    from (select 1) one left join ${taken} t on true`;
+  const cells = Array.from({ length: JOB_COLUMN_COUNT }, (_, i) => sql.raw(`t.c${i}`));
+  return sql`select ${columns(status, due, opensIn, ...cells)} from (select 1) one left join ${taken} t on true`;
 }
 
 /** A claim in the queue's order, under limits of the queue. */

@@ -16,6 +16,7 @@ const PROVEN = [
   'gives the existing job inside a transaction, which goes on',
   'runs flows that were added in a transaction',
   'completes and fails jobs in the transaction of their handlers',
+  'keeps the limits of groups and of queues',
   'leaves the app its connections',
   'leaves the client open, and its parsers as they were',
 ];

@@ -280,6 +280,31 @@ await proves('completes and fails jobs in the transaction of their handlers', as
   await ended(lost).catch(() => {});
 });
 
+await proves('keeps the limits of groups and of queues', async () => {
+  const crowd = new Queue<unknown>('crowd', { store });
+  for (const limits of [{ group: { concurrency: 1 } }, { limiter: { max: 1_000, duration: 1_000 } }]) {
+    const running: string[] = [];
+    let most = 0;
+    const own = new Worker<unknown>(
+      'crowd',
+      async (job) => {
+        running.push(job.groupId!);
+        most = Math.max(most, running.length);
+        assert.ok(!('group' in limits) || new Set(running).size === running.length, `${running} at once`);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+        running.splice(running.indexOf(job.groupId!), 1);
+        return job.groupId;
+      },
+      { store, concurrency: 10, maxGlobalConcurrency: 2, ...limits },
+    );
+    const groups = ['a', 'a', 'b', 'b', 'c'];
+    const jobs = await crowd.addBulk(groups.map((id) => ({ name: 'one', data: null, opts: { group: { id } } })));
+    for (const [i, job] of jobs.entries()) assert.equal(await ended(job), groups[i]);
+    await own.close();
+    assert.equal(most, 2);
+  }
+});
+
 await proves('leaves the app its connections', async () => {
   if (alone) return;
   const [row] = await rowsOf(
