@@ -114,14 +114,18 @@ function split(source: string, payload: string): string[] {
 /** Puts payloads back together. One per store; notifications of one sender arrive in order. */
 export class Decoder {
   readonly #source: string;
+  /** How one's own begin: a busy process hears itself much, and need not read it. */
+  readonly #own: string;
   readonly #parts = new Map<string, string[]>();
 
   constructor(source: string) {
     this.#source = source;
+    this.#own = `{"s":${JSON.stringify(source)},`;
   }
 
   /** `undefined` for one's own, for a part of an unfinished message, and for what is not ours. */
   decode(payload: string): Message | undefined {
+    if (payload.startsWith(this.#own)) return undefined;
     let parsed: Envelope | Part;
     try {
       parsed = JSON.parse(payload);
