@@ -1,3 +1,4 @@
+import { type } from 'arktype';
 import * as v from 'valibot';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
@@ -14,6 +15,7 @@ const schemas = {
   }),
   digest: v.object({ day: v.pipe(v.string(), v.trim(), v.nonEmpty()), to: v.array(v.object({ address: v.string() })) }),
   checked: z.string().refine(async (text) => text !== 'bad', 'is bad'),
+  receipt: type({ amount: 'number > 0', currency: "string = 'EUR'", lines: type({ text: 'string' }).array() }),
 };
 
 const emails = async () => defineQueue(newName(), { store: await play.open(), schemas });
@@ -25,6 +27,11 @@ describe('add', () => {
     expect(welcome.data).toEqual({ user: { id: 1, tags: [] }, locale: 'en' });
     expect((await queue.getJob(welcome.id))?.data).toEqual(welcome.data);
     expect((await queue.add('digest', { day: ' monday ', to: [] })).data).toEqual({ day: 'monday', to: [] });
+    expect((await queue.add('receipt', { amount: 5, lines: [] })).data).toEqual({
+      amount: 5,
+      currency: 'EUR',
+      lines: [],
+    });
     const [bulk] = await queue.addBulk([{ name: 'checked', data: 'fine' }]);
     expect(bulk?.data).toBe('fine');
   });
@@ -36,6 +43,8 @@ describe('add', () => {
     ['digest', { day: '  ', to: [] }, 'data.day', /of job "digest"/],
     ['digest', { day: 'x', to: [{ address: 'a' }, { address: 1 }] }, 'data.to[1].address', /string/i],
     ['checked', 'bad', 'data', /is bad/],
+    ['receipt', { amount: 0, lines: [] }, 'data.amount', /of job "receipt": .*positive/],
+    ['receipt', { amount: 1, lines: [{ text: 'a' }, { text: 2 }] }, 'data.lines[1].text', /string/],
   ])('%s: %j is refused at %s, before any SQL', async (name, data, path, message) => {
     const queue = await emails();
     const statements = countStatements(play.stores.at(-1)!);
@@ -62,7 +71,7 @@ describe('add', () => {
       const queue = await emails();
       await expect(queue.add(name as never, {} as never)).rejects.toMatchObject({
         code: 'UNKNOWN_JOB_NAME',
-        message: expect.stringMatching(/has no schema for jobs named .*; it knows welcome, digest, checked/),
+        message: expect.stringMatching(/has no schema for jobs named .*; it knows welcome, digest, checked, receipt/),
       });
     },
   );

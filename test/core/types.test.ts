@@ -1,3 +1,4 @@
+import { type } from 'arktype';
 import * as v from 'valibot';
 import { describe, expectTypeOf, it } from 'vitest';
 import { z } from 'zod';
@@ -253,6 +254,7 @@ describe('schemas', () => {
     welcome: z.object({ userId: z.coerce.number(), locale: z.string().default('en') }),
     digest: v.object({ day: v.pipe(v.string(), v.trim()) }),
     ping: z.string(),
+    receipt: type({ amount: 'string.numeric.parse', currency: "string = 'EUR'" }),
   };
 
   it('give a queue its names and payloads: what a schema takes, and what it makes of it', () => {
@@ -262,6 +264,10 @@ describe('schemas', () => {
       expectTypeOf(job.data).toEqualTypeOf<{ userId: number; locale: string }>();
       await queue.add('digest', { day: ' monday ' });
       await queue.add('ping', 'text');
+      const receipt = await queue.add('receipt', { amount: '5' });
+      expectTypeOf(receipt.data).toEqualTypeOf<{ amount: number; currency: string }>();
+      // @ts-expect-error it takes text
+      await queue.add('receipt', { amount: 5 });
       // @ts-expect-error no such name
       await queue.add('nothing', {});
       // @ts-expect-error no string
@@ -276,6 +282,7 @@ describe('schemas', () => {
         async (job) => {
           if (job.name === 'welcome') expectTypeOf(job.data).toEqualTypeOf<{ userId: number; locale: string }>();
           if (job.name === 'ping') expectTypeOf(job.data).toBeString();
+          if (job.name === 'receipt') expectTypeOf(job.data).toEqualTypeOf<{ amount: number; currency: string }>();
           // @ts-expect-error no such name
           if (job.name === 'other') return 1;
           return 0;
