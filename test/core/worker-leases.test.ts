@@ -1,14 +1,35 @@
 import { expect, it } from 'vitest';
 import { type Job, LeaseLostError } from '../../src/index.js';
-import { deferred, until } from '../support/until.js';
+import { type Deferred, deferred, until } from '../support/until.js';
 import { onStatements, record, rowOf, usePlayground } from './setup.js';
 
 const play = usePlayground();
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** As a sweep and the claim of another worker leave the row. */
-const takeOver = (job: { id: string }) => play.database.sql`update conveyor_jobs
-  set lease = lease + 1, locked_by = 'another', lock_until = now() + interval '1 minute' where id = ${job.id}`;
+type TakeOver = (job: Pick<Job, 'id'>) => PromiseLike<unknown>;
+
+/** As a sweep and the next claim leave the row. */
+const takeOver: TakeOver = ({ id }) => play.database.sql`update conveyor_jobs
+  set lease = lease + 1, locked_by = 'another', lock_until = now() + interval '1 minute' where id = ${id}`;
+const TAKE_OVERS: [string, TakeOver][] = [
+  ['taken over by another worker', takeOver],
+  [
+    // A claim does not wait for the disk: after a crash of the server the next one counts from the same lease.
+    'taken over by another worker under the same number',
+    ({ id }) => play.database.sql`update conveyor_jobs
+      set locked_by = 'another', lock_until = now() + interval '1 minute' where id = ${id}`,
+  ],
+  [
+    'taken again by the same worker',
+    ({ id }) => play.database.sql`update conveyor_jobs
+      set lease = lease + 1, lock_until = now() + interval '1 minute' where id = ${id}`,
+  ],
+  [
+    'ended by hand in the table',
+    ({ id }) => play.database.sql`update conveyor_jobs
+      set state = 'failed', failed_at = now() where id = ${id}`,
+  ],
+];
 
 it('renews its leases: a job that takes longer than its lease runs once, though others sweep', async () => {
   const [store, other] = [await play.open(), await play.open()];
@@ -101,7 +122,7 @@ it('a handler that blocks the process longer than its lease keeps its job, if no
 });
 
 it.each<[string, (job: Job) => PromiseLike<unknown>]>([
-  ['taken over by another worker', takeOver],
+  ...TAKE_OVERS,
   ['removed', (job) => job.remove()],
   ['failed by somebody else', (job) => job.moveToFailed('from outside')],
 ])('a lost lease aborts the signal, says so, and nothing more is written: %s', async (_name, lose) => {
@@ -143,7 +164,7 @@ it.each<[string, (job: Job) => PromiseLike<unknown>]>([
   expect(await rowOf(play, job)).toEqual(before);
 });
 
-it('a worker that does not know yet that it lost its lease writes nothing either', async () => {
+it.each(TAKE_OVERS)('a worker that does not know yet writes nothing either: %s', async (_name, lose) => {
   const store = await play.open();
   const queue = play.queue(store);
   const taken = deferred();
@@ -163,7 +184,7 @@ it('a worker that does not know yet that it lost its lease writes nothing either
   const heard = record(worker);
   const job = await queue.add('work', 'data');
   await until(() => heard.active.length === 1);
-  await takeOver(job);
+  await lose(job);
   const before = await rowOf(play, job);
   taken.resolve();
   await until(() => heard.errors.length > 0);
@@ -171,6 +192,61 @@ it('a worker that does not know yet that it lost its lease writes nothing either
   for (const outcome of outcomes) expect(outcome).toMatchObject({ reason: expect.any(LeaseLostError) });
   expect(heard.errors).toEqual([expect.any(LeaseLostError)]);
   expect(await rowOf(play, job)).toEqual(before);
+});
+
+it.each<[string, (job: Job) => unknown]>([
+  ['fails', () => Promise.reject(new Error('stale'))],
+  ['fails for good', (job) => job.moveToFailed(new Error('stale'))],
+  ['puts it off', (job) => job.moveToDelayed(Date.now() + 60_000)],
+])('nor does one whose handler %s', async (_name, end) => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const taken = deferred();
+  const worker = play.worker(queue, store, async (job) => {
+    await taken.promise;
+    return end(job as Job);
+  });
+  const heard = record(worker);
+  const job = await queue.add('work', 'data', { attempts: 3 });
+  await until(() => heard.active.length === 1);
+  await takeOver(job);
+  const before = await rowOf(play, job);
+  taken.resolve();
+  await until(() => heard.errors.length > 0);
+  expect(heard).toMatchObject({ completed: [], failed: [], errors: [expect.any(LeaseLostError)] });
+  expect(await rowOf(play, job)).toEqual(before);
+});
+
+it('a job that its worker has taken again is renewed and ended by its second attempt alone', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const releases: Deferred<string>[] = [];
+  const worker = play.worker(
+    queue,
+    store,
+    () => {
+      const release = deferred<string>();
+      releases.push(release);
+      return release.promise;
+    },
+    { concurrency: 2, lockDuration: 1_200, stalledInterval: 600_000 },
+  );
+  const heard = record(worker);
+  const job = await queue.add('work', null);
+  await until(() => releases.length === 1);
+  // Swept, and nobody tells its worker.
+  await play.database.sql`update conveyor_jobs set state = 'waiting', lease = lease + 1, locked_by = null,
+    lock_until = null where id = ${job.id}`;
+  store.engine.hub.ring(queue.name);
+  await until(() => releases.length === 2);
+  releases[0]?.resolve('first');
+  await until(() => heard.errors.length === 1);
+  expect(heard.errors).toEqual([expect.any(LeaseLostError)]);
+  const { lock_until: lock } = (await rowOf(play, job)) as { lock_until: Date };
+  await until(async () => ((await rowOf(play, job))?.['lock_until'] as Date) > lock);
+  releases[1]?.resolve('second');
+  expect(await job.waitUntilFinished()).toBe('second');
+  expect(heard.completed.map(({ result }) => result)).toEqual(['second']);
 });
 
 it('what a handler does with its job after it has ended changes nothing of the next attempt', async () => {
