@@ -1,0 +1,128 @@
+import { expect, it } from 'vitest';
+import { Job, type Queue } from '../../src/index.js';
+import { usePlayground } from './setup.js';
+
+const play = usePlayground();
+
+const NAMES = ['waiting', 'delayed', 'paused', 'resumed', 'drained', 'error'] as const;
+
+/** Everything that a queue says from now on: jobs as `[event, name, state]`. */
+function listen(queue: Queue): unknown[] {
+  const heard: unknown[] = [];
+  for (const event of NAMES) {
+    queue.events.on(event, (payload: unknown) => {
+      heard.push(payload instanceof Job ? [event, payload.name, payload.state] : [event, payload]);
+    });
+  }
+  return heard;
+}
+
+it('waiting and delayed carry the job that was added, by whatever method', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const heard = listen(queue);
+  const jobs: Job[] = [];
+  queue.events.on('waiting', (job) => void jobs.push(job));
+  queue.events.on('delayed', (job) => void jobs.push(job));
+  const added = [
+    await queue.add('add', 1),
+    await queue.add('add', 2, { delay: 60_000 }),
+    await queue.schedule('1 hour', 'schedule', 3),
+    await queue.now('now', 4),
+    await queue.every('1 hour', 'every', 5),
+    await queue.cron('0 0 1 1 *', 'cron', 6),
+    await queue.add('grouped', 7, { group: { id: 'g', maxSize: 5 } }),
+    ...(await queue.addBulk([
+      { name: 'bulk', data: 8 },
+      { name: 'bulk', data: 9, opts: { delay: 60_000 } },
+    ])),
+  ];
+  expect(heard).toEqual([
+    ['waiting', 'add', 'waiting'],
+    ['delayed', 'add', 'delayed'],
+    ['delayed', 'schedule', 'delayed'],
+    ['waiting', 'now', 'waiting'],
+    ['waiting', 'every', 'waiting'],
+    ['delayed', 'cron', 'delayed'],
+    ['waiting', 'grouped', 'waiting'],
+    ['waiting', 'bulk', 'waiting'],
+    ['delayed', 'bulk', 'delayed'],
+  ]);
+  // The very jobs that the calls returned: all of their methods work.
+  expect(jobs).toEqual(added);
+  expect(jobs.map(({ id }) => id)).toEqual(added.map(({ id }) => id));
+  await jobs[0]?.moveToFailed('from the event');
+  expect(await added[0]?.isFailed()).toBe(true);
+});
+
+it('a job that was there already is not told again', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const add = async () => {
+    await queue.add('id', 1, { jobId: 'x' });
+    await queue.add('key', 1, { deduplication: { key: 'k' } });
+    await queue.addBulk([{ name: 'bulk', data: 1, opts: { jobId: 'y' } }]);
+    await queue.every('1 hour', 'every', 1);
+  };
+  await add();
+  const heard = listen(queue);
+  await add();
+  expect(heard).toEqual([]);
+});
+
+it('paused and resumed carry the name they are about, drained nothing', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const heard = listen(queue);
+  const news: unknown[] = [];
+  store.subscribe(queue.name, ({ type, data }) => void news.push([type, data]));
+  await queue.pause({ jobName: 'a' });
+  await queue.pause();
+  await queue.resume({ jobName: 'a' });
+  await queue.resume();
+  await queue.drain();
+  expect(heard).toEqual([
+    ['paused', { jobName: 'a' }],
+    ['paused', { jobName: undefined }],
+    ['resumed', { jobName: 'a' }],
+    ['resumed', { jobName: undefined }],
+    ['drained', undefined],
+  ]);
+  expect(news).toEqual([
+    ['queue:paused', { jobName: 'a' }],
+    ['queue:paused', { jobName: undefined }],
+    ['queue:resumed', { jobName: 'a' }],
+    ['queue:resumed', { jobName: undefined }],
+    ['queue:drained', undefined],
+  ]);
+});
+
+it('a handler that throws stops no call: its error is told, else logged', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  queue.events.on('waiting', () => {
+    throw new Error('a bad handler');
+  });
+  expect((await queue.add('work', 1)).state).toBe('waiting');
+  expect(play.said).toMatchObject([{ level: 'error', args: [new Error('a bad handler')] }]);
+  const heard: unknown[] = [];
+  queue.events.on('error', (error) => void heard.push(error));
+  await queue.add('work', 2);
+  expect(heard).toEqual([new Error('a bad handler')]);
+  expect(play.said).toHaveLength(1);
+});
+
+it('who leaves hears nothing more, and a closed queue tells nobody', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const heard: string[] = [];
+  const handler = (job: { name: string }) => void heard.push(job.name);
+  queue.events.on('waiting', handler);
+  await queue.add('first', null);
+  queue.events.off('waiting', handler);
+  await queue.add('second', null);
+  queue.events.on('waiting', handler);
+  await queue.close();
+  expect(queue.events.has('waiting')).toBe(false);
+  expect(heard).toEqual(['first']);
+});
