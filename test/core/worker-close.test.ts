@@ -174,6 +174,20 @@ describe('after forceTimeout', () => {
     expect(row).toEqual({ attempts: 0, stalled: 0 });
   });
 
+  it('they keep their places: the next worker takes them before those that waited behind', async () => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    const first = play.worker(queue, store, hang, { concurrency: 2 });
+    const heard = record(first);
+    await queue.addBulk([1, 2, 3].map((data) => ({ name: 'work', data })));
+    await until(() => heard.active.length === 2);
+    await first.close(0);
+    const ran: unknown[] = [];
+    play.worker(queue, store, async ({ data }) => void ran.push(data));
+    await until(() => ran.length === 3);
+    expect(ran).toEqual([1, 2, 3]);
+  });
+
   it('what such a handler returns later changes nothing', async () => {
     const store = await play.open();
     const queue = play.queue(store);

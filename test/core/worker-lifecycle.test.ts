@@ -176,3 +176,34 @@ it('jobs of a claim whose answer was lost go back unharmed', async () => {
     .sql`select max(stalled_count) as stalled from conveyor_jobs where queue_name = ${queue.name}`;
   expect(row).toEqual({ stalled: 0 });
 });
+
+it('and no others do: neither what it holds nor what other workers hold', async () => {
+  const [store, elsewhere] = [await play.open(), await play.open()];
+  const queue = play.queue(store);
+  const release = deferred();
+  const run = async ({ attemptsMade }: { attemptsMade: number }) => {
+    await release.promise;
+    return attemptsMade;
+  };
+  const other = record(play.worker(queue, elsewhere, run));
+  const [first] = await queue.addBulk(many(1));
+  await until(() => other.active.length === 1);
+  const worker = play.worker(queue, store, run, { concurrency: 2 });
+  const heard = record(worker);
+  const [second] = await queue.addBulk(many(1));
+  await until(() => heard.active.length === 1);
+  let lost = 0;
+  onStatements(store, async (name, run) => {
+    const answer = await run();
+    if (!/^claim/.test(name) || (answer as unknown[]).length === 0 || lost++ > 0) return answer;
+    throw new Error('the connection broke');
+  });
+  const [third] = await queue.addBulk(many(1));
+  await until(() => heard.active.length === 2);
+  expect(lost).toBeGreaterThan(0);
+  release.resolve();
+  for (const job of [first, second, third]) expect(await job?.waitUntilFinished()).toBe(0);
+  expect(other.active).toEqual([first?.id]);
+  expect(heard.active).toEqual([second?.id, third?.id]);
+  expect([...other.errors, ...heard.errors].map(({ message }) => message)).toEqual(['the connection broke']);
+});

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { LeaseLostError } from '../../src/index.js';
+import { FlowProducer, type Job, LeaseLostError } from '../../src/index.js';
 import { record, rowOf, usePlayground } from '../core/setup.js';
 import { openTransaction, untilWaiting } from '../support/held.js';
 import { deferred, until } from '../support/until.js';
@@ -82,6 +82,35 @@ it('a job that is discarded while its failure is written is not tried again', as
   await until(() => heard.failed.length === 1);
   expect(heard.failed[0]?.state).toBe('failed');
   expect(await rowOf(play, job)).toBeUndefined();
+});
+
+it('a job whose parent somebody has locked waits for him alone; the others of its worker are settled', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const release = deferred();
+  const worker = play.worker(queue, store, () => release.promise, { concurrency: 20 });
+  const heard = record(worker);
+  const { job: parent, children } = await new FlowProducer({ store }).add({
+    name: 'parent',
+    queueName: queue.name,
+    data: null,
+    children: [{ name: 'child', queueName: queue.name, data: null }],
+  });
+  const others = await queue.addBulk(Array.from({ length: 10 }, (_, data) => ({ name: 'work', data })));
+  await until(() => heard.active.length === 11);
+  const app = await openTransaction(play.database.sql);
+  await app.sql`select 1 from conveyor_jobs where id = ${parent.id} for update`;
+  release.resolve();
+  await until(async () => (await queue.count('completed')) === others.length);
+  // From now on it is on its own: what ends meanwhile does not even wait for its batch.
+  await untilWaiting(play.database.sql);
+  const child = (await queue.getJob(children?.[0]?.job.id ?? '')) as Job;
+  expect(child.state).toBe('active');
+  for (let i = 0; i < 20; i++) await (await queue.add('work', i)).waitUntilFinished();
+  await app.commit();
+  await child.waitUntilFinished();
+  expect(heard.errors).toEqual([]);
+  expect(play.said).toEqual([]);
 });
 
 it('a renewal passes over a job that is just being settled', async () => {
