@@ -7,10 +7,9 @@ import { cleanText } from '../model/values.js';
 import { cascade } from './cascade.js';
 import type { Fence } from './jobs.js';
 import { countMetrics } from './metrics.js';
+import { keptValues, REMOVED_REASON } from './removal.js';
 import { CANCELLED_REASON, type ParentChange } from './settle.js';
 import { readAnswer, type VerbAnswer } from './verb.js';
-
-const REMOVED_REASON = 'Job was removed';
 
 const live = (state: SQL) => sql`${state} not in ('completed', 'failed')`;
 
@@ -129,11 +128,12 @@ const remove = statement(
           and (${p.lease} is null
             or (${j.state} = 'active' and ${j.lease} = ${p.lease}::int and ${j.lockedBy} = ${p.worker}))
         returning ${j.queueName} as q, ${j.id} as id, ${j.parentQueueName} as parent_q, ${j.parentId} as parent_id,
-          ${j.state} as state),
+          ${j.state} as state, ${j.returnvalue} as value),
       ended as materialized (
         select q, id, parent_q, parent_id, true as failed, ${REMOVED_REASON}::text as reason, null::jsonb as value, true as removed
         from gone where parent_id is not null and ${live(sql`state`)}),
-      ${cascade(db)}
+      ${cascade(db)},
+      ${keptValues(db)}
       select ${columns(sql`'job'`, sql`state`, sql`true`, sql`null`, sql`null`)} from gone
       union all select 'parent', q, id, state, reason from parents`;
   },
@@ -142,7 +142,7 @@ const remove = statement(
 
 /**
  * Deletes a job in any state; with a fence only while that holds it. An active one is lost to its worker; a parent that
- * waits for it is told.
+ * waits for it is told, and keeps the value of one that had completed.
  */
 export async function removeOne(
   executor: Executor,

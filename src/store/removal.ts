@@ -63,8 +63,11 @@ function policies(db: Relations): SQL {
     ${cascade(db)}`;
 }
 
-/** A parent that is still to run asks for its children's values, also for those of children that are gone by then. */
-function keptValues(db: Relations): SQL {
+/**
+ * A parent that is still to run asks for its children's values, also for those of children that are gone by then. Needs
+ * the CTE `gone(id, parent_q, parent_id, state, value)`.
+ */
+export function keptValues(db: Relations): SQL {
   const p = db.jobs.of('p');
   const { col } = db.jobs;
   return sql`

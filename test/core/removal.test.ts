@@ -1,5 +1,6 @@
-import { expect, it } from 'vitest';
-import { until } from '../support/until.js';
+import { describe, expect, it } from 'vitest';
+import { FlowProducer, type Job, type JobOptions, type Queue } from '../../src/index.js';
+import { deferred, until } from '../support/until.js';
 import { record, rowOf, usePlayground } from './setup.js';
 
 const play = usePlayground();
@@ -70,21 +71,61 @@ it('a job that is retried is not deleted by the age of its first end', async () 
   expect((await rowOf(play, job))?.['remove_at']).toBeNull();
 });
 
-it('a parent gets the values of children that are gone', async () => {
-  const { FlowProducer } = await import('../../src/index.js');
-  const store = await play.open();
-  const [parents, children] = [play.queue(store), play.queue(store)];
-  play.worker(parents, store, (job) => job.getChildrenValues());
-  play.worker(children, store, ({ data }) => data);
-  const { job, children: nodes } = await new FlowProducer({ store }).add({
-    name: 'parent',
-    queueName: parents.name,
-    data: null,
-    children: [
-      { name: 'child', queueName: children.name, data: 'gone', opts: { removeOnComplete: true } },
-      { name: 'child', queueName: children.name, data: 'there' },
-    ],
+describe('a parent that runs later gets the values of children that are gone', () => {
+  const keep = async () => {};
+  it.each<[string, JobOptions, (child: Job, queue: Queue) => Promise<unknown>]>([
+    ['removed with their end', { removeOnComplete: true }, keep],
+    ['removed by their age', { removeOnComplete: 50 }, keep],
+    ['removed by hand after their end', {}, (child) => child.remove()],
+    ['cleaned', {}, (_child, queue) => queue.clean('completed', 0)],
+  ])('%s', async (_name, opts, remove) => {
+    const store = await play.open();
+    const [parents, children] = [play.queue(store), play.queue(store)];
+    const release = deferred();
+    play.worker(parents, store, (job) => job.getChildrenValues());
+    play.worker(
+      children,
+      store,
+      async ({ data }) => {
+        if (data === 'there') await release.promise;
+        return data;
+      },
+      { concurrency: 2, stalledInterval: 50 },
+    );
+    const child = (data: string, opts?: JobOptions) => ({
+      ...{ name: 'child', queueName: children.name, data },
+      ...(opts && { opts }),
+    });
+    const { job, children: nodes } = await new FlowProducer({ store }).add({
+      name: 'parent',
+      queueName: parents.name,
+      data: null,
+      children: [child('gone', opts), child('there')],
+    });
+    const [gone, there] = (nodes ?? []).map((node) => node.job.id) as [string, string];
+    const removed = () => children.getJob(gone).then((found) => found === null);
+    const ended = await until(async () => (await removed()) || (await children.getJobs('completed'))[0]);
+    if (ended !== true) await remove(ended, children);
+    await until(removed);
+    const parent = await parents.getJob(job.id);
+    expect(await parent?.getChildrenValues()).toEqual({ [gone]: 'gone' });
+    release.resolve();
+    expect(await parent?.waitUntilFinished()).toEqual({ [gone]: 'gone', [there]: 'there' });
   });
-  const [gone, there] = (nodes ?? []).map((node) => node.job.id) as [string, string];
-  expect(await (await parents.getJob(job.id))?.waitUntilFinished()).toEqual({ [gone]: 'gone', [there]: 'there' });
+
+  it('and no value of one that was removed before its end: that is a failure', async () => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    const { job, children } = await new FlowProducer({ store }).add({
+      name: 'parent',
+      queueName: queue.name,
+      data: null,
+      opts: { failParentOnChildFailure: 'ignore' },
+      children: [{ name: 'child', queueName: queue.name, data: null }],
+    });
+    await (await queue.getJob(children?.[0]?.job.id ?? ''))?.remove();
+    const parent = await queue.getJob(job.id);
+    expect(parent?.state).toBe('waiting');
+    expect(await parent?.getChildrenValues()).toEqual({});
+  });
 });
