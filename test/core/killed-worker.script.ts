@@ -1,17 +1,26 @@
-// For kills.test.ts: runs flows until it is killed.
+// For kills.test.ts: runs jobs until it is killed, by as many workers and with what options it is told.
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PgStore, Worker } from '../../src/index.js';
 
-const [connection, queueName] = process.argv.slice(2) as [string, string];
+const [connection, queueName, workers = '1', more = '{}'] = process.argv.slice(2) as string[];
 const logger = { debug() {}, info() {}, warn() {}, error() {} };
-const store = new PgStore({ connection, autoMigrate: false, logger });
+const store = new PgStore({ connection: connection as string, autoMigrate: false, logger });
 await store.connect();
-const options = { store, concurrency: 4, lockDuration: 600, stalledInterval: 100, maxStalledCount: 100 };
-new Worker(
-  queueName,
-  async (job) => {
-    await sleep(Math.random() * 60);
-    return job.name === 'parent' ? job.getChildrenValues() : job.data;
-  },
-  options,
-);
+const options = {
+  store,
+  concurrency: 4,
+  lockDuration: 600,
+  stalledInterval: 100,
+  maxStalledCount: 100,
+  ...JSON.parse(more),
+};
+for (let i = 0; i < Number(workers); i++) {
+  new Worker(
+    queueName as string,
+    async (job) => {
+      await sleep(Math.random() * 60);
+      return job.name === 'parent' ? job.getChildrenValues() : job.data;
+    },
+    options,
+  );
+}

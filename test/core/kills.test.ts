@@ -7,6 +7,8 @@ import { usePlayground } from './setup.js';
 
 const play = usePlayground();
 
+const spawnWorkers = (args: string[]) => spawnScript(new URL('./killed-worker.script.ts', import.meta.url), { args });
+
 it('worker processes that are killed at random: every job ends, and once', async () => {
   const { sql, url } = play.database;
   await sql.unsafe(`
@@ -37,8 +39,7 @@ it('worker processes that are killed at random: every job ends, and once', async
     );
   }
   const workers: Script[] = [];
-  const start = () =>
-    workers.push(spawnScript(new URL('./killed-worker.script.ts', import.meta.url), { args: [url, queue.name] }));
+  const start = () => workers.push(spawnWorkers([url, queue.name]));
   start();
   start();
   const ended = async () => (await sql`select count(*)::int as n from ends`)[0]?.['n'] as number;
@@ -62,4 +63,40 @@ it('worker processes that are killed at random: every job ends, and once', async
     if (!parent) continue;
     expect(parent.returnvalue).toEqual(Object.fromEntries((children ?? []).map((child, n) => [child.job.id, n])));
   }
+}, 60_000);
+
+it('maxGlobalConcurrency 3 over 8 workers is kept while processes and connections are killed', async () => {
+  const { sql, url } = play.database;
+  await sql.unsafe(`
+    create table steps (n bigint generated always as identity, queue text, step int);
+    create function note_step() returns trigger language plpgsql as $$ begin
+      insert into steps (queue, step) values (new.queue_name, case new.state when 'active' then 1 else -1 end);
+      return null; end $$;
+    create trigger stepped after update on conveyor_jobs for each row
+      when ((old.state = 'active') <> (new.state = 'active')) execute function note_step()`);
+  const store = await play.open();
+  const queue = play.queue(store);
+  await queue.addBulk(Array.from({ length: 200 }, (_, data) => ({ name: 'work', data })));
+  const options = JSON.stringify({ maxGlobalConcurrency: 3 });
+  const processes: Script[] = [];
+  const start = () => processes.push(spawnWorkers([url, queue.name, '4', options]));
+  start();
+  start();
+  const completed = () => queue.count('completed').catch(() => 0);
+  for (let kill = 0; kill < 4; kill++) {
+    const before = await completed();
+    await until(async () => (await completed()) > Math.min(before + 10, 199), { timeout: 20_000 });
+    await sql`select pg_terminate_backend(pid) from pg_stat_activity
+      where datname = current_database() and application_name = 'conveyor'`;
+    await sleep(Math.random() * 100);
+    if (kill % 2) {
+      await processes.shift()?.kill();
+      start();
+    }
+  }
+  await until(async () => (await completed()) === 200, { timeout: 30_000 });
+  await Promise.all(processes.map((one) => one.kill()));
+  const [row] = await sql`select max(level)::int as most from (
+    select sum(step) over (order by n) as level from steps where queue = ${queue.name}) levels`;
+  expect(row).toEqual({ most: 3 });
 }, 60_000);

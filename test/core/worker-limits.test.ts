@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { Queue, WorkerOptions } from '../../src/index.js';
+import { Queue, type WorkerOptions } from '../../src/index.js';
 import { until } from '../support/until.js';
-import { usePlayground } from './setup.js';
+import { newName, usePlayground } from './setup.js';
 
 const play = usePlayground();
 
@@ -100,12 +100,12 @@ describe('limits over all workers', () => {
 
   it('group.maxSize counts waiting and delayed, exactly, also for adds at the same time', async () => {
     const stores = await Promise.all([play.open(), play.open(), play.open()]);
-    const queue = play.queue(stores[0] as (typeof stores)[0]);
-    const queues = stores.map((store) => play.queue(store));
-    void queues;
+    const name = newName();
+    const queues = stores.map((store) => new Queue(name, { store }));
+    const [queue] = queues as [Queue];
     const opts = { group: { id: 'g', maxSize: 5 } };
     const results = await Promise.allSettled(
-      Array.from({ length: 30 }, (_, i) => queue.add('work', i, i % 2 ? { ...opts, delay: 60_000 } : opts)),
+      Array.from({ length: 30 }, (_, i) => queues[i % 3]?.add('work', i, i % 2 ? { ...opts, delay: 60_000 } : opts)),
     );
     expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(5);
     for (const result of results) {
