@@ -83,6 +83,17 @@ it('drain, clean, retryJobs, promoteJobs and obliterate', async () => {
   expect(Object.values(await queue.getJobCounts()).every((count) => count === 0)).toBe(true);
 });
 
+it('retryJobs starts completed jobs over when it is told to', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  let runs = 0;
+  play.worker(queue, store, () => ++runs);
+  const job = await queue.add('work', null);
+  expect(await job.waitUntilFinished()).toBe(1);
+  expect([await queue.retryJobs(), await queue.retryJobs({ state: 'completed' })]).toEqual([0, 1]);
+  await until(async () => (await queue.getJob(job.id))?.returnvalue === 2);
+});
+
 it('obliterate is refused while jobs are active, and forced their workers lose them', async () => {
   const store = await play.open();
   const queue = play.queue(store);

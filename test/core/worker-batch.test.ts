@@ -173,6 +173,45 @@ it('renews the leases of all its jobs', async () => {
   await worker.close();
 });
 
+it('one job whose lease is lost is left out; the others end as their results say', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const jobs = await queue.addBulk(many(3));
+  const release = deferred();
+  const { worker, heard } = batchWorker(queue, store, async (batch) => {
+    await release.promise;
+    return batch.map(({ data }) => completed(data));
+  });
+  worker.start();
+  await until(() => heard.active.length === 3);
+  await play.database
+    .sql`update conveyor_jobs set lease = lease + 1, locked_by = 'another' where id = ${jobs[1]?.id as string}`;
+  release.resolve();
+  await until(() => heard.completed.length === 2 && heard.errors.length === 1);
+  await worker.close();
+  expect(heard).toMatchObject({ failed: [], errors: [{ code: 'LEASE_LOST' }] });
+  const rows = await Promise.all(jobs.map(({ id }) => queue.getJob(id)));
+  expect(rows.map((row) => [row?.state, row?.returnvalue])).toEqual([
+    ['completed', 0],
+    ['active', null],
+    ['completed', 2],
+  ]);
+});
+
+it('closed by force it gives back all of its jobs, and no attempt was used up', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  await queue.addBulk(many(5));
+  const { worker, heard } = batchWorker(queue, store, () => new Promise(() => {}), { size: 5 });
+  worker.start();
+  await until(() => heard.active.length === 5);
+  await worker.close(0);
+  const waiting = await queue.getJobs('waiting');
+  expect(waiting.map(({ data, attemptsMade, attemptLogs }) => [data, attemptsMade, attemptLogs])).toEqual(
+    many(5).map(({ data }) => [data, 0, []]),
+  );
+});
+
 describe('cancellation', () => {
   it('of one job aborts its own signal; the others go on', async () => {
     const store = await play.open();

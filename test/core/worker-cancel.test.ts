@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { FlowProducer } from '../../src/index.js';
+import { FlowProducer, type Job, type Queue } from '../../src/index.js';
 import { deferred, until } from '../support/until.js';
 import { onStatements, record, rowOf, usePlayground } from './setup.js';
 
@@ -169,12 +169,15 @@ it('claimed but not started yet: its handler is not called', async () => {
   expect(ran).not.toContain('next');
 });
 
-it('a cancelled job that is retried runs again as if it had never been cancelled', async () => {
+it.each<[string, (job: Job, queue: Queue) => Promise<unknown>]>([
+  ['retry', (job) => job.retry()],
+  ['retryJobs', (_job, queue) => queue.retryJobs()],
+])('a cancelled job runs again as if it had never been cancelled: %s', async (_name, retry) => {
   const store = await play.open();
   const queue = play.queue(store);
   const job = await queue.add('work', null);
   await job.cancel();
-  await job.retry();
+  await retry(job, queue);
   expect((await rowOf(play, job))?.['cancelled_at']).toBeNull();
   play.worker(queue, store, async (_job, signal) => (signal.aborted ? 'aborted' : 'fine'));
   expect(await job.waitUntilFinished()).toBe('fine');

@@ -1,10 +1,37 @@
 import { expect, it } from 'vitest';
 import { ClosedError, PgStore, Queue, Worker } from '../../src/index.js';
 import { deferred, until } from '../support/until.js';
-import { countStatements, newName, onStatements, record, usePlayground } from './setup.js';
+import { countStatements, newName, onStatements, record, rowOf, usePlayground } from './setup.js';
 
 const play = usePlayground();
 const many = (count: number) => Array.from({ length: count }, (_, data) => ({ name: 'work', data }));
+
+it('has the defaults that it says: a lease of 30 s, and one stall forgiven', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const release = deferred();
+  const worker = play.worker(queue, store, () => release.promise);
+  expect([worker.queueName, worker.on('active', () => {})]).toEqual([queue.name, worker]);
+  expect(worker.id).toMatch(/^worker-/);
+  const job = await queue.add('work', null);
+  const row = await until(async () => {
+    const found = await rowOf(play, job);
+    return found?.['state'] === 'active' && found;
+  });
+  expect(row['locked_by']).toBe(worker.id);
+  expect(Number(row['lock_until']) - Number(row['processed_at'])).toBe(30_000);
+  release.resolve();
+  await job.waitUntilFinished();
+  for (const [stalls, end] of [
+    [0, 'completed'],
+    [1, 'failed'],
+  ] as const) {
+    const lost = await queue.add('work', null, { delay: 3_600_000 });
+    await play.database.sql`update conveyor_jobs set state = 'active', stalled_count = ${stalls} where id = ${lost.id}`;
+    store.engine.watch.look();
+    await until(async () => (await queue.getJob(lost.id))?.state === end);
+  }
+});
 
 it('autoStart false waits for start()', async () => {
   const store = await play.open();
