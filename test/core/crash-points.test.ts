@@ -42,7 +42,8 @@ async function countEnds(): Promise<(queue: { name: string }) => Promise<Record<
 describe('a process that dies after any of its statements', () => {
   it.each([1, 2, 3, 4, 5, 6, 7, 8])('after the %d.', async (n) => {
     const ends = await countEnds();
-    const [doomed, heir] = [await play.open({ listen: false }), await play.open()];
+    const metrics = { enabled: true };
+    const [doomed, heir] = [await play.open({ listen: false, metrics }), await play.open({ metrics })];
     const queue = play.queue<string>(heir, { defaultJobOptions: { attempts: 3 } });
     const run = async (job: { data: unknown; attemptsMade: number }) => {
       if (job.data === 'flaky' && job.attemptsMade === 0) throw new Error('the first time');
@@ -59,6 +60,12 @@ describe('a process that dies after any of its statements', () => {
         { name: 'child', queueName: queue.name, data: 'flaky', opts: { attempts: 3 } },
         { name: 'child', queueName: queue.name, data: 'bad', opts: { removeOnFail: true } },
       ],
+    });
+    const strict = await new FlowProducer({ store: heir }).add({
+      name: 'strict',
+      queueName: queue.name,
+      data: 'never runs',
+      children: [{ name: 'strict child', queueName: queue.name, data: 'bad', opts: { attempts: 2 } }],
     });
     await queue.every('1 hour', 'tick', 'tick', { repeat: { limit: 1 } });
     const options = { lockDuration: 250, stalledInterval: 50, maxStalledCount: 3, concurrency: 2 };
@@ -79,8 +86,16 @@ describe('a process that dies after any of its statements', () => {
     expect(await queue.getJob(bad)).toBeNull();
     expect((await queue.getJob(flaky))?.attemptsMade).toBe(1);
     const counted = await ends(queue);
-    expect(Object.keys(counted)).toHaveLength(5);
-    expect(counted).toMatchObject({ [flow.job.id]: 1, [gone]: 1, [flaky]: 1, [bad]: 1 });
-    expect(Object.values(counted)).toEqual([1, 1, 1, 1, 1]);
+    expect(await queue.getJob(strict.job.id)).toMatchObject({ state: 'failed', failedReason: 'Child failed: always' });
+    expect(counted).toMatchObject({ [flow.job.id]: 1, [strict.job.id]: 1, [gone]: 1, [flaky]: 1, [bad]: 1 });
+    expect(Object.values(counted)).toEqual([1, 1, 1, 1, 1, 1, 1]);
+    const buckets = await heir.getMetrics(queue.name, {
+      granularity: 'minute',
+      from: new Date(Date.now() - 7_200_000),
+      to: new Date(Date.now() + 7_200_000),
+    });
+    const sum = (of: 'completedCount' | 'failedCount') =>
+      buckets.filter(({ jobName }) => jobName !== '__all__').reduce((total, bucket) => total + bucket[of], 0);
+    expect([sum('completedCount'), sum('failedCount')]).toEqual([4, 2]);
   });
 });

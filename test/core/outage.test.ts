@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { spawnScript } from '../support/process.js';
 import { startProxy } from '../support/proxy.js';
 import { until } from '../support/until.js';
-import { onStatements, record, usePlayground } from './setup.js';
+import { countStatements, onStatements, record, untilAsleep, usePlayground } from './setup.js';
 
 const play = usePlayground();
 
@@ -130,4 +130,20 @@ it('a claim that fails for long is made again as soon as the database is heard o
   const began = performance.now();
   expect(await job.waitUntilFinished()).toBe('done');
   expect(performance.now() - began).toBeLessThan(1_000);
+});
+
+it('jobs that were added while LISTEN was away run when it is back, not at the next poll', async () => {
+  const proxy = await startProxy(play.database.url);
+  const [near, far] = [await play.open(), await play.open({ connection: proxy.url })];
+  const queue = play.queue(near);
+  const statements = countStatements(far);
+  record(play.worker(queue, far, () => 'ran'));
+  await untilAsleep(statements);
+  proxy.cut();
+  const job = await queue.add('work', null);
+  await near.engine.hub.flush();
+  proxy.mend();
+  expect(await job.waitUntilFinished('5s')).toBe('ran');
+  await far.disconnect();
+  await proxy.close();
 });

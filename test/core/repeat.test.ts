@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { PgStore, Queue } from '../../src/index.js';
 import { until } from '../support/until.js';
-import { usePlayground } from './setup.js';
+import { onStatements, usePlayground } from './setup.js';
 
 const play = usePlayground();
 
@@ -40,11 +40,34 @@ describe('every', () => {
     const ticks = await play.database.sql`select (extract(epoch from created_at) * 1000)::float8 as created, opts
       from conveyor_jobs where queue_name = ${queue.name} order by seq`;
     expect(new Set(ticks.map(({ created }) => created)).size).toBe(ticks.length);
+    expect(ticks.length).toBeLessThanOrEqual((new Date(schedule?.['tick_at']).getTime() - anchor) / 200 + 2);
     const due = await play.database.sql`select (extract(epoch from delay_until) * 1000)::float8 as at from conveyor_jobs
       where queue_name = ${queue.name} and state = 'delayed'`;
     // Ticks lie on the schedule's own grid, however long a handler took.
     for (const { at } of due) expect((Math.round(at as number) - anchor) % 200).toBe(0);
   });
+
+  it.each(['before', 'after'])(
+    'a process that dies %s it advances the schedule neither ends nor doubles it',
+    async (when) => {
+      const [doomed, other] = [await play.open(), await play.open()];
+      const queue = play.queue(other);
+      let died = 0;
+      onStatements(doomed, async (name, run) => {
+        if (name !== 'advance schedule') return run();
+        if (when === 'after') await run();
+        died++;
+        return new Promise(() => {});
+      });
+      await workers(queue, [doomed]);
+      await queue.every(150, 'tick', null, { repeat: { limit: 4 } });
+      await until(() => died > 0);
+      await workers(queue, [other]);
+      await until(async () => (await schedules(queue))[0]?.['tick_at'] === null);
+      await until(async () => (await queue.getJobCounts()).completed === 5);
+      expect(await queue.getJobCounts()).toMatchObject({ waiting: 0, delayed: 0, active: 0, completed: 5 });
+    },
+  );
 
   it('goes on when a run fails, when the queue is drained, and counts `limit` after the first run', async () => {
     const store = await play.open();

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { Queue } from '../../src/index.js';
-import { until } from '../support/until.js';
-import { countStatements, record, untilAsleep, usePlayground } from './setup.js';
+import { deferred, until } from '../support/until.js';
+import { countStatements, onStatements, record, untilAsleep, usePlayground } from './setup.js';
 
 const play = usePlayground();
 
@@ -62,6 +62,31 @@ it('one stalled job is swept once, and one of them says so', async () => {
   expect(await job.waitUntilFinished()).toBe('ran');
   expect(statements.count('sweep')).toBe(1);
   expect(heard.flatMap(({ stalled }) => stalled)).toEqual([job.id]);
+});
+
+it('what is under way is not begun again, however often they look', async () => {
+  const { store, queue, statements } = await crowd();
+  const release = deferred();
+  onStatements(store, async (name, run) => {
+    if (['sweep', 'promote due', 'due schedules'].includes(name)) await release.promise;
+    return run();
+  });
+  const [stalled, delayed] = [
+    await queue.add('work', null, { delay: 3_600_000 }),
+    await queue.add('work', null, { delay: 3_600_000 }),
+  ];
+  await queue.every('1 hour', 'tick', null);
+  await play.database.sql`update conveyor_schedules set tick_at = now() where queue_name = ${queue.name}`;
+  await play.database.sql`update conveyor_jobs set delay_until = now() where id = ${delayed.id}`;
+  await play.database.sql`update conveyor_jobs set state = 'active', lock_until = now() where id = ${stalled.id}`;
+  statements.reset();
+  for (let look = 1; look <= 5; look++) {
+    store.engine.watch.look();
+    await until(() => statements.count('glance') >= look);
+  }
+  release.resolve();
+  await until(async () => (await queue.count('completed')) === 3);
+  for (const name of ['sweep', 'promote due', 'due schedules']) expect(statements.count(name), name).toBe(1);
 });
 
 it('when one of them closes, the others are looked after as before', async () => {
