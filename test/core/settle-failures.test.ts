@@ -91,6 +91,27 @@ it.each([false, true])(
   },
 );
 
+it('a job that is gone is not said to be completed when its lease was over by then', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const worker = play.worker(
+    queue,
+    store,
+    async ({ id }) => {
+      // Somebody else had it, and ended it, while this process stood still.
+      await play.database.sql`delete from conveyor_jobs where id = ${id}`;
+      const end = performance.now() + 700;
+      while (performance.now() < end);
+      return 'too late';
+    },
+    { lockDuration: 500 },
+  );
+  const heard = record(worker);
+  await queue.add('work', null, { removeOnComplete: true });
+  await until(() => heard.errors.length === 1);
+  expect(heard).toMatchObject({ completed: [], errors: [{ code: 'LEASE_LOST' }] });
+});
+
 it('while nothing can be settled no lease runs out, and no more is claimed than can be held', async () => {
   const store = await play.open();
   const queue = play.queue(store);
