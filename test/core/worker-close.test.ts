@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
-import { ClosedError } from '../../src/index.js';
+import { ClosedError, ConnectionError } from '../../src/index.js';
 import { spawnScript } from '../support/process.js';
 import { startProxy } from '../support/proxy.js';
 import { deferred, until } from '../support/until.js';
@@ -220,21 +220,33 @@ describe('after forceTimeout', () => {
   });
 });
 
-it('ends in time also when the database does not answer', async () => {
+it('ends in time also when the database does not answer, and then tries no more', async () => {
   const store = await play.open();
   const queue = play.queue(store);
-  let hanging = 0;
-  const worker = play.worker(queue, store, async () => {}, { autoStart: false });
+  let [claims, settles] = [0, 0];
   onStatements(store, (name, run) => {
-    if (!/^claim/.test(name)) return run();
-    hanging++;
-    return hang();
+    if (name.startsWith('settle')) {
+      settles++;
+      return Promise.reject(new ConnectionError('away'));
+    }
+    // The first one has the job.
+    return /^claim/.test(name) && ++claims > 1 ? hang() : run();
   });
-  worker.start();
-  await until(() => hanging === 1);
+  const job = await queue.add('work', null);
+  const worker = play.worker(queue, store, async () => 'done', { concurrency: 2 });
+  const heard = record(worker);
+  await until(() => heard.active.length === 1 && settles > 0);
+  await queue.add('work', null);
+  await until(() => claims === 2);
   const began = performance.now();
   await worker.close(100);
   expect(performance.now() - began).toBeLessThan(10_000);
+  await until(() => heard.errors.length > 0);
+  const tries = settles;
+  await sleep(300);
+  expect(settles).toBe(tries);
+  expect(heard.completed).toEqual([]);
+  expect(await job.isActive()).toBe(true);
 });
 
 describe('a process', () => {
