@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { sweepQueue } from '../../src/core/upkeep.js';
 import { spawnScript } from '../support/process.js';
 import { until } from '../support/until.js';
 import { countStatements, untilAsleep, usePlayground } from './setup.js';
@@ -6,14 +7,18 @@ import { countStatements, untilAsleep, usePlayground } from './setup.js';
 const play = usePlayground();
 
 /** A worker of another store that has looked, found nothing and sleeps. */
-async function idleWorker(options = {}) {
+async function idleWorker(options = {}, end = (_job: { attemptsMade: number }): void => {}) {
   const [producer, consumer] = [await play.open(), await play.open()];
   const queue = play.queue(producer);
   const statements = countStatements(consumer);
   const ran: string[] = [];
-  play.worker(queue, consumer, async (job) => void ran.push(job.id), options);
+  const run = async (job: { id: string; attemptsMade: number }) => {
+    ran.push(job.id);
+    end(job);
+  };
+  play.worker(queue, consumer, run, options);
   await untilAsleep(statements);
-  return { queue, ran, statements };
+  return { queue, ran, statements, producer };
 }
 
 it('a new job wakes an idle worker of another store, without a poll', async () => {
@@ -44,6 +49,39 @@ it.each(['addBulk', 'promote', 'retry', 'resume', 'promoteJobs', 'retryJobs'])('
     await until(() => statements.count(/^claim/) > 0);
     await queue.resume();
   }
+  await until(() => ran.length === 1);
+  expect(statements.count('glance')).toBe(0);
+});
+
+it('a job that is tried again at once does', async () => {
+  const { queue, ran, statements } = await idleWorker({}, ({ attemptsMade }) => {
+    if (attemptsMade < 2) throw new Error('not yet');
+  });
+  const job = await queue.add('work', null, { attempts: 3 });
+  await until(() => ran.length === 3);
+  expect(await job.waitUntilFinished()).toBeNull();
+  expect(statements.count('glance')).toBe(0);
+});
+
+it('what a closing worker gives back does', async () => {
+  const [store, other] = [await play.open(), await play.open()];
+  const queue = play.queue(store);
+  const busy = play.worker(queue, store, () => new Promise(() => {}));
+  const job = await queue.add('work', null);
+  await until(() => job.isActive());
+  const statements = countStatements(other);
+  play.worker(queue, other, () => 'ran');
+  await untilAsleep(statements);
+  await busy.close(0);
+  expect(await job.waitUntilFinished()).toBe('ran');
+  expect(statements.count('glance')).toBe(0);
+});
+
+it('what a sweeper returns does', async () => {
+  const { queue, ran, statements, producer } = await idleWorker();
+  const job = await queue.add('work', null, { delay: 3_600_000 });
+  await play.database.sql`update conveyor_jobs set state = 'active', lock_until = now() where id = ${job.id}`;
+  await sweepQueue(producer.engine, queue.name, 1, () => {});
   await until(() => ran.length === 1);
   expect(statements.count('glance')).toBe(0);
 });
