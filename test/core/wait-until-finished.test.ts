@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { ClosedError, JobNotFoundError, Queue, WaitTimeoutError } from '../../src/index.js';
+import { ClosedError, Job, JobNotFoundError, Queue, WaitTimeoutError } from '../../src/index.js';
 import { deferred, until } from '../support/until.js';
 import { countStatements, onStatements, usePlayground } from './setup.js';
 
@@ -47,6 +47,24 @@ describe('jobs that are removed on completion', () => {
     const results = await Promise.all(jobs.map((job) => job.waitUntilFinished()));
     for (const [i, result] of results.entries()) expect([`result ${i % 100}`, undefined]).toContain(result);
     expect(results.slice(0, 100)).not.toContain(undefined);
+  });
+
+  it('tell them however large they are: nobody could read them any more', async () => {
+    const [store, other] = [await play.open(), await play.open()];
+    const queue = play.queue(store);
+    const result = 'é'.repeat(50_000);
+    const job = await queue.add('work', null, { delay: 60_000, removeOnComplete: true });
+    const waits = Promise.all([job.waitUntilFinished(), new Job(job.toJSON(), other).waitUntilFinished()]);
+    // Both listen by now.
+    const channel = `listen "conveyor:${queue.name}"%`;
+    await until(async () => {
+      const rows = await play.database.sql`select 1 from pg_stat_activity
+        where datname = current_database() and query like ${channel} and state = 'idle'`;
+      return rows.length === 2;
+    });
+    play.worker(queue, store, () => result);
+    await job.promote();
+    for (const told of await waits) expect(told === result).toBe(true);
   });
 
   it('one after the other, each added when the one before is done', async () => {
