@@ -169,6 +169,23 @@ it('claimed but not started yet: its handler is not called', async () => {
   expect(ran).not.toContain('next');
 });
 
+it('taken by a claim whose answer was lost, and cancelled then: it never runs', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const job = await queue.add('work', null);
+  const restore = onStatements(store, async (name, run) => {
+    const answer = await run();
+    if (!/^claim/.test(name)) return answer;
+    restore();
+    expect(await job.cancel()).toBe(true);
+    throw new Error('the connection broke');
+  });
+  let runs = 0;
+  record(play.worker(queue, store, () => void runs++));
+  await expect(job.waitUntilFinished()).rejects.toThrow('Job was cancelled');
+  expect(runs).toBe(0);
+});
+
 it.each<[string, (job: Job, queue: Queue) => Promise<unknown>]>([
   ['retry', (job) => job.retry()],
   ['retryJobs', (_job, queue) => queue.retryJobs()],

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { deferred, until } from '../support/until.js';
-import { countStatements, usePlayground } from './setup.js';
+import { countStatements, record, rowOf, usePlayground } from './setup.js';
 
 const play = usePlayground();
 
@@ -155,4 +155,30 @@ it('gives back what it took ahead when the jobs turn out to be long', async () =
   await until(() => done === 400);
   open.resolve();
   await until(async () => (await queue.count('completed')) === 401);
+});
+
+it('a job that it lost and took again while it waited for a slot runs once', async () => {
+  const store = await play.open();
+  const queue = play.queue<string>(store);
+  const ran: unknown[] = [];
+  const open = deferred();
+  const run = async ({ data }: { data: unknown }) => {
+    ran.push(data);
+    if (data === 'long') await open.promise;
+  };
+  const worker = play.worker(queue, store, run, { autoStart: false });
+  record(worker);
+  await queue.addBulk([...Array.from({ length: 50 }, () => 'short'), 'long'].map((data) => ({ name: 'work', data })));
+  const next = await queue.add('work', 'next');
+  worker.start();
+  await until(() => ran.includes('long'));
+  // It was taken together with the long one: swept now, it is at hand twice.
+  await play.database.sql`update conveyor_jobs set state = 'waiting', lease = lease + 1, locked_by = null
+    where id = ${next.id} and state = 'active'`;
+  store.engine.hub.ring(queue.name);
+  await until(async () => (await rowOf(play, next))?.['lease'] === 3);
+  open.resolve();
+  await next.waitUntilFinished();
+  await worker.close();
+  expect(ran.filter((data) => data === 'next')).toEqual(['next']);
 });

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { type Job, LeaseLostError } from '../../src/index.js';
 import { type Deferred, deferred, until } from '../support/until.js';
-import { onStatements, record, rowOf, usePlayground } from './setup.js';
+import { countStatements, onStatements, record, rowOf, untilAsleep, usePlayground } from './setup.js';
 
 const play = usePlayground();
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
@@ -102,24 +102,39 @@ it('a renewal that never answers does not keep the next ones from being made', a
   expect(heard.errors).toEqual([]);
 });
 
-it('a handler that blocks the process longer than its lease keeps its job, if nobody took it', async () => {
-  const store = await play.open();
-  const queue = play.queue(store);
-  const worker = play.worker(
-    queue,
-    store,
-    async () => {
-      const end = performance.now() + 500;
-      while (performance.now() < end);
-      return 'done';
-    },
-    { lockDuration: 200 },
-  );
-  const heard = record(worker);
-  const job = await queue.add('work', null);
-  expect(await job.waitUntilFinished()).toBe('done');
-  expect(heard.errors).toEqual([]);
-});
+it.each(['before any renewal', 'while one is under way'])(
+  'a handler that blocks the process longer than its lease keeps its job, if nobody took it: %s',
+  async (when) => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    const renewing = deferred();
+    const statements = countStatements(store);
+    onStatements(store, (name, run) => {
+      const answer = run();
+      // It has been sent by then, and its answer is not there yet.
+      if (name === 'renew') setImmediate(() => setImmediate(renewing.resolve));
+      return answer;
+    });
+    const worker = play.worker(
+      queue,
+      store,
+      async () => {
+        if (when === 'while one is under way') await renewing.promise;
+        const end = performance.now() + 500;
+        while (performance.now() < end);
+        await sleep(100);
+        return 'done';
+      },
+      { lockDuration: 200 },
+    );
+    const heard = record(worker);
+    // Else its own process might look, and find the lease expired.
+    await untilAsleep(statements);
+    const job = await queue.add('work', null);
+    expect(await job.waitUntilFinished()).toBe('done');
+    expect(heard.errors).toEqual([]);
+  },
+);
 
 it.each<[string, (job: Job) => PromiseLike<unknown>]>([
   ...TAKE_OVERS,

@@ -64,7 +64,23 @@ it('closed before the store is connected it never starts', async () => {
   const statements = countStatements(store);
   await new Queue(name, { store }).add('work', null);
   expect(statements.count(/^claim/)).toBe(0);
+  expect([store.engine.watch.queues(), store.engine.hub.channels()]).toEqual([[], []]);
   await store.disconnect();
+});
+
+it('goes down with its store, and comes back with it', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const worker = play.worker(queue, store, () => 'ran');
+  record(worker);
+  expect(await (await queue.add('work', null)).waitUntilFinished()).toBe('ran');
+  for (let round = 0; round < 2; round++) {
+    await store.disconnect();
+    expect(store.engine.watch.queues()).toEqual([]);
+    await store.connect();
+    expect(await (await queue.add('work', null)).waitUntilFinished()).toBe('ran');
+    expect(store.engine.watch.queues()).toEqual([queue.name]);
+  }
 });
 
 it('start, pause and resume, however often, do not double anything', async () => {
@@ -91,6 +107,9 @@ it('start, pause and resume, however often, do not double anything', async () =>
   await until(() => heard.completed.length === 30);
   expect(most).toBe(1);
   expect(store.engine.watch.queues()).toEqual([queue.name]);
+  // And closed it leaves nothing behind.
+  await worker.close();
+  expect([store.engine.watch.queues(), store.engine.hub.channels()]).toEqual([[], []]);
 });
 
 it('paused it starts nothing, what runs goes on, and what it had taken goes back unharmed', async () => {
