@@ -124,7 +124,7 @@ it('a claim that fails for long is made again as soon as the database is heard o
   const worker = play.worker(queue, store, () => 'done');
   record(worker);
   // By now the next try would come in seconds.
-  await until(() => failures === 5);
+  await until(() => failures === 6);
   restore();
   const job = await queue.add('work', null);
   const began = performance.now();

@@ -182,3 +182,30 @@ it('a job that it lost and took again while it waited for a slot runs once', asy
   await worker.close();
   expect(ran.filter((data) => data === 'next')).toEqual(['next']);
 });
+
+it('what an active listener sets off starts no more jobs than there are slots', async () => {
+  const store = await play.open();
+  const queue = play.queue<string>(store);
+  const open = deferred();
+  let [running, most] = [0, 0];
+  const run = async ({ data }: { data: unknown }) => {
+    if (data === 'short') return;
+    most = Math.max(most, ++running);
+    await open.promise;
+  };
+  const worker = play.worker(queue, store, run, { concurrency: 3, autoStart: false });
+  worker.on('active', () => store.engine.hub.ring(queue.name));
+  // Short ones first: then others are taken ahead.
+  await queue.addBulk(
+    [...Array.from({ length: 99 }, () => 'short'), ...Array.from({ length: 20 }, () => 'long')].map((data) => ({
+      name: 'work',
+      data,
+    })),
+  );
+  worker.start();
+  await until(() => running >= 3);
+  await until(async () => (await queue.count('active')) === 3);
+  expect(most).toBe(3);
+  open.resolve();
+  await until(async () => (await queue.count('completed')) === 119);
+});

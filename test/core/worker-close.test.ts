@@ -4,7 +4,7 @@ import { ClosedError, ConnectionError } from '../../src/index.js';
 import { spawnScript } from '../support/process.js';
 import { startProxy } from '../support/proxy.js';
 import { deferred, until } from '../support/until.js';
-import { newName, onStatements, record, rowOf, usePlayground } from './setup.js';
+import { countStatements, newName, onStatements, record, rowOf, usePlayground } from './setup.js';
 
 const play = usePlayground();
 const many = (count: number, data: unknown = null) => Array.from({ length: count }, () => ({ name: 'work', data }));
@@ -121,11 +121,14 @@ describe('no job starts after close() was called', () => {
     const worker = play.worker(queue, store, async () => void runs++, { autoStart: false });
     const closed = deferred<void>();
     worker.on('active', () => closed.resolve(worker.close()));
-    const job = await queue.add('work', null);
+    const [job] = await queue.addBulk(many(3));
+    const statements = countStatements(store);
     worker.start();
     await closed.promise;
     expect(runs).toBe(0);
-    expect(await queue.getJob(job.id)).toMatchObject({ state: 'waiting', attemptsMade: 0 });
+    // And no other is even taken.
+    expect(statements.count(/^claim/)).toBe(1);
+    expect(await queue.getJob(job?.id ?? '')).toMatchObject({ state: 'waiting', attemptsMade: 0 });
   });
 
   it('not when the answer of the last claim was lost', async () => {

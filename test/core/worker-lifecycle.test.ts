@@ -202,6 +202,21 @@ it('a claim that fails is tried again, and said', async () => {
   expect(heard.errors.map(({ message }) => message)).toEqual(Array(3).fill('no claim today'));
 });
 
+it('claims that fail are made again after longer and longer pauses', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  let failures = 0;
+  onStatements(store, (name, run) => {
+    if (!/^claim/.test(name)) return run();
+    failures++;
+    return Promise.reject(new Error('no claim today'));
+  });
+  record(play.worker(queue, store, () => 'ran'));
+  await new Promise((resolve) => setTimeout(resolve, 600));
+  expect(failures).toBeGreaterThan(1);
+  expect(failures).toBeLessThan(20);
+});
+
 it('jobs of a claim whose answer was lost go back unharmed', async () => {
   const store = await play.open();
   const queue = play.queue(store);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Queue, type WorkerOptions } from '../../src/index.js';
 import { until } from '../support/until.js';
-import { newName, usePlayground } from './setup.js';
+import { countStatements, newName, usePlayground } from './setup.js';
 
 const play = usePlayground();
 
@@ -112,6 +112,17 @@ describe('limits over all workers', () => {
       if (result.status === 'rejected') expect(result.reason).toMatchObject({ code: 'GROUP_FULL' });
     }
     await queue.add('work', 'another group', { group: { id: 'h', maxSize: 5 } });
+  });
+
+  it('a worker is awake when its limit opens, without a poll', async () => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    await queue.addBulk(Array.from({ length: 6 }, () => ({ name: 'work', data: null })));
+    const worker = play.worker(queue, store, () => {}, { limiter: { max: 1, duration: 200 }, autoStart: false });
+    const statements = countStatements(store);
+    worker.start();
+    await until(async () => (await queue.count('completed')) === 6);
+    expect(statements.count('glance')).toBeLessThanOrEqual(3);
   });
 
   it('a worker with limits is not kept awake by an empty queue', async () => {
