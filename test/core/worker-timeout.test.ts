@@ -78,7 +78,10 @@ it('without another attempt the job fails at once, whatever its handler is doing
   const job = await queue.add('work', null, { timeout: 30 });
   await expect(job.waitUntilFinished()).rejects.toThrow(/timed out/);
   release.resolve();
-  await until(() => heard.failed.length === 1);
+  // What it returns now is no second end.
+  await worker.close();
+  expect(heard).toMatchObject({ completed: [], failed: [{ id: job.id }], errors: [] });
+  expect(heard.failed).toHaveLength(1);
   expect(await queue.getJob(job.id)).toMatchObject({ state: 'failed', attemptsMade: 1 });
 });
 

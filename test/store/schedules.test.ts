@@ -377,6 +377,18 @@ describe('ticks', () => {
     expect(await jobs()).toHaveLength(1);
   });
 
+  test('a limit that is reached meanwhile ends it', async () => {
+    await register({ every: HOUR, limit: 3 });
+    const { schedules, now } = await dueSchedules(executor(), Q);
+    const { record } = registration({ every: HOUR, limit: 3 });
+    // A deploy with a lower limit.
+    await db.sql`update conveyor_schedules set runs_left = 0`;
+    const advanced = await advanceSchedule(executor(), schedules[0] as StoredSchedule, now + HOUR, record);
+    expect(advanced).toEqual({ advanced: true, jobId: null });
+    expect(await only()).toMatchObject({ tickAt: null, runsLeft: 0 });
+    expect(await jobs()).toHaveLength(1);
+  });
+
   test('a tick by hand that is not on the millisecond is advanced like any other', async () => {
     await register({ every: HOUR });
     await db.sql`update conveyor_schedules set tick_at = now() - interval '1 hour 123 microseconds'`;
