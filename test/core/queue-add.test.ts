@@ -109,6 +109,18 @@ describe('a job that is there already', () => {
     expect((await queue.add('work', 3, opts)).id).not.toBe(first.id);
   });
 
+  it('is found by the hash of its name and data: no other name, and no other Date, is the same', async () => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    const opts = { deduplication: { hash: true } };
+    const day = (n: number) => ({ at: new Date(Date.UTC(2024, 0, n)), deep: [{ a: 1, b: 2 }] });
+    const first = await queue.add('a', day(1), opts);
+    expect((await queue.add('a', { deep: [{ b: 2, a: 1 }], at: day(1).at }, opts)).id).toBe(first.id);
+    const others = [await queue.add('b', day(1), opts), await queue.add('a', day(2), opts)];
+    expect(new Set([first, ...others].map(({ id }) => id)).size).toBe(3);
+    expect(await queue.count('waiting')).toBe(3);
+  });
+
   it('is not announced again', async () => {
     const store = await play.open();
     const queue = play.queue(store);
