@@ -76,7 +76,7 @@ it('maxGlobalConcurrency 3 over 8 workers is kept while processes and connection
       when ((old.state = 'active') <> (new.state = 'active')) execute function note_step()`);
   const store = await play.open();
   const queue = play.queue(store);
-  await queue.addBulk(Array.from({ length: 200 }, (_, data) => ({ name: 'work', data })));
+  await queue.addBulk(Array.from({ length: 120 }, (_, data) => ({ name: 'work', data })));
   const options = JSON.stringify({ maxGlobalConcurrency: 3 });
   const processes: Script[] = [];
   const start = () => processes.push(spawnWorkers([url, queue.name, '4', options]));
@@ -85,7 +85,7 @@ it('maxGlobalConcurrency 3 over 8 workers is kept while processes and connection
   const completed = () => queue.count('completed').catch(() => 0);
   for (let kill = 0; kill < 4; kill++) {
     const before = await completed();
-    await until(async () => (await completed()) > Math.min(before + 10, 199), { timeout: 20_000 });
+    await until(async () => (await completed()) > Math.min(before + 10, 119), { timeout: 20_000 });
     await sql`select pg_terminate_backend(pid) from pg_stat_activity
       where datname = current_database() and application_name = 'conveyor'`;
     await sleep(Math.random() * 100);
@@ -94,7 +94,7 @@ it('maxGlobalConcurrency 3 over 8 workers is kept while processes and connection
       start();
     }
   }
-  await until(async () => (await completed()) === 200, { timeout: 30_000 });
+  await until(async () => (await completed()) === 120, { timeout: 30_000 });
   await Promise.all(processes.map((one) => one.kill()));
   const [row] = await sql`select max(level)::int as most from (
     select sum(step) over (order by n) as level from steps where queue = ${queue.name}) levels`;
