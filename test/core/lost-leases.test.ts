@@ -209,3 +209,51 @@ describe('what a handler does with its job after it has ended changes nothing of
     expect(await job.waitUntilFinished()).toBe('done');
   });
 });
+
+it('lines that a stale attempt and its successor log at once are told apart', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const attempts: Job[] = [];
+  const release = deferred();
+  const worker = play.worker(queue, store, (job) => {
+    if (attempts.push(job as Job) === 1) throw new Error('again');
+    return release.promise;
+  });
+  record(worker);
+  const job = await queue.add('work', null, { attempts: 2 });
+  await until(() => attempts.length === 2);
+  const [stale, fresh] = attempts as [Job, Job];
+  const logged = await Promise.allSettled([stale.log('stale'), fresh.log('fresh'), stale.log('stale')]);
+  expect(logged.map(({ status }) => status)).toEqual(['rejected', 'fulfilled', 'rejected']);
+  expect((await queue.getJob(job.id))?.logs).toEqual(['fresh']);
+  release.resolve();
+  await job.waitUntilFinished();
+});
+
+it.each<[string, (job: Job, queue: Queue) => Promise<unknown>]>([
+  ['removed', (job) => job.remove()],
+  ['failed', (job) => job.moveToFailed('from outside')],
+])('a handler whose job is %s by another process is told by the news, not by a renewal', async (_name, take) => {
+  const [store, other] = [await play.open(), await play.open()];
+  const queue = play.queue(store);
+  const reasons: unknown[] = [];
+  const worker = play.worker(
+    queue,
+    store,
+    (_job, signal) =>
+      new Promise<void>((resolve) => {
+        signal.addEventListener('abort', () => {
+          reasons.push(signal.reason);
+          resolve();
+        });
+      }),
+    { lockDuration: 600_000 },
+  );
+  record(worker);
+  const job = await queue.add('work', null);
+  await until(() => job.isActive());
+  const remote = new Queue(queue.name, { store: other });
+  await take((await remote.getJob(job.id)) as Job, remote);
+  await until(() => reasons.length === 1);
+  expect(reasons).toEqual([expect.any(LeaseLostError)]);
+});

@@ -3,7 +3,7 @@ import * as v from 'valibot';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { defineQueue, defineWorker, InvalidPayloadError, Queue } from '../../src/index.js';
-import { until } from '../support/until.js';
+import { deferred, until } from '../support/until.js';
 import { countStatements, newName, record, usePlayground } from './setup.js';
 
 const play = usePlayground();
@@ -133,6 +133,28 @@ describe('a worker', () => {
     for (const name of ['other', 'constructor', '__proto__']) {
       expect(await (await queue.add(name, { any: 1 })).waitUntilFinished()).toEqual({ any: 1 });
     }
+  });
+
+  it('a job that is cancelled while its data is checked never runs', async () => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    const [checking, go] = [deferred(), deferred()];
+    const validate = async (value: unknown) => {
+      checking.resolve();
+      await go.promise;
+      return { value };
+    };
+    const slow = { '~standard': { version: 1 as const, vendor: 'test', validate } };
+    let runs = 0;
+    const worker = play.worker(queue, store, () => void runs++, { schemas: { work: slow } });
+    const heard = record(worker);
+    const job = await queue.add('work', null);
+    await checking.promise;
+    await job.cancel();
+    await until(() => heard.cancelled.length === 1);
+    go.resolve();
+    await expect(job.waitUntilFinished()).rejects.toThrow('Job was cancelled');
+    expect(runs).toBe(0);
   });
 
   it('a schema that throws fails the job, and not the worker', async () => {

@@ -126,6 +126,15 @@ it('ends with its time limit, and the job goes on', async () => {
   expect(await job.waitUntilFinished(60_000)).toBe('late');
 });
 
+it('a wait that has ended asks no more', async () => {
+  const store = await play.open();
+  const job = await play.queue(store).add('work', null, { delay: 60_000 });
+  await expect(job.waitUntilFinished(20)).rejects.toBeInstanceOf(WaitTimeoutError);
+  const statements = countStatements(store);
+  await new Promise((resolve) => setTimeout(resolve, 1_300));
+  expect(statements.count('standings')).toBe(0);
+});
+
 it('ends when the store is disconnected', async () => {
   const store = await play.open();
   const job = await play.queue(store).add('work', null, { delay: 60_000 });

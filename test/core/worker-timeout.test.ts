@@ -97,6 +97,19 @@ it('a discarded job has no other attempt', async () => {
   release.resolve();
 });
 
+it('nor has one that its handler discards', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const release = deferred();
+  play.worker(queue, store, async (job) => {
+    await job.discard();
+    await release.promise;
+  });
+  const job = await queue.add('work', null, { attempts: 5, timeout: 300 });
+  await expect(job.waitUntilFinished()).rejects.toThrow(/timed out/);
+  release.resolve();
+});
+
 it('a job that is done in time knows nothing of it', async () => {
   const store = await play.open();
   const queue = play.queue(store);

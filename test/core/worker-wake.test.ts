@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
 import { sweepQueue } from '../../src/core/upkeep.js';
+import { FlowProducer } from '../../src/index.js';
 import { spawnScript } from '../support/process.js';
 import { until } from '../support/until.js';
 import { countStatements, untilAsleep, usePlayground } from './setup.js';
@@ -87,7 +88,6 @@ it('what a sweeper returns does', async () => {
 });
 
 it('a parent whose last child ends does', async () => {
-  const { FlowProducer } = await import('../../src/index.js');
   const { queue, ran, statements } = await idleWorker();
   const producer = await play.open();
   const { queueName } = await queue.add('first', null);
@@ -101,6 +101,20 @@ it('a parent whose last child ends does', async () => {
     children: [1, 2, 3].map((data) => ({ name: 'child', queueName: children.name, data })),
   });
   await until(() => ran.length === 2);
+  expect(statements.count('glance')).toBe(0);
+});
+
+it.each(['cancel', 'remove', 'moveToFailed'] as const)('so does one that ignores its child: %s', async (how) => {
+  const { queue, ran, statements, producer } = await idleWorker();
+  const { children } = await new FlowProducer({ store: producer }).add({
+    name: 'parent',
+    queueName: queue.name,
+    data: null,
+    opts: { failParentOnChildFailure: 'ignore' },
+    children: [{ name: 'child', queueName: queue.name, data: null, opts: { delay: 3_600_000 } }],
+  });
+  await (await queue.getJob(children?.[0]?.job.id ?? ''))?.[how]('ended');
+  await until(() => ran.length === 1);
   expect(statements.count('glance')).toBe(0);
 });
 
