@@ -30,6 +30,28 @@ it('10,000 lines are a few statements, and the newest 1,000 stay', async () => {
   expect(logs).toEqual(Array.from({ length: 1_000 }, (_, i) => `line ${9_000 + i}`));
 });
 
+it('lines that are logged while others are on their way wait for those, and stay in order', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const job = await queue.add('work', null);
+  let [underWay, most] = [0, 0];
+  onStatements(store, async (name, run) => {
+    if (name !== 'append to log') return run();
+    most = Math.max(most, ++underWay);
+    const answer = await run();
+    underWay--;
+    return answer;
+  });
+  const logged: Promise<void>[] = [];
+  for (let i = 0; i < 100; i++) {
+    logged.push(job.log(`line ${i}`));
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  await Promise.all(logged);
+  expect(most).toBe(1);
+  expect((await queue.getJob(job.id))?.logs).toEqual(Array.from({ length: 100 }, (_, i) => `line ${i}`));
+});
+
 it('the record of an attempt keeps the newest 1,000 as well', async () => {
   const store = await play.open();
   const queue = play.queue(store);

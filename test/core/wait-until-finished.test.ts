@@ -40,6 +40,8 @@ describe('jobs that are removed on completion', () => {
     const queue = play.queue<number>(store);
     const remote = new Queue<number>(queue.name, { store: other });
     play.worker(queue, store, (job) => `result ${job.data}`, { concurrency: 10 });
+    // Who has waited before hears of those that are gone before he waits for them.
+    for (const one of [queue, remote]) await (await one.add('work', -1)).waitUntilFinished();
     const jobs = [
       ...(await queue.addBulk(many(100, { removeOnComplete: true }))),
       ...(await remote.addBulk(many(100, { removeOnComplete: true }))),
