@@ -7,6 +7,9 @@ import { countStatements, untilAsleep, usePlayground } from './setup.js';
 
 const play = usePlayground();
 
+/** The heartbeat's look, which would find everything, is some 10 s away. */
+const SOON = { timeout: 5_000 };
+
 /** A worker of another store that has looked, found nothing and sleeps. */
 async function idleWorker(options = {}, end = (_job: { attemptsMade: number }): void => {}) {
   const [producer, consumer] = [await play.open(), await play.open()];
@@ -26,7 +29,7 @@ it('a new job wakes an idle worker of another store, without a poll', async () =
   const { queue, ran, statements } = await idleWorker();
   for (let i = 0; i < 10; i++) {
     const { id } = await queue.add('work', i);
-    await until(() => ran.includes(id));
+    await until(() => ran.includes(id), SOON);
   }
   expect(statements.count('glance')).toBe(0);
 });
@@ -50,7 +53,7 @@ it.each(['addBulk', 'promote', 'retry', 'resume', 'promoteJobs', 'retryJobs'])('
     await until(() => statements.count(/^claim/) > 0);
     await queue.resume();
   }
-  await until(() => ran.length === 1);
+  await until(() => ran.length === 1, SOON);
   expect(statements.count('glance')).toBe(0);
 });
 
@@ -59,7 +62,7 @@ it('a job that is tried again at once does', async () => {
     if (attemptsMade < 2) throw new Error('not yet');
   });
   const job = await queue.add('work', null, { attempts: 3 });
-  await until(() => ran.length === 3);
+  await until(() => ran.length === 3, SOON);
   expect(await job.waitUntilFinished()).toBeNull();
   expect(statements.count('glance')).toBe(0);
 });
@@ -74,7 +77,7 @@ it('what a closing worker gives back does', async () => {
   play.worker(queue, other, () => 'ran');
   await untilAsleep(statements);
   await busy.close(0);
-  expect(await job.waitUntilFinished()).toBe('ran');
+  expect(await job.waitUntilFinished('5s')).toBe('ran');
   expect(statements.count('glance')).toBe(0);
 });
 
@@ -83,7 +86,7 @@ it('what a sweeper returns does', async () => {
   const job = await queue.add('work', null, { delay: 3_600_000 });
   await play.database.sql`update conveyor_jobs set state = 'active', lock_until = now() where id = ${job.id}`;
   await sweepQueue(producer.engine, queue.name, 1, () => {});
-  await until(() => ran.length === 1);
+  await until(() => ran.length === 1, SOON);
   expect(statements.count('glance')).toBe(0);
 });
 
@@ -91,7 +94,7 @@ it('a parent whose last child ends does', async () => {
   const { queue, ran, statements } = await idleWorker();
   const producer = await play.open();
   const { queueName } = await queue.add('first', null);
-  await until(() => ran.length === 1);
+  await until(() => ran.length === 1, SOON);
   const children = play.queue(producer);
   play.worker(children, producer, async () => {});
   await new FlowProducer({ store: producer }).add({
@@ -100,7 +103,7 @@ it('a parent whose last child ends does', async () => {
     data: null,
     children: [1, 2, 3].map((data) => ({ name: 'child', queueName: children.name, data })),
   });
-  await until(() => ran.length === 2);
+  await until(() => ran.length === 2, SOON);
   expect(statements.count('glance')).toBe(0);
 });
 
@@ -114,15 +117,14 @@ it.each(['cancel', 'remove', 'moveToFailed'] as const)('so does one that ignores
     children: [{ name: 'child', queueName: queue.name, data: null, opts: { delay: 3_600_000 } }],
   });
   await (await queue.getJob(children?.[0]?.job.id ?? ''))?.[how]('ended');
-  await until(() => ran.length === 1);
+  await until(() => ran.length === 1, SOON);
   expect(statements.count('glance')).toBe(0);
 });
 
 it('a delayed job runs when it is due: known by a timer, not by polling', async () => {
   const { queue, ran, statements } = await idleWorker();
   await queue.schedule(150, 'work', null);
-  // The next look without a reason is some 10 s away.
-  await until(() => ran.length === 1, { timeout: 5_000 });
+  await until(() => ran.length === 1, SOON);
   expect(statements.count('glance')).toBeLessThanOrEqual(3);
 });
 
@@ -149,5 +151,5 @@ it('without notifications it polls', async () => {
   play.worker(queue, consumer, async (job) => void ran.push(job.data));
   await queue.add('work', 'now');
   await queue.schedule(100, 'work', 'later');
-  await until(() => ran.length === 2);
+  await until(() => ran.length === 2, SOON);
 });
