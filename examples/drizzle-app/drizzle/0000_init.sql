@@ -70,7 +70,7 @@ CREATE TABLE "conveyor_jobs" (
 	"failed_reason" text,
 	"attempt_logs" jsonb DEFAULT '[]'::jsonb NOT NULL,
 	"remove_at" timestamp with time zone,
-	CONSTRAINT "conveyor_jobs_pkey" PRIMARY KEY("queue_name","id"),
+	CONSTRAINT "conveyor_jobs_pkey" PRIMARY KEY("id","queue_name"),
 	CONSTRAINT "conveyor_jobs_state_check" CHECK (state in ('waiting', 'waiting-children', 'delayed', 'active', 'completed', 'failed')),
 	CONSTRAINT "conveyor_jobs_progress_check" CHECK (progress >= 0 and progress <= 100),
 	CONSTRAINT "conveyor_jobs_counts_check" CHECK (attempts_made >= 0 and stalled_count >= 0 and pending_children_count >= 0 and lease >= 0)
@@ -132,7 +132,6 @@ CREATE TABLE "conveyor_schedules" (
 ALTER TABLE "orders" ADD CONSTRAINT "orders_product_id_products_id_fk" FOREIGN KEY ("product_id") REFERENCES "public"."products"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 ALTER TABLE "receipts" ADD CONSTRAINT "receipts_order_id_orders_id_fk" FOREIGN KEY ("order_id") REFERENCES "public"."orders"("id") ON DELETE no action ON UPDATE no action;--> statement-breakpoint
 CREATE INDEX "conveyor_group_cursors_line_idx" ON "conveyor_group_cursors" USING btree ("queue_name","served_seq","group_id") WHERE listed;--> statement-breakpoint
-CREATE INDEX "conveyor_jobs_id_idx" ON "conveyor_jobs" USING btree ("id");--> statement-breakpoint
 CREATE INDEX "conveyor_jobs_waiting_idx" ON "conveyor_jobs" USING btree ("queue_name","priority","seq") WHERE state = 'waiting';--> statement-breakpoint
 CREATE INDEX "conveyor_jobs_group_idx" ON "conveyor_jobs" USING btree ("queue_name","group_id","priority","seq") WHERE state = 'waiting';--> statement-breakpoint
 CREATE INDEX "conveyor_jobs_group_delayed_idx" ON "conveyor_jobs" USING btree ("queue_name","group_id") WHERE state = 'delayed' and group_id is not null;--> statement-breakpoint
