@@ -7,7 +7,8 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     exclude: [...configDefaults.exclude, 'test/package/fixtures/**'],
     pool: 'forks',
-    maxWorkers: 2,
+    // More than the two cores that they are made for: much of a test's time is waiting.
+    maxWorkers: 3,
     fileParallelism: true,
     testTimeout: 30_000,
     hookTimeout: 60_000,

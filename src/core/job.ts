@@ -188,12 +188,17 @@ export class Job<T = unknown, N extends string = string> extends JobFields<T, N>
     this.known.discarded = true;
   }
 
-  /** Deletes the job, whatever its state; a job that does not exist is fine. A parent that waits for it is told. */
+  /**
+   * Deletes the job, whatever its state; a job that does not exist is fine. A parent that waits for it is told. In its
+   * own handler it is the job's last word: what the handler returns has nowhere to go.
+   */
   async remove(): Promise<void> {
     this.#assertHeld();
     const fence = this.#fence;
     const answer = await verbs.removeOne(this.#engine.executor, this.queueName, this.id, fence);
     if (!answer.done && fence) throw new LeaseLostError(this.id, this.queueName);
+    // Its worker is not to take this for a lease that somebody else has taken.
+    if (this.attempt) this.attempt.lost = true;
     if (answer.done) this.#engine.hub.tell('job:removed', this.queueName, this.id);
     announceParents(this.#engine.hub, answer.parents);
   }

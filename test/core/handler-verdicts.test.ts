@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { InvalidJobStateError, type Job } from '../../src/index.js';
+import { InvalidJobStateError, type Job, LeaseLostError } from '../../src/index.js';
 import { deferred, until } from '../support/until.js';
 import { onStatements, record, usePlayground } from './setup.js';
 
@@ -171,4 +171,23 @@ it('a data change survives the attempt that made it: the next one goes on from t
   });
   await (await queue.add('work', { step: 1 }, { attempts: 5 })).waitUntilFinished();
   expect(steps).toEqual([1, 2, 3]);
+});
+
+it('a handler may remove its own job: nobody is to blame, and the next one runs', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const worker = play.worker(queue, store, async (job, signal) => {
+    if (job.data !== 'remove') return 'done';
+    await job.remove();
+    expect(signal.aborted).toBe(false);
+    await expect(job.log('late')).rejects.toThrow(LeaseLostError);
+    return 'for nobody';
+  });
+  const heard = record(worker);
+  const removed = await queue.add('work', 'remove');
+  const next = await queue.add('work', 'next');
+  expect(await next.waitUntilFinished()).toBe('done');
+  expect(await queue.getJob(removed.id)).toBeNull();
+  await worker.close();
+  expect(heard).toMatchObject({ completed: [{ id: next.id }], failed: [], errors: [] });
 });
