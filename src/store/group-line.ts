@@ -26,7 +26,10 @@ export function groupWalk(db: Relations, queue: SQL, when: SQL, steps: SQL): SQL
     from walk w where w.id is not null and w.n <= ${steps})`;
 }
 
-/** A waiting job without a group. The index is named in full: `is null` does not tell the planner that it is in order. */
+/**
+ * A waiting job without a group, if there is one. The index is named in full: `is null` does not tell the planner that
+ * it is in order. (Not to be put into EXISTS, which drops the order: without it any index of waiting jobs may do.)
+ */
 export function ungroupedHead(db: Relations, queue: SQL, when: SQL): SQL {
   const j = db.jobs.of('j');
   return sql`select 1 ${waitingIn(db, queue)} and ${j.groupId} is null and ${when}

@@ -44,7 +44,7 @@ const survey = statement('survey groups', ['queue', 'force'], (db, p) => {
       returning ${c.listed} as listed),
     walked as materialized (select n, clock_timestamp() as at from (select count(*) as n from present) x),
     marked as (
-      update ${db.groupCursors.as('c')} set ${col.listed} = exists (${ungroupedHead(db, p.queue, sql`true`)}),
+      update ${db.groupCursors.as('c')} set ${col.listed} = (${ungroupedHead(db, p.queue, sql`true`)}) is not null,
         ${col.groupCount} = (select n from walked),
         ${col.surveyDue} = (
           select at + greatest(${INTERVAL} * interval '1 millisecond', ${SHARE} * (at - now())) from walked)

@@ -121,18 +121,6 @@ describe.each([
     expect(await read(explainer, label, claim)).toBeLessThanOrEqual(walked + counted + (claim.limit ?? 1) * PER_JOB);
   });
 
-  test('a claim takes a few milliseconds at most', async () => {
-    const times: number[] = [];
-    for (let i = 0; i < 60; i++) {
-      const started = performance.now();
-      const claim = { queueName: label, workerId: 'w', lockDuration: 1_000, limit: 1, groupConcurrency: 3 };
-      expect((await claimWithin(executor, claim)).jobs).toHaveLength(1);
-      times.push(performance.now() - started);
-    }
-    // Not the median, about 1 ms on a machine of its own: other test files run at the same time.
-    expect(times.sort((a, b) => a - b)[15]).toBeLessThan(5);
-  });
-
   test('a survey reads one job per group', async () => {
     await surveyGroups(explainer, label, true);
     expect(explainer.read).toBeLessThanOrEqual(groups + 5);
