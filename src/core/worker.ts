@@ -27,6 +27,8 @@ const MAX_UNSETTLED = 5_000;
 const DEFAULT_FORCE_MS = 30_000;
 /** What a forced close waits for the leases to be given back. */
 const SETTLE_GRACE_MS = 5_000;
+/** Rounds of jobs that a worker of groups holds ahead. */
+const GROUP_ROUNDS = 2;
 /** A worker under a limit is not told when the limit allows more. */
 const LIMITED_LOOK_MS = 1_000;
 
@@ -161,14 +163,14 @@ export class Worker<T = unknown> {
 
   /**
    * Jobs to hold beyond the free slots. Where the queue or a group has a limit of starts, or the queue one of active
-   * jobs, none: they would use it up. Of groups whose active jobs are limited, no more than can run at once.
+   * jobs, none: they would use it up. Of groups whose active jobs are limited, a few rounds of what can run at once.
    */
   #ahead(): number {
     const { concurrency, maxGlobalConcurrency, limiter, group } = this.#options;
     const counted = maxGlobalConcurrency !== undefined || limiter !== undefined || group?.limiter !== undefined;
     if (counted || this.#settler.pending > MAX_UNSETTLED) return 0;
     const ahead = this.#pace.ahead(concurrency);
-    return group ? Math.min(ahead, concurrency) : ahead;
+    return group ? Math.min(ahead, GROUP_ROUNDS * concurrency) : ahead;
   }
 
   #attach(): void {
