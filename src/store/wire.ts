@@ -70,8 +70,9 @@ export function encodeEventJson(
   return `[${EVENT_TYPES.indexOf(type)},${id},${timestamp}${data === undefined ? '' : `,${data}`}]`;
 }
 
+/** The same of an app's own event: one with an invalid time must not make the whole payload unreadable. */
 export const encodedEvent = ({ type, jobId, timestamp, data }: StoreEvent): string =>
-  encodeEvent(type, jobId, timestamp.getTime(), data);
+  encodeEvent(type, jobId ?? undefined, timestamp.getTime() || 0, data);
 
 /** The payloads that carry a message, each small enough for one NOTIFY. */
 export function encodeMessage(source: string, message: Outgoing): string[] {

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
 import { Job, type Queue } from '../../src/index.js';
+import { until } from '../support/until.js';
 import { usePlayground } from './setup.js';
 
 const play = usePlayground();
@@ -125,4 +126,25 @@ it('who leaves hears nothing more, and a closed queue tells nobody', async () =>
   await queue.close();
   expect(queue.events.has('waiting')).toBe(false);
   expect(heard).toEqual(['first']);
+});
+
+it("an app's own event with an invalid time takes no other with it on its way to other processes", async () => {
+  const store = await play.open();
+  const other = await play.open();
+  const queue = play.queue(store);
+  const heard: (string | undefined)[] = [];
+  other.subscribe(queue.name, ({ jobId }) => void heard.push(jobId));
+  const publish = (jobId: string, timestamp: Date) =>
+    store.publish({ type: 'job:progress', queueName: queue.name, jobId, timestamp });
+  await until(async () => {
+    await publish('knock', new Date());
+    return heard.length > 0;
+  });
+  await store.engine.hub.flush();
+  // Together in one payload, for the first one is on its way already.
+  await publish('first', new Date());
+  await publish('odd', new Date(Number.NaN));
+  await publish('last', new Date());
+  await until(() => heard.includes('last'));
+  expect(heard.filter((id) => id !== 'knock')).toEqual(['first', 'odd', 'last']);
 });
