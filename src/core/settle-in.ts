@@ -50,7 +50,6 @@ export async function settleIn(
     metrics: metrics.enabled,
     // A row of the metrics to itself: nobody shall wait for this transaction because of a counter.
     shard: ownShard(),
-    patient: true,
     named: true,
   });
   const [one] = outcomes;

@@ -77,9 +77,10 @@ function settlementOf({ stored, attempt }: Held, kind: Settlement['kind'], rules
 let lastMs = Number.NaN;
 let lastIso = '';
 
-/** Jobs that were claimed together began at the same time. */
-function iso(time: Date): string {
+/** Jobs that were claimed together began at the same time. Undefined for a date that a handler has spoiled. */
+function iso(time: Date): string | undefined {
   const ms = time.getTime();
+  if (Number.isNaN(ms)) return undefined;
   if (ms !== lastMs) {
     lastMs = ms;
     lastIso = time.toISOString();

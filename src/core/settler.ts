@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { codeOf } from '../db/driver-errors.js';
 import { ConnectionError, LeaseLostError, NotCommittedError } from '../model/errors.js';
@@ -45,6 +46,8 @@ export class Settler {
 
   constructor(options: SettlerOptions) {
     this.#options = options;
+    // While the database is away everything that has ended listens to it: no leak, and nothing to warn of.
+    setMaxListeners(0, this.#givenUp.signal);
   }
 
   /** Ended attempts that are not written down yet. */
@@ -158,7 +161,7 @@ export class Settler {
       end.kind === 'completed' ? { kind: 'failed', error: new NotCommittedError(stored.job.id) } : end;
     const { settlement } = await prepareSettlement(held, failure, rules);
     // Waits for the transaction if the handler did not; alone, so that nobody else's settlement waits with it.
-    const rolledBack = await this.#write(settlement, (one) => engine.settleAlone(one));
+    const rolledBack = await this.#write(settlement, (one) => engine.settleIfActive(one));
     if (rolledBack) {
       done(held);
       this.#tell(stored, rolledBack, settlement, failure);

@@ -18,7 +18,7 @@ import { removeOutlived } from './maintenance.js';
 import { aggregateMetrics } from './metrics-fold.js';
 import type { ResolvedOptions } from './options.js';
 import { announceParents } from './parent-events.js';
-import { type Settled, type Settlement, settle, settledAlready } from './settle.js';
+import { type ParentChange, type Settled, type Settlement, settle, settledAlready } from './settle.js';
 import { Watch } from './watch.js';
 
 /** Where the statements of one store run, and what keeps them company: events, batches, the watch over due times. */
@@ -28,6 +28,13 @@ const ANSWER_GRACE_MS = 2_000;
 const BATCH = { maxItems: 1_000, maxSize: 8 * 1024 * 1024 };
 /** Small batches, and several: one that has to wait holds up few. */
 const CONTESTED = { maxItems: 50, maxSize: BATCH.maxSize, parallel: 4 };
+/**
+ * ms that a batch waits for a row that somebody has locked: longer than it takes the server to see a deadlock. One job
+ * whose parent or key is in an open transaction of the app's must not hold up all the others.
+ */
+const BATCH_LOCK_MS = 2_000;
+/** As long as it takes, whatever the database or the role has been set to. */
+const NO_LOCK_LIMIT = 0;
 /** Writers of one process share a row of each metrics bucket; processes are spread over so many. */
 export const METRIC_SHARDS = 64;
 
@@ -76,7 +83,7 @@ export class Engine {
     });
     this.adds = new Batcher((records) => insertBatch(this.executor, records), { ...BATCH, parallel: 2 });
     this.contestedAdds = new Batcher((records) => insertBatch(this.executor, records), CONTESTED);
-    this.settlements = new Batcher((batch) => this.#settle(batch), { ...BATCH, parallel: 1 });
+    this.settlements = new Batcher((batch) => this.#settle(batch, BATCH_LOCK_MS), { ...BATCH, parallel: 1 });
   }
 
   /** The executor; throws when the store is not connected. */
@@ -254,12 +261,18 @@ export class Engine {
 
   /** A settlement that may have to wait for somebody's transaction: not in a batch with others. */
   async settleAlone(settlement: Settlement): Promise<Settled | undefined> {
-    const [settled] = await this.#settleActive([settlement], true);
+    const [settled] = await this.#settle([settlement], NO_LOCK_LIMIT);
     return settled;
   }
 
-  async #settle(batch: Settlement[]): Promise<(Settled | undefined)[]> {
-    const outcomes = await this.#settleActive(batch, false);
+  /** The same of a job that may have been settled otherwise before: answers only for what this settles. */
+  async settleIfActive(settlement: Settlement): Promise<Settled | undefined> {
+    const [settled] = await this.#settleActive([settlement], NO_LOCK_LIMIT);
+    return settled;
+  }
+
+  async #settle(batch: Settlement[], lockTimeout: number): Promise<(Settled | undefined)[]> {
+    const outcomes = await this.#settleActive(batch, lockTimeout);
     const lost = batch.flatMap((_, i) => (outcomes[i] ? [] : [i]));
     if (lost.length === 0) return outcomes;
     const already = await settledAlready(
@@ -270,11 +283,15 @@ export class Engine {
     return outcomes;
   }
 
-  async #settleActive(batch: Settlement[], patient: boolean): Promise<(Settled | undefined)[]> {
-    const options = { metrics: this.options.metrics.enabled, shard: this.shard, patient };
-    const { outcomes, parents } = await settle(this.executor, batch, options);
-    announceParents(this.hub, parents);
-    return outcomes;
+  async #settleActive(batch: Settlement[], lockTimeout: number): Promise<(Settled | undefined)[]> {
+    const options = { metrics: this.options.metrics.enabled, shard: this.shard, lockTimeout };
+    const parents: ParentChange[] = [];
+    try {
+      const { outcomes } = await settle(this.executor, batch, options, parents);
+      return outcomes;
+    } finally {
+      announceParents(this.hub, parents);
+    }
   }
 }
 

@@ -23,17 +23,11 @@ export interface ParentChange {
   readonly reason: string | null;
 }
 
-/**
- * ms that a batch waits for a row that somebody has locked: longer than it takes the server to see a deadlock. One job
- * whose parent or key is in an open transaction of the app's must not hold up all the others.
- */
-const BATCH_LOCK_MS = 2_000;
-
 export interface SettleOptions {
   readonly metrics: boolean;
   readonly shard: number;
-  /** Waits for rows that somebody has locked. */
-  readonly patient?: boolean;
+  /** ms to wait for a row that somebody has locked, 0: as long as it takes. Default: what the transaction says. */
+  readonly lockTimeout?: number;
   /** Asks for the number of the transaction. */
   readonly named?: boolean;
 }
@@ -46,14 +40,18 @@ export interface SettleResult {
   readonly transaction: string | undefined;
 }
 
-/** Settles a batch. */
+/**
+ * Settles a batch.
+ *
+ * @param parents where the ancestors that changed are noted: also when it rejects, after a part of it has been settled
+ */
 export async function settle(
   executor: Executor,
   batch: readonly Settlement[],
   options: SettleOptions,
+  parents: ParentChange[] = [],
 ): Promise<SettleResult> {
   const outcomes = new Array<Settled | undefined>(batch.length).fill(undefined);
-  const parents: ParentChange[] = [];
   let transaction = await settleInto(executor, batch, allCompleted(batch), options, outcomes, parents);
   if (outcomes.includes(undefined)) {
     // Cancelled, or changed (discarded) while this ran so that it matched neither way of ending; or lost.
@@ -67,7 +65,7 @@ async function settleInto(
   executor: Executor,
   batch: readonly Settlement[],
   completed: boolean,
-  { metrics, shard, patient, named = false }: SettleOptions,
+  { metrics, shard, lockTimeout, named = false }: SettleOptions,
   outcomes: (Settled | undefined)[],
   parents: ParentChange[],
 ): Promise<string | undefined> {
@@ -84,7 +82,7 @@ async function settleInto(
   const rows = await executor.run(settleStatement(wanted), {
     ...(completed ? encodeCompleted(asked) : { batch: encodeBatch(asked), holders: null }),
     shard,
-    patience: patient ? null : BATCH_LOCK_MS,
+    patience: lockTimeout ?? null,
   });
   for (const [places, state, cancelled, removed, first, id, reason] of rows as (string | null)[][]) {
     if (places == null) {

@@ -91,6 +91,35 @@ it.each([false, true])(
   },
 );
 
+it('nor is one that went alone, because of a lock, when its answer was lost', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const outcomes = [
+    () => Promise.reject(Object.assign(new Error('canceling statement due to lock timeout'), { code: '55P03' })),
+    async (run: () => Promise<unknown>) => {
+      await run();
+      throw new ConnectionError('the answer was lost');
+    },
+  ];
+  onStatements(store, (name, run) => ((/^settle /.test(name) && outcomes.shift()) || ((go) => go()))(run));
+  const heard = record(play.worker(queue, store, () => 'done'));
+  const job = await queue.add('work', null);
+  await until(() => heard.completed.length + heard.errors.length > 0);
+  expect(heard).toMatchObject({ completed: [{ id: job.id, result: 'done' }], errors: [] });
+  expect(outcomes).toEqual([]);
+});
+
+it('a handler that spoils the dates of its job does not keep it from being settled', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const worker = play.worker(queue, store, (job) => job.processedAt?.setTime(Number.NaN) && null);
+  const heard = record(worker);
+  const job = await queue.add('work', null);
+  await until(() => heard.completed.length === 1);
+  expect((await queue.getJob(job.id))?.attemptLogs).toMatchObject([{ attempt: 1, startedAt: null }]);
+  await worker.close();
+});
+
 it('a job that is gone is not said to be completed when its lease was over by then', async () => {
   const store = await play.open();
   const queue = play.queue(store);

@@ -1,6 +1,7 @@
-import { describe, expect, it } from 'vitest';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { FlowProducer, type Job, LeaseLostError } from '../../src/index.js';
-import { record, rowOf, usePlayground } from '../core/setup.js';
+import { countStatements, record, rowOf, usePlayground } from '../core/setup.js';
 import { openTransaction, untilWaiting } from '../support/held.js';
 import { deferred, until } from '../support/until.js';
 
@@ -111,6 +112,62 @@ it('a job whose parent somebody has locked waits for him alone; the others of it
   await child.waitUntilFinished();
   expect(heard.errors).toEqual([]);
   expect(play.said).toEqual([]);
+});
+
+it('a parent that can run is told of, although another one keeps the rest of the batch waiting', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const parents = play.queue(store);
+  const release = deferred();
+  const heard = record(play.worker(queue, store, () => release.promise, { concurrency: 2 }));
+  const flow = { name: 'parent', queueName: parents.name, data: null };
+  const children = [{ name: 'child', queueName: queue.name, data: null }];
+  const [free, locked] = [
+    await new FlowProducer({ store }).add({ ...flow, children }),
+    await new FlowProducer({ store }).add({ ...flow, children }),
+  ];
+  await until(() => heard.active.length === 2);
+  const ready: unknown[] = [];
+  store.subscribe(parents.name, ({ type, jobId }) => void ready.push([type, jobId]));
+  const app = await openTransaction(play.database.sql);
+  await app.sql`select 1 from conveyor_jobs where id = ${locked.job.id} for update`;
+  // It takes the second statement of the batch, which has to wait for its parent.
+  const cancelled = locked.children?.[0]?.job.id ?? '';
+  await play.database.sql`update conveyor_jobs set cancelled_at = now() where id = ${cancelled}`;
+  release.resolve();
+  await until(() => heard.completed.length === 1);
+  expect(ready).toEqual([['job:waiting', free.job.id]]);
+  await app.commit();
+  await until(() => heard.failed.length === 1);
+  expect(heard.errors).toEqual([]);
+});
+
+it('who waits for a locked parent waits as long as it takes, whatever the database is set to', async () => {
+  const { sql } = play.database;
+  const [{ name } = { name: '' }] = await sql<{ name: string }[]>`select current_database() as name`;
+  await sql.unsafe(`alter database "${name}" set lock_timeout = '20ms'`);
+  onTestFinished(async () => void (await sql.unsafe(`alter database "${name}" reset lock_timeout`)));
+  const store = await play.open();
+  const queue = play.queue(store);
+  const release = deferred();
+  const heard = record(play.worker(queue, store, () => release.promise));
+  const { job: parent } = await new FlowProducer({ store }).add({
+    name: 'parent',
+    queueName: queue.name,
+    data: null,
+    children: [{ name: 'child', queueName: queue.name, data: null }],
+  });
+  await until(() => heard.active.length === 1);
+  const app = await openTransaction(sql);
+  await app.sql`select 1 from conveyor_jobs where id = ${parent.id} for update`;
+  const { count } = countStatements(store);
+  release.resolve();
+  await until(() => count(/^settle /) > 1);
+  // Long enough for it to be refused again and again.
+  await sleep(500);
+  expect([count(/^settle /), heard.errors]).toEqual([2, []]);
+  await app.commit();
+  await until(() => heard.completed.length > 0);
 });
 
 it('a renewal passes over a job that is just being settled', async () => {
