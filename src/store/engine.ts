@@ -237,9 +237,10 @@ export class Engine {
       Promise.all([
         this.watch.close(),
         this.hub.flush(),
-        this.adds.idle(),
-        this.contestedAdds.idle(),
-        this.settlements.idle(),
+        // What they bring about is to be told, too.
+        Promise.all([this.adds.idle(), this.contestedAdds.idle(), this.settlements.idle()]).then(() =>
+          this.hub.flush(),
+        ),
       ]),
       new Promise((resolve) => setTimeout(resolve, CLOSE_LIMIT_S * 1000).unref()),
     ]);

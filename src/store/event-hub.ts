@@ -161,6 +161,8 @@ export class EventHub {
 
   clear(): void {
     clearTimeout(this.#timer);
+    // Else it would still seem to be set when the store is connected again.
+    this.#timer = undefined;
     this.#subscribers.clear();
     this.#followers.clear();
     this.#bells.clear();

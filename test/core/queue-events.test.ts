@@ -1,6 +1,7 @@
-import { expect, it } from 'vitest';
+import { setImmediate } from 'node:timers/promises';
+import { expect, it, vi } from 'vitest';
 import { Job, type Queue } from '../../src/index.js';
-import { until } from '../support/until.js';
+import { deferred, until } from '../support/until.js';
 import { usePlayground } from './setup.js';
 
 const play = usePlayground();
@@ -147,4 +148,32 @@ it("an app's own event with an invalid time takes no other with it on its way to
   await publish('last', new Date());
   await until(() => heard.includes('last'));
   expect(heard.filter((id) => id !== 'knock')).toEqual(['first', 'odd', 'last']);
+});
+
+it('what is settled while the store closes reaches other processes, and so does what comes after it is back', async () => {
+  const store = await play.open();
+  const other = await play.open();
+  const queue = play.queue(store);
+  const heard: unknown[] = [];
+  other.subscribe(queue.name, ({ type, jobId }) => void heard.push([type, jobId]));
+  const release = deferred();
+  const worker = play.worker(queue, store, () => release.promise);
+  const job = await queue.add('work', null);
+  await until(() => heard.some((one) => String(one) === `job:active,${job.id}`));
+  // While time stands still, all that follows the first notification waits to travel together.
+  vi.useFakeTimers({ toFake: ['performance'] });
+  await store.publish({ type: 'job:progress', queueName: queue.name, jobId: 'first', timestamp: new Date() });
+  release.resolve();
+  const settled = deferred();
+  worker.on('completed', () => settled.resolve());
+  const offClose = store.engine.onClose(() => store.engine.hub.tell('job:progress', queue.name, 'too late'));
+  const closed = setImmediate().then(() => store.disconnect());
+  await settled.promise;
+  await closed;
+  vi.useRealTimers();
+  offClose();
+  await until(() => heard.some((one) => String(one) === `job:completed,${job.id}`));
+  await store.connect();
+  await store.publish({ type: 'job:progress', queueName: queue.name, jobId: 'back', timestamp: new Date() });
+  await until(() => heard.some((one) => String(one) === 'job:progress,back'));
 });
