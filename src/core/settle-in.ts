@@ -6,6 +6,7 @@ import { hasCommitted } from '../store/committed.js';
 import { type Engine, METRIC_SHARDS } from '../store/engine.js';
 import { isDueSoon } from '../store/event-hub.js';
 import { getJob } from '../store/jobs.js';
+import { LOOK } from '../store/parent-events.js';
 import { type ParentChange, type Settled, type Settlement, settle } from '../store/settle.js';
 import type { Outgoing } from '../store/wire.js';
 import type { Held } from './holds.js';
@@ -66,11 +67,19 @@ const ownShard = () => randomInt(METRIC_SHARDS, 2 ** 30);
  * run by it. What listeners hear waits for the handler's end. Most jobs wake nobody, and so notify nothing here.
  */
 function bellsOf({ state }: Settled, { queueName, delayMs }: Settlement, parents: readonly ParentChange[]): Outgoing[] {
-  const bells = new Map<string, number | null>();
-  if (state === 'waiting') bells.set(queueName, null);
-  else if (state === 'delayed' && delayMs !== undefined && isDueSoon(delayMs)) bells.set(queueName, delayMs);
-  for (const parent of parents) if (parent.state === 'waiting') bells.set(parent.queueName, null);
-  return [...bells].map(([name, dueIn]) => ({ queueName: name, events: [], bell: dueIn === null, dueIn }));
+  const bells = new Map<string, Outgoing>();
+  const bellOf = (name: string): Outgoing => {
+    const bell = bells.get(name) ?? { queueName: name, events: [], bell: false, dueIn: null };
+    bells.set(name, bell);
+    return bell;
+  };
+  if (state === 'waiting') bellOf(queueName).bell = true;
+  else if (state === 'delayed' && delayMs !== undefined && isDueSoon(delayMs)) bellOf(queueName).dueIn = delayMs;
+  for (const parent of parents) {
+    if (parent.state === 'waiting') bellOf(parent.queueName).bell = true;
+    else if (parent.state === 'delayed') bellOf(parent.queueName).dueIn = LOOK;
+  }
+  return [...bells.values()];
 }
 
 /**

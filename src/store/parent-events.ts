@@ -9,11 +9,15 @@ const EVENT_OF: Partial<Record<ParentChange['state'], StoreEventType>> = {
   removed: 'job:removed',
 };
 
+/** Rung like a job that is due: the look that follows finds when the one that was put off is. */
+export const LOOK = 0;
+
 /** Says what became of ancestors, and wakes the workers of those that can run now. */
 export function announceParents(hub: EventHub, parents: readonly ParentChange[]): void {
   for (const { queueName, id, state, reason } of parents) {
     const type = EVENT_OF[state];
     if (type) hub.tell(type, queueName, id, state === 'failed' ? { failedReason: reason ?? '' } : undefined);
     if (state === 'waiting') hub.ring(queueName);
+    else if (state === 'delayed') hub.ring(queueName, LOOK);
   }
 }

@@ -31,7 +31,7 @@ import { aggregateMetrics } from './metrics-fold.js';
 import { readMetrics, requireMetrics } from './metrics-read.js';
 import { obliterate } from './obliterate.js';
 import { type PgStoreOptions, resolveOptions } from './options.js';
-import { announceParents } from './parent-events.js';
+import { announceParents, LOOK } from './parent-events.js';
 import { getPausedNames, pauseName, resumeName } from './pauses.js';
 import { promoteAll, promoteDue } from './promote.js';
 import { listQueues } from './queues.js';
@@ -271,6 +271,7 @@ export class PgStore implements StoreInterface {
   async notifyChildCompleted(parentQueueName: string, parentId: string): Promise<JobState> {
     const state = await notifyChildCompleted(this.#executor, parentQueueName, parentId);
     if (state === 'waiting') this.engine.hub.ring(parentQueueName);
+    else if (state === 'delayed') this.engine.hub.ring(parentQueueName, LOOK);
     return state;
   }
 

@@ -236,4 +236,25 @@ describe('a flow', () => {
     expect(new Set(all).size).toBe(201);
     expect(all.filter((name) => name === 'root')).toHaveLength(1);
   });
+
+  it('that is delayed has its workers look when it is due as soon as its children have ended', async () => {
+    const [store, other] = [await play.open(), await play.open()];
+    const [queue, parents] = [play.queue(store), play.queue(store)];
+    const bells: (number | null)[] = [];
+    const far: (number | null)[] = [];
+    store.engine.hub.onBell(parents.name, (dueIn) => void bells.push(dueIn));
+    other.engine.hub.onBell(parents.name, (dueIn) => void far.push(dueIn));
+    await until(() => {
+      store.engine.hub.ring(parents.name, 12_345);
+      return far.length > 0;
+    });
+    const flow = await new FlowProducer({ store }).add({
+      ...leaf(parents.name, 'root', { opts: { delay: '1 hour' } }),
+      children: [leaf(queue.name, 'child')],
+    });
+    runAll(queue, store);
+    await until(() => far.includes(0));
+    expect(bells.filter((dueIn) => dueIn !== 12_345)).toEqual([0]);
+    expect((await read(parents, flow)).state).toBe('delayed');
+  });
 });

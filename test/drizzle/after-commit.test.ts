@@ -131,7 +131,10 @@ describe('a retry that failIn has committed', () => {
 describe('a completion that completeIn has committed', () => {
   const completing = () => staying((job) => db.transaction((tx) => job.completeIn(tx, 'done')));
 
-  it('tells those who run its parent, while the handler goes on', async () => {
+  it.each([
+    ['tells those who run its parent', {}, 'waiting', null],
+    ['has them look when its parent is due', { delay: '1 hour' }, 'delayed', 0],
+  ])('%s, while the handler goes on', async (_, opts, state, bell) => {
     const [children, parents] = [newQueue(store), newQueue(store)];
     const bells = await bellsOf(parents);
     const child = completing();
@@ -140,11 +143,12 @@ describe('a completion that completeIn has committed', () => {
       name: 'parent',
       queueName: parents.name,
       data: null,
+      opts,
       children: [{ name: 'child', queueName: children.name, data: null }],
     });
     await until(() => bells.length > 0);
-    expect(bells).toEqual([null]);
-    expect((await parents.getJob(flow.job.id))?.state).toBe('waiting');
+    expect(bells).toEqual([bell]);
+    expect((await parents.getJob(flow.job.id))?.state).toBe(state);
     child.mayReturn.resolve();
   });
 
