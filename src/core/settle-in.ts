@@ -114,7 +114,7 @@ function isOf(
   const completed = settled.state === 'completed';
   return (
     record.attempt === job.attemptsMade + 1 &&
-    record.startedAt === settlement.startedAt &&
+    record.startedAt === (settlement.startedAt ?? null) &&
     record.status === (completed ? 'completed' : 'failed') &&
     (completed || settled.cancelled || record.error === settlement.reason)
   );

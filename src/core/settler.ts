@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { codeOf } from '../db/driver-errors.js';
+import { isLockTimeout } from '../db/driver-errors.js';
 import { ConnectionError, LeaseLostError, NotCommittedError } from '../model/errors.js';
 import type { JobData } from '../model/job.js';
 import type { Engine } from '../store/engine.js';
@@ -14,8 +14,6 @@ import { type AttemptEnd, type Prepared, prepareSettlement, type SettlementRules
 
 /** Results up to this size travel with the event of their job; larger ones are read by those who want them. */
 const EVENT_RESULT_BYTES = 4_096;
-/** SQLSTATE lock_not_available. */
-const LOCK_TIMEOUT = '55P03';
 /** The last pause again and again while the database is away: what has ended is worth writing down whenever it is back. */
 const RETRY_MS = [100, 500, 1_000, 2_000, 5_000, 5_000, 10_000];
 /** What the database refuses for what it says it will hardly take the next time. */
@@ -97,7 +95,12 @@ export class Settler {
         else this.#settled(held, end, settlement, settled, finished);
       },
       reject: (failure) => {
-        this.#write(settlement, (one) => engine.settlements.push(one, one.result?.length ?? 256), failure).then(
+        this.#write(
+          settlement,
+          (one) => engine.settlements.push(one, one.result?.length ?? 256),
+          (one) => engine.settleAlone(one),
+          failure,
+        ).then(
           (settled) => {
             if (!settled) this.#notOurs(held, end, settlement, finished);
             else this.#settled(held, end, settlement, settled, finished);
@@ -161,7 +164,11 @@ export class Settler {
       end.kind === 'completed' ? { kind: 'failed', error: new NotCommittedError(stored.job.id) } : end;
     const { settlement } = await prepareSettlement(held, failure, rules);
     // Waits for the transaction if the handler did not; alone, so that nobody else's settlement waits with it.
-    const rolledBack = await this.#write(settlement, (one) => engine.settleIfActive(one));
+    const rolledBack = await this.#write(
+      settlement,
+      (one) => engine.settleIfActive(one),
+      (one) => engine.settleAloneIfActive(one),
+    );
     if (rolledBack) {
       done(held);
       this.#tell(stored, rolledBack, settlement, failure);
@@ -197,21 +204,27 @@ export class Settler {
   async #write(
     settlement: Settlement,
     send: (settlement: Settlement) => Promise<Settled | undefined>,
+    alone: (settlement: Settlement) => Promise<Settled | undefined>,
     failure?: unknown,
   ): Promise<Settled | undefined> {
     const { engine, rules } = this.#options;
     let sent = send;
+    let known = failure;
+    let locked = 0;
     for (let attempt = 0; ; attempt++) {
       try {
         // Sent once already, in vain.
-        if (attempt === 0 && failure !== undefined) throw failure;
+        if (known !== undefined) throw known;
         return await sent(settlement);
       } catch (error) {
+        known = undefined;
         const refused = !(error instanceof ConnectionError) && attempt >= MAX_REFUSALS;
         if (refused || this.#givenUp.signal.aborted || !engine.connected) throw error;
-        if (codeOf(error) === LOCK_TIMEOUT) {
-          // Its parent's row is in somebody's open transaction: wait for that alone, outside the batches.
-          sent = (one) => engine.settleAlone(one);
+        if (isLockTimeout(error)) {
+          // Its parent's row, or another's of its batch, is in somebody's open transaction: wait for that alone, outside
+          // the batches, for as long as it takes.
+          if (settlement.hasParent || locked++ > 0) sent = alone;
+          attempt = -1;
           continue;
         }
         rules.logger.warn(`conveyor: could not settle job "${settlement.id}", trying again`, error);

@@ -47,6 +47,9 @@ function constraintOf(error: unknown): string | undefined {
   return undefined;
 }
 
+/** A row that was wanted has been locked by somebody for too long. */
+export const isLockTimeout = (error: unknown): boolean => codeOf(error) === '55P03';
+
 /** Somebody else holds the deduplication key by now. */
 export function isDeduplicationConflict(error: unknown): boolean {
   return codeOf(error) === '23505' && constraintOf(error) === 'conveyor_jobs_deduplication_idx';

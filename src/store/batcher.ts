@@ -17,6 +17,8 @@ export interface BatcherOptions {
   maxSize: number;
   /** Flushes under way at once. */
   parallel: number;
+  /** Refusals after which whoever asked tries again by himself; after others the batch is sent again one by one. */
+  notOneByOne?: (error: unknown) => boolean;
 }
 
 /**
@@ -78,6 +80,10 @@ export class Batcher<T, R> {
     return taken;
   }
 
+  #mayGoOneByOne(error: unknown): boolean {
+    return faultOf(error) === 'refused' && !(error instanceof ConnectionError) && !this.#options.notOneByOne?.(error);
+  }
+
   async #send(items: BatchItem<T, R>[]): Promise<void> {
     this.#underWay++;
     try {
@@ -87,7 +93,7 @@ export class Batcher<T, R> {
       });
     } catch (error) {
       // One value that the server refuses must not take the others with it.
-      if (items.length > 1 && faultOf(error) === 'refused' && !(error instanceof ConnectionError)) {
+      if (items.length > 1 && this.#mayGoOneByOne(error)) {
         for (const item of items) {
           await this.#flush([item.value]).then(([result]) => item.resolve(result as R), item.reject);
         }

@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto';
 import type { ConnectionOptions } from '../db/connection.js';
+import { isLockTimeout } from '../db/driver-errors.js';
 import type { DrizzleLike, DrizzleTransactor } from '../db/drizzle-like.js';
 import { DrizzleExecutor, type Executor, PreparedExecutor } from '../db/executor.js';
 import { Listener } from '../db/listener.js';
@@ -33,8 +34,8 @@ const CONTESTED = { maxItems: 50, maxSize: BATCH.maxSize, parallel: 4 };
  * whose parent or key is in an open transaction of the app's must not hold up all the others.
  */
 const BATCH_LOCK_MS = 2_000;
-/** As long as it takes, whatever the database or the role has been set to. */
-const NO_LOCK_LIMIT = 0;
+/** And one that goes alone: then it is the next one's turn. */
+const ALONE_LOCK_MS = 250;
 /** Writers of one process share a row of each metrics bucket; processes are spread over so many. */
 export const METRIC_SHARDS = 64;
 
@@ -50,6 +51,7 @@ export class Engine {
   readonly contestedAdds: Batcher<JobRecord, Saved>;
   /** Answers undefined where the lease was lost: nothing was written. */
   readonly settlements: Batcher<Settlement, Settled | undefined>;
+  readonly #alone: Batcher<() => Promise<(Settled | undefined)[]>, Settled | undefined>;
   readonly #relations;
   #executor: Executor | undefined;
   #pool: OwnPool | undefined;
@@ -83,7 +85,17 @@ export class Engine {
     });
     this.adds = new Batcher((records) => insertBatch(this.executor, records), { ...BATCH, parallel: 2 });
     this.contestedAdds = new Batcher((records) => insertBatch(this.executor, records), CONTESTED);
-    this.settlements = new Batcher((batch) => this.#settle(batch, BATCH_LOCK_MS), { ...BATCH, parallel: 1 });
+    this.settlements = new Batcher((batch) => this.#settle(batch, BATCH_LOCK_MS), {
+      ...BATCH,
+      parallel: 1,
+      // One by one they would keep everybody else waiting.
+      notOneByOne: isLockTimeout,
+    });
+    this.#alone = new Batcher(async (settle) => (settle[0] ? settle[0]() : []), {
+      maxItems: 1,
+      maxSize: 1,
+      parallel: 1,
+    });
   }
 
   /** The executor; throws when the store is not connected. */
@@ -260,16 +272,23 @@ export class Engine {
     await Promise.all([listener?.close(), pool?.close(CLOSE_LIMIT_S)]);
   }
 
-  /** A settlement that may have to wait for somebody's transaction: not in a batch with others. */
-  async settleAlone(settlement: Settlement): Promise<Settled | undefined> {
-    const [settled] = await this.#settle([settlement], NO_LOCK_LIMIT);
+  /**
+   * A settlement that has to wait for somebody's transaction: not in a batch with others, and one at a time. Else those
+   * that wait would take up all connections.
+   */
+  settleAlone(settlement: Settlement): Promise<Settled | undefined> {
+    return this.#alone.push(() => this.#settle([settlement], ALONE_LOCK_MS));
+  }
+
+  /** Settles a job that may have been settled otherwise before: answers only for what this settles. */
+  async settleIfActive(settlement: Settlement): Promise<Settled | undefined> {
+    const [settled] = await this.#settleActive([settlement], ALONE_LOCK_MS);
     return settled;
   }
 
-  /** The same of a job that may have been settled otherwise before: answers only for what this settles. */
-  async settleIfActive(settlement: Settlement): Promise<Settled | undefined> {
-    const [settled] = await this.#settleActive([settlement], NO_LOCK_LIMIT);
-    return settled;
+  /** The same in its turn, if it has to wait. */
+  settleAloneIfActive(settlement: Settlement): Promise<Settled | undefined> {
+    return this.#alone.push(() => this.#settleActive([settlement], ALONE_LOCK_MS));
   }
 
   async #settle(batch: Settlement[], lockTimeout: number): Promise<(Settled | undefined)[]> {

@@ -1,5 +1,4 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import { describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { FlowProducer, type Job, LeaseLostError } from '../../src/index.js';
 import { countStatements, record, rowOf, usePlayground } from '../core/setup.js';
 import { openTransaction, untilWaiting } from '../support/held.js';
@@ -142,32 +141,36 @@ it('a parent that can run is told of, although another one keeps the rest of the
   expect(heard.errors).toEqual([]);
 });
 
-it('who waits for a locked parent waits as long as it takes, whatever the database is set to', async () => {
-  const { sql } = play.database;
-  const [{ name } = { name: '' }] = await sql<{ name: string }[]>`select current_database() as name`;
-  await sql.unsafe(`alter database "${name}" set lock_timeout = '20ms'`);
-  onTestFinished(async () => void (await sql.unsafe(`alter database "${name}" reset lock_timeout`)));
+it.each([
+  ['one that waits for a locked parent does not give up', 1, 12],
+  ['however many wait for a locked parent, they take up one connection', 6, 12],
+])('%s', async (_, waiters, settlements) => {
   const store = await play.open();
   const queue = play.queue(store);
   const release = deferred();
-  const heard = record(play.worker(queue, store, () => release.promise));
-  const { job: parent } = await new FlowProducer({ store }).add({
-    name: 'parent',
-    queueName: queue.name,
-    data: null,
-    children: [{ name: 'child', queueName: queue.name, data: null }],
-  });
-  await until(() => heard.active.length === 1);
-  const app = await openTransaction(sql);
+  const run = ({ name }: Job<unknown>) => (name === 'child' ? release.promise : undefined);
+  const heard = record(play.worker(queue, store, run, { concurrency: 10, lockDuration: 1_000 }));
+  const children = Array.from({ length: waiters }, () => ({ name: 'child', queueName: queue.name, data: null }));
+  const flow = { name: 'parent', queueName: queue.name, data: null, children };
+  const { job: parent } = await new FlowProducer({ store }).add(flow);
+  await until(() => heard.active.length === waiters);
+  const app = await openTransaction(play.database.sql);
   await app.sql`select 1 from conveyor_jobs where id = ${parent.id} for update`;
   const { count } = countStatements(store);
   release.resolve();
-  await until(() => count(/^settle /) > 1);
-  // Long enough for it to be refused again and again.
-  await sleep(500);
-  expect([count(/^settle /), heard.errors]).toEqual([2, []]);
+  await until(() => count(/^settle /) > settlements);
+  const waiting: number[] = [];
+  for (let i = 0; i < 20; i++) {
+    await (await queue.add('work', i)).waitUntilFinished();
+    const rows = await play.database.sql`
+      select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
+    waiting.push(rows.length);
+  }
+  expect(Math.max(...waiting)).toBeLessThanOrEqual(1);
   await app.commit();
-  await until(() => heard.completed.length > 0);
+  await until(() => heard.completed.length === waiters + 20 + 1);
+  expect(heard.errors).toEqual([]);
+  expect(play.said).toEqual([]);
 });
 
 it('a renewal passes over a job that is just being settled', async () => {
