@@ -105,22 +105,23 @@ export class EventHub {
   }
 
   publish(event: StoreEvent): void {
-    this.#deliver(event);
+    // First for the others: who hears it here may change it, or publish what follows from it.
     this.#post(event.queueName, encodedEvent(event));
+    this.#deliver(event);
   }
 
   /** The same for an event of now. Where nobody here listens, it is not even made. */
   tell(type: StoreEventType, queueName: string, jobId?: string, data?: unknown): void {
     const timestamp = Date.now();
-    if (this.#hears(queueName, type)) this.#deliver(newEvent(type, queueName, jobId, timestamp, data));
     this.#post(queueName, encodeEvent(type, jobId, timestamp, data));
+    if (this.#hears(queueName, type)) this.#deliver(newEvent(type, queueName, jobId, timestamp, data));
   }
 
   /** The same with the event's data as the JSON text that it is already. */
   tellJson(type: StoreEventType, queueName: string, jobId: string, data: string): void {
     const timestamp = Date.now();
-    if (this.#hears(queueName, type)) this.#deliver(newEvent(type, queueName, jobId, timestamp, JSON.parse(data)));
     this.#post(queueName, encodeEventJson(type, jobId, timestamp, data));
+    if (this.#hears(queueName, type)) this.#deliver(newEvent(type, queueName, jobId, timestamp, JSON.parse(data)));
   }
 
   /** Tells workers that jobs of the queue can run now, or that one comes due in so many ms. */

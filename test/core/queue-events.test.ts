@@ -150,6 +150,32 @@ it("an app's own event with an invalid time takes no other with it on its way to
   expect(heard.filter((id) => id !== 'knock')).toEqual(['first', 'odd', 'last']);
 });
 
+it('what a subscriber here does with an event, or publishes because of it, comes after it for other processes', async () => {
+  const store = await play.open();
+  const other = await play.open();
+  const queue = play.queue(store);
+  const heard: unknown[] = [];
+  other.subscribe(queue.name, ({ jobId, data }) => void heard.push([jobId, data]));
+  const publish = (jobId: string, data: unknown) =>
+    store.publish({ type: 'job:progress', queueName: queue.name, jobId, data, timestamp: new Date() });
+  await until(async () => {
+    await publish('knock', null);
+    return heard.length > 0;
+  });
+  heard.length = 0;
+  store.subscribe(queue.name, (event) => {
+    if (event.jobId !== 'cause') return;
+    Object.assign(event.data as object, { spoiled: true });
+    void publish('effect', null);
+  });
+  await publish('cause', { spoiled: false });
+  await until(() => heard.some((one) => String(one).startsWith('effect')));
+  expect(heard.filter((one) => !String(one).startsWith('knock'))).toEqual([
+    ['cause', { spoiled: false }],
+    ['effect', null],
+  ]);
+});
+
 it('what is settled while the store closes reaches other processes, and so does what comes after it is back', async () => {
   const store = await play.open();
   const other = await play.open();
