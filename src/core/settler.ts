@@ -19,6 +19,10 @@ const RETRY_MS = [100, 500, 1_000, 2_000, 5_000, 5_000, 10_000];
 /** What the database refuses for what it says it will hardly take the next time. */
 const MAX_REFUSALS = RETRY_MS.length;
 
+/** What it adds to its batch, roughly. */
+const sizeOf = ({ result, logs, reason, stack }: Settlement): number =>
+  256 + (result?.length ?? 0) + (logs?.length ?? 0) + (reason?.length ?? 0) + (stack?.length ?? 0);
+
 export interface SettlerOptions {
   readonly engine: Engine;
   readonly queueName: string;
@@ -89,7 +93,7 @@ export class Settler {
     if (warning) error(warning);
     engine.settlements.add({
       value: settlement,
-      size: settlement.result?.length ?? 256,
+      size: sizeOf(settlement),
       resolve: (settled) => {
         if (!settled) this.#notOurs(held, end, settlement, finished);
         else this.#settled(held, end, settlement, settled, finished);
@@ -97,7 +101,7 @@ export class Settler {
       reject: (failure) => {
         this.#write(
           settlement,
-          (one) => engine.settlements.push(one, one.result?.length ?? 256),
+          (one) => engine.settlements.push(one, sizeOf(one)),
           (one) => engine.settleAlone(one),
           failure,
         ).then(

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { ConnectionError, FlowProducer } from '../../src/index.js';
-import { until } from '../support/until.js';
+import { ConnectionError, FlowProducer, type Job } from '../../src/index.js';
+import { barrier, until } from '../support/until.js';
 import { onStatements, record, rowOf, usePlayground } from './setup.js';
 
 const play = usePlayground();
@@ -118,6 +118,27 @@ it('a handler that spoils the dates of its job does not keep it from being settl
   await until(() => heard.completed.length === 1);
   expect((await queue.getJob(job.id))?.attemptLogs).toMatchObject([{ attempt: 1, startedAt: null }]);
   await worker.close();
+});
+
+it('what handlers have logged counts as a part of a batch, which stays small', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const sizes: number[] = [];
+  onStatements(store, (name, run, values) => {
+    if (name.startsWith('settle ')) sizes.push(`${values['batch']}${values['holders']}`.length);
+    return run();
+  });
+  const everybody = barrier(12);
+  const run = async (job: Job<unknown>) => {
+    const line = job.id.padEnd(8_000, 'x');
+    await Promise.all(Array.from({ length: 125 }, () => job.log(line)));
+    await everybody();
+  };
+  const heard = record(play.worker(queue, store, run, { concurrency: 12 }));
+  await queue.addBulk(many(12));
+  await until(() => heard.completed.length === 12, { timeout: 30_000 });
+  expect(Math.max(...sizes)).toBeLessThan(9 * 1024 * 1024);
+  expect(heard.errors).toEqual([]);
 });
 
 it('a job that is gone is not said to be completed when its lease was over by then', async () => {
