@@ -1,4 +1,4 @@
-import type { Watermark } from '../store/claim.js';
+import { inOrder, type Watermark } from '../store/claim.js';
 import { type Claimed, claimWithin } from '../store/claim-dispatch.js';
 import type { Engine } from '../store/engine.js';
 import type { StoredJob } from '../store/job-row.js';
@@ -49,7 +49,7 @@ export class Claimer {
     // Behind it there is no more: perhaps before it.
     try {
       const others = await this.#claim(limit - claimed.jobs.length, undefined);
-      return { ...others, jobs: [...claimed.jobs, ...others.jobs] };
+      return { ...others, jobs: inOrder([...claimed.jobs, ...others.jobs], false) };
     } catch (error) {
       // Those that were taken must not be lost with it.
       if (claimed.jobs.length === 0) throw error;

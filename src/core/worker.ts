@@ -8,12 +8,12 @@ import { CANCELLED_REASON } from '../store/settle.js';
 import { attach } from './attach.js';
 import { Attempt } from './attempt.js';
 import { type RunnerOptions, runAttempt, runAttempts } from './attempt-runner.js';
+import { Capacity } from './capacity.js';
 import { Claimer } from './claimer.js';
 import { EventBus } from './event-bus.js';
 import { Fetcher } from './fetcher.js';
 import { type Held, Holds } from './holds.js';
 import { Job } from './job.js';
-import { Pace } from './pace.js';
 import { Quiet, within } from './quiet.js';
 import { fateOf, type SettledInTransaction, settleIn } from './settle-in.js';
 import type { SettlementRules } from './settlement.js';
@@ -22,13 +22,9 @@ import type { JobOf } from './typed-job.js';
 import { type ResolvedWorkerOptions, resolveWorkerOptions, type WorkerOptions } from './worker-options.js';
 import type { BatchProcessor, Processor, WorkerEvents } from './worker-types.js';
 
-/** Ended jobs that are not settled yet: more than this, and no more are claimed. */
-const MAX_UNSETTLED = 5_000;
 const DEFAULT_FORCE_MS = 30_000;
 /** What a forced close waits for the leases to be given back. */
 const SETTLE_GRACE_MS = 5_000;
-/** Rounds of jobs that a worker of groups holds ahead. */
-const GROUP_ROUNDS = 2;
 /** A worker under a limit is not told when the limit allows more. */
 const LIMITED_LOOK_MS = 1_000;
 
@@ -48,10 +44,8 @@ export class Worker<T = unknown> {
   readonly #claimer: Claimer;
   readonly #fetcher: Fetcher;
   readonly #settler: Settler;
-  readonly #pace = new Pace();
+  readonly #capacity: Capacity;
   readonly #quiet = new Quiet();
-  readonly #batchSize: number;
-  #runningBatches = 0;
   #state: 'idle' | 'running' | 'paused' | 'closed' = 'idle';
   #detach: (() => void)[] = [];
   #unfollow = () => {};
@@ -64,7 +58,7 @@ export class Worker<T = unknown> {
     if (typeof processor !== 'function') throw new TypeError('Worker processor must be a function.');
     this.#options = resolveWorkerOptions(options);
     this.#engine = this.#options.store.engine;
-    this.#batchSize = this.#options.batchSize ?? 1;
+    this.#capacity = new Capacity(this.#options, () => this.#settler.pending);
     this.events = new EventBus(this.#options.logger);
     this.#holds = new Holds(this.#engine, this.id, this.#options.lockDuration, this.#options.logger, {
       lost: (held) => this.#notHeld(held),
@@ -75,7 +69,7 @@ export class Worker<T = unknown> {
       queueName: this.queueName,
       rules: this.#rules,
       lockDuration: this.#options.lockDuration,
-      limited: this.#limited,
+      limited: this.#capacity.limited,
       done: (held) => this.#holds.delete(held),
       progressed: () => {
         this.#fetcher.pump();
@@ -101,8 +95,8 @@ export class Worker<T = unknown> {
       claim: (limit) => this.#claimer.claim(limit),
       start: (jobs) => this.#start(jobs),
       release: (jobs) => this.#release(jobs),
-      free: () => (this.#options.concurrency - this.#runningBatches) * this.#batchSize,
-      ahead: () => this.#ahead(),
+      free: () => this.#capacity.free(),
+      ahead: () => this.#capacity.ahead(),
       failed: (error) => this.#error(error),
     });
     this.#runner = {
@@ -156,28 +150,11 @@ export class Worker<T = unknown> {
     await this.close();
   }
 
-  get #limited(): boolean {
-    const { maxGlobalConcurrency, limiter, group } = this.#options;
-    return maxGlobalConcurrency !== undefined || limiter !== undefined || group !== undefined;
-  }
-
-  /**
-   * Jobs to hold beyond the free slots. Where the queue or a group has a limit of starts, or the queue one of active
-   * jobs, none: they would use it up. Of groups whose active jobs are limited, a few rounds of what can run at once.
-   */
-  #ahead(): number {
-    const { concurrency, maxGlobalConcurrency, limiter, group } = this.#options;
-    const counted = maxGlobalConcurrency !== undefined || limiter !== undefined || group?.limiter !== undefined;
-    if (counted || this.#settler.pending > MAX_UNSETTLED) return 0;
-    const ahead = this.#pace.ahead(concurrency);
-    return group ? Math.min(ahead, GROUP_ROUNDS * concurrency) : ahead;
-  }
-
   #attach(): void {
     const { stalledInterval, maxStalledCount } = this.#options;
     const attached = attach(this.#engine, {
       queueName: this.queueName,
-      interval: this.#limited ? Math.min(LIMITED_LOOK_MS, stalledInterval) : stalledInterval,
+      interval: this.#capacity.limited ? Math.min(LIMITED_LOOK_MS, stalledInterval) : stalledInterval,
       maxStalledCount,
       wake: () => this.#fetcher.wake(),
       takenAway: (jobId) => this.#holds.check(jobId),
@@ -221,8 +198,9 @@ export class Worker<T = unknown> {
       }
       return;
     }
-    for (let i = 0; i < jobs.length; i += this.#batchSize) {
-      const held = jobs.slice(i, i + this.#batchSize).flatMap((job) => this.#stillHeld(job) ?? []);
+    const { batchSize } = this.#capacity;
+    for (let i = 0; i < jobs.length; i += batchSize) {
+      const held = jobs.slice(i, i + batchSize).flatMap((job) => this.#stillHeld(job) ?? []);
       if (held.length > 0) this.#run(held);
     }
   }
@@ -247,21 +225,19 @@ export class Worker<T = unknown> {
   }
 
   #run(held: readonly Held[]): void {
-    this.#runningBatches++;
+    const over = this.#capacity.take(held.length);
     for (const { stored, attempt } of held) {
       if (this.events.has('active')) {
         this.events.emit('active', new Job(stored.job, this.#options.store, attempt) as JobOf<T>);
       }
       this.#engine.hub.tell('job:active', this.queueName, stored.job.id);
     }
-    const began = performance.now();
     const running =
       this.#options.batchSize === undefined
         ? runAttempt(held[0] as Held, this.#runner)
         : runAttempts(held, this.#runner);
     void running.then(() => {
-      this.#pace.took((performance.now() - began) / held.length);
-      this.#runningBatches--;
+      over();
       this.#fetcher.pump();
       this.#quiet.changed();
     });
@@ -269,7 +245,7 @@ export class Worker<T = unknown> {
 
   /** Claimed, but no slot came free: back to waiting, for whoever has one. */
   async #release(jobs: StoredJob[]): Promise<void> {
-    this.#pace.slow();
+    this.#capacity.tooMany();
     await Promise.all(
       jobs.map(async ({ job }) => {
         const held = this.#holds.get(job.id);
@@ -333,7 +309,7 @@ export class Worker<T = unknown> {
     if (!started) return;
     void this.#fetcher.stop().then(() => this.#quiet.changed());
     const settled = () => this.#settler.pending === 0 && !this.#fetcher.claiming;
-    if (!(await this.#quiet.until(() => this.#runningBatches === 0 && settled(), forceTimeout))) {
+    if (!(await this.#quiet.until(() => this.#capacity.idle && settled(), forceTimeout))) {
       for (const held of this.#holds.all()) {
         if (!held.attempt.ended) held.attempt.controller.abort(new ClosedError('The worker'));
         void this.#giveBack(held);
