@@ -6,7 +6,7 @@ import { ConveyorError } from '../model/errors.js';
 import type { JobData, JobState } from '../model/job.js';
 import { cleanText } from '../model/values.js';
 import { existingIds, type Taken } from './flow-tree.js';
-import { holdsKey, insertInput, insertSelect, type JobRecord, keyExpired } from './insert.js';
+import { freedKeys, holdsKey, insertInput, insertSelect, type JobRecord } from './insert.js';
 import { jobColumns, readJob } from './job-row.js';
 
 /**
@@ -20,19 +20,9 @@ const insertFlow = statement(
   ['jobs'],
   (db, p) => {
     const j = db.jobs.of('j');
-    const { col } = db.jobs;
     return sql`
       with x as materialized (${insertInput(db, p.jobs)}),
-      expired as materialized (
-        select ${j.queueName} as q, ${j.id} as id from ${db.jobs.as('j')}
-        join (select distinct q, dedup from x where dedup is not null) k
-          on ${j.queueName} = k.q and ${j.deduplicationKey} = k.dedup
-        where ${holdsKey(j)} and ${keyExpired(j)}
-        order by ${j.queueName}, ${j.deduplicationKey} for update of j),
-      freed as (
-        update ${db.jobs.as('j')} set ${col.deduplicationKey} = null from expired e
-        where ${j.queueName} = e.q and ${j.id} = e.id and ${holdsKey(j)} and ${keyExpired(j)}
-        returning ${j.queueName} as q, ${j.id} as id),
+      ${freedKeys(db)},
       taken as materialized (
         select x.ordinality as n, ${j.id} as id, null as key from x
         join ${db.jobs.as('j')} on ${j.queueName} = x.q and ${j.id} = x.id

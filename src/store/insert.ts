@@ -55,16 +55,7 @@ const insertDeduplicated = statement(
     const { col } = db.jobs;
     return sql`
     with x as materialized (${insertInput(db, p.jobs)}),
-    expired as materialized (
-      select ${j.queueName} as q, ${j.id} as id from ${db.jobs.as('j')}
-      join (select distinct q, dedup from x where dedup is not null) k
-        on ${j.queueName} = k.q and ${j.deduplicationKey} = k.dedup
-      where ${holdsKey(j)} and ${keyExpired(j)}
-      order by ${j.queueName}, ${j.deduplicationKey} for update of j),
-    freed as (
-      update ${db.jobs.as('j')} set ${col.deduplicationKey} = null from expired e
-      where ${j.queueName} = e.q and ${j.id} = e.id and ${holdsKey(j)} and ${keyExpired(j)}
-      returning ${j.queueName} as q, ${j.id} as id),
+    ${freedKeys(db)},
     inserted as (
       insert into ${db.jobs.table} ${insertSelect(db)} from x
       where (select count(*) from freed) >= 0
@@ -94,6 +85,25 @@ const insertDeduplicated = statement(
 );
 
 type JobNames = ReturnType<Relations['jobs']['of']>;
+
+/**
+ * The CTE `freed(q, id)`: holders of the keys of `x(q, dedup)` whose time to live has passed, and who have given them up.
+ */
+export function freedKeys(db: Relations): SQL {
+  const j = db.jobs.of('j');
+  const { col } = db.jobs;
+  return sql`
+    expired as materialized (
+      select ${j.queueName} as q, ${j.id} as id from ${db.jobs.as('j')}
+      join (select distinct q, dedup from x where dedup is not null) k
+        on ${j.queueName} = k.q and ${j.deduplicationKey} = k.dedup
+      where ${holdsKey(j)} and ${keyExpired(j)}
+      order by ${j.queueName}, ${j.deduplicationKey} for update of j),
+    freed as (
+      update ${db.jobs.as('j')} set ${col.deduplicationKey} = null from expired e
+      where ${j.queueName} = e.q and ${j.id} = e.id and ${holdsKey(j)} and ${keyExpired(j)}
+      returning ${j.queueName} as q, ${j.id} as id)`;
+}
 
 /** As in the predicate of the unique index, so that the index serves it. */
 export function holdsKey(j: JobNames): SQL {
