@@ -153,5 +153,6 @@ it('an observer that throws does not keep the others from hearing', async () => 
   observable.subscribe(good);
   await job.cancel();
   await until(() => good.heard.length === 1);
-  expect(play.said).toMatchObject([{ level: 'error', args: [new Error('bad observer')] }]);
+  const errors = play.said.filter(({ level }) => level === 'error');
+  expect(errors).toMatchObject([{ args: [new Error('bad observer')] }]);
 });

@@ -105,13 +105,14 @@ it('a handler that throws stops no call: its error is told, else logged', async 
   queue.events.on('waiting', () => {
     throw new Error('a bad handler');
   });
+  const errors = () => play.said.filter(({ level }) => level === 'error');
   expect((await queue.add('work', 1)).state).toBe('waiting');
-  expect(play.said).toMatchObject([{ level: 'error', args: [new Error('a bad handler')] }]);
+  expect(errors()).toMatchObject([{ args: [new Error('a bad handler')] }]);
   const heard: unknown[] = [];
   queue.events.on('error', (error) => void heard.push(error));
   await queue.add('work', 2);
   expect(heard).toEqual([new Error('a bad handler')]);
-  expect(play.said).toHaveLength(1);
+  expect(errors()).toHaveLength(1);
 });
 
 it('who leaves hears nothing more, and a closed queue tells nobody', async () => {
