@@ -27,6 +27,9 @@ const sessionSettings = (timeout: number) => ({
   statement_timeout: String(timeout),
 });
 
+/** s. */
+const reconnectPause = (failures: number) => Math.min(0.5, 0.05 * 2 ** failures) * (0.5 + Math.random() / 2);
+
 export function clientOptions(connection: ConnectionOptions): [string | undefined, PostgresOptions] {
   return typeof connection === 'string' ? [connection, {}] : [undefined, connection];
 }
@@ -43,6 +46,9 @@ function open(
     onnotice: () => {},
     // No array parameters are ever sent, so the driver need not ask for their types at every connect.
     fetch_types: false,
+    // Who asks backs off himself. The driver's own pauses are up to 20 s after a handful of failures of any connection,
+    // and would go on when the server has long been back.
+    backoff: reconnectPause,
     ...defaults,
   };
   const options: PostgresOptions = {

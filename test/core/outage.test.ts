@@ -64,7 +64,7 @@ it('a database that goes away and comes back loses nothing', async () => {
   record(worker);
   await queue.addBulk(many(300));
   for (let outage = 0; outage < 2; outage++) {
-    await until(async () => (await queue.count('completed')) > outage * 50 + 20);
+    await until(async () => (await queue.count('completed')) > outage * 50 + 20, { timeout: 20_000 });
     proxy.cut();
     await sleep(300);
     proxy.mend();
