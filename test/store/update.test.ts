@@ -115,7 +115,7 @@ describe('metrics', () => {
   const buckets = () =>
     db.sql`select job_name, completed_count::int as done, failed_count::int as failed, total_process_ms::int as ms,
       min_process_ms::int as min, max_process_ms::int as max from conveyor_metrics order by job_name`;
-  // With a minute: what ends within it goes into one bucket.
+  // A minute begins with it: what ends soon after goes into one bucket.
   const began = new Date(Math.floor(Date.now() / 60_000 - 1) * 60_000);
   const later = (ms: number) => new Date(began.getTime() + ms);
 
