@@ -7,8 +7,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts'],
     exclude: [...configDefaults.exclude, 'test/package/fixtures/**'],
     pool: 'forks',
-    // More than the two cores that they are made for: much of a test's time is waiting.
-    maxWorkers: 3,
+    maxWorkers: 2,
     fileParallelism: true,
     testTimeout: 30_000,
     hookTimeout: 60_000,
