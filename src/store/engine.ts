@@ -22,8 +22,9 @@ import { announceParents } from './parent-events.js';
 import { type ParentChange, type Settled, type Settlement, settle, settledAlready } from './settle.js';
 import { Watch } from './watch.js';
 
-/** Where the statements of one store run, and what keeps them company: events, batches, the watch over due times. */
+/** What disconnecting waits for what is under way. */
 const CLOSE_LIMIT_S = 2;
+/** What a statement's answer may take beyond the time after which the server ends it. */
 const ANSWER_GRACE_MS = 2_000;
 /** Settling and adding: the statement's JSON stays well below what jsonb can hold. */
 const BATCH = { maxItems: 1_000, maxSize: 8 * 1024 * 1024 };
@@ -39,6 +40,7 @@ const ALONE_LOCK_MS = 250;
 /** Writers of one process share a row of each metrics bucket; processes are spread over so many. */
 export const METRIC_SHARDS = 64;
 
+/** Where the statements of one store run, and what keeps them company: events, batches, the watch over due times. */
 export class Engine {
   readonly options: ResolvedOptions;
   readonly hub: EventHub;
@@ -158,7 +160,7 @@ export class Engine {
 
   async #connect(): Promise<void> {
     await this.#closing;
-    const { connection, db, schema, autoMigrate, statementTimeout } = this.options;
+    const { connection, db, schema, autoMigrate } = this.options;
     const executor = connection !== undefined ? await this.#openOwn(connection) : this.#adopt(db as DrizzleLike);
     if (!autoMigrate) {
       await verifySchema(executor, schema);
@@ -168,7 +170,7 @@ export class Engine {
       else await migrateDrizzle(db as DrizzleTransactor, schema);
     }
     const listenTo = this.#listenConnection();
-    if (listenTo !== undefined) await this.#startListener(listenTo, statementTimeout);
+    if (listenTo !== undefined) await this.#startListener(listenTo);
     else if (this.options.listen === true) {
       this.options.logger.warn(
         'conveyor: this Drizzle driver does not say where it connects, so the store cannot LISTEN and only polls: ' +
@@ -216,7 +218,7 @@ export class Engine {
     return connection ?? this.#postgresJsOptions(db as DrizzleLike);
   }
 
-  async #startListener(connection: ConnectionOptions, timeout: number): Promise<void> {
+  async #startListener(connection: ConnectionOptions): Promise<void> {
     const look = compile(glanceStatement, this.#relations);
     const listener = new Listener(connection, {
       logger: this.options.logger,
@@ -237,7 +239,6 @@ export class Engine {
     await listener.start();
     // Subscribed while the connection was opening.
     for (const channel of this.hub.channels()) void listener.listen(channel);
-    void timeout;
   }
 
   async #close(): Promise<void> {
