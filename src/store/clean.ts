@@ -6,8 +6,8 @@ import type { JobState } from '../model/job.js';
 import { assertJobState, integerIn, validateQueueName } from '../model/names.js';
 import { type Done, horizon, together } from './chunks.js';
 import { removeAll } from './removal.js';
+import { finishTime, perState } from './rules/states.js';
 import { type Bound, removalOfRoots, removalOfState } from './state-removal.js';
-import { finishTime, perState } from './states.js';
 
 type JobNames = ReturnType<Relations['jobs']['of']>;
 

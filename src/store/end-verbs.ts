@@ -4,10 +4,10 @@ import type { Relations } from '../db/relation.js';
 import { columns, now, statement } from '../db/statement.js';
 import type { JobState } from '../model/job.js';
 import { cleanText } from '../model/values.js';
-import { cascade } from './cascade.js';
 import type { Fence } from './jobs.js';
-import { countMetrics } from './metrics.js';
 import { keptValues, REMOVED_REASON } from './removal.js';
+import { cascade } from './rules/cascade.js';
+import { countMetrics } from './rules/metrics-buckets.js';
 import { CANCELLED_REASON, type ParentChange } from './settle.js';
 import { readAnswer, type VerbAnswer } from './verb.js';
 

@@ -8,8 +8,8 @@ import { countActive } from './counts.js';
 import { ALL_NAMES, pauseName, resumeName } from './pauses.js';
 import { removeAllSchedules, removeQueueRows } from './queue-rows.js';
 import { removeAll } from './removal.js';
+import { ofAnyJob } from './rules/states.js';
 import { beforeSeq, removalOfRoots, removalOfState } from './state-removal.js';
-import { ofAnyJob } from './states.js';
 import { writersEnded } from './writers.js';
 
 /** Each round takes what was there when it began; a queue that is still added to is not chased for ever. */

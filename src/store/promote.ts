@@ -5,7 +5,7 @@ import { columns, instantOf, type Statement, statement } from '../db/statement.j
 import { validateQueueName } from '../model/names.js';
 import { show } from '../model/text.js';
 import { CHUNK, chunkColumns, type Done, horizon, inChunks, readChunk } from './chunks.js';
-import { stillIn } from './states.js';
+import { stillIn } from './rules/states.js';
 
 type JobNames = ReturnType<Relations['jobs']['of']>;
 type Params = 'queue' | 'bound' | 'limit';

@@ -6,7 +6,7 @@ import { JOB_STATES, type JobState } from '../model/job.js';
 import type { QueueInfo } from '../model/store-interface.js';
 import { readCounts } from './counts.js';
 import { ALL_NAMES } from './pauses.js';
-import { finishTime, inState } from './states.js';
+import { finishTime, inState } from './rules/states.js';
 
 /** Counting the finished jobs of all queues takes as long as there are many. */
 const LIST_QUEUES_TIMEOUT = 15_000;

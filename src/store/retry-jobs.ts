@@ -6,8 +6,8 @@ import { columns, type Statement, statement } from '../db/statement.js';
 import { oneOf, validateQueueName } from '../model/names.js';
 import { CHUNK, type Chunk, chunkColumns, type Done, horizon, inChunks, readChunk, together } from './chunks.js';
 import { holdsKey } from './insert.js';
-import { raceForKey } from './key-race.js';
-import { finishTime, inState, stillIn } from './states.js';
+import { raceForKey } from './rules/deduplication.js';
+import { finishTime, inState, stillIn } from './rules/states.js';
 
 type Ended = 'failed' | 'completed';
 type JobNames = ReturnType<Relations['jobs']['of']>;

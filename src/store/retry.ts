@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm';
 import type { Executor } from '../db/executor.js';
 import { columns, statement } from '../db/statement.js';
-import { heldByAnother, raceForKey } from './key-race.js';
+import { heldByAnother, raceForKey } from './rules/deduplication.js';
 import { readAnswer, type VerbAnswer } from './verb.js';
 
 /**

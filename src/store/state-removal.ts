@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm';
 import type { Relations } from '../db/relation.js';
 import type { JobState } from '../model/job.js';
 import { type RemovalStatements, removal } from './removal.js';
-import { inState } from './states.js';
+import { inState } from './rules/states.js';
 
 type JobNames = ReturnType<Relations['jobs']['of']>;
 

@@ -7,7 +7,7 @@ import { assertJobState } from '../model/names.js';
 import type { UpdateJobOptions } from '../model/store-interface.js';
 import type { Engine } from './engine.js';
 import type { Fences, Known } from './fences.js';
-import { raceForKey } from './key-race.js';
+import { raceForKey } from './rules/deduplication.js';
 import { encodeUpdates } from './update-fields.js';
 import { mergeIntoJob } from './update-statement.js';
 

@@ -3,7 +3,7 @@ import { sql } from 'drizzle-orm';
 import type { Executor } from '../db/executor.js';
 import { columns, statement } from '../db/statement.js';
 import { ConveyorError } from '../model/errors.js';
-import { ofAnyJob } from './states.js';
+import { ofAnyJob } from './rules/states.js';
 
 /** How long transactions that were writing jobs when the queue was stopped may take to end, in ms. */
 const WRITERS_LIMIT = 10_000;

@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { Relations } from '../db/relation.js';
-import { JOB_STATES, type JobState } from '../model/job.js';
+import type { Relations } from '../../db/relation.js';
+import { JOB_STATES, type JobState } from '../../model/job.js';
 
 type JobNames = ReturnType<Relations['jobs']['of']>;
 

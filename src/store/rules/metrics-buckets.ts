@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { Relations } from '../db/relation.js';
-import { now } from '../db/statement.js';
+import type { Relations } from '../../db/relation.js';
+import { now } from '../../db/statement.js';
 
 /**
  * The metrics of a settling statement, as a CTE over its `outcomes(q, name, state, processed)`: a minute bucket for the

@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { Relations } from '../db/relation.js';
-import { now, statementTime } from '../db/statement.js';
+import type { Relations } from '../../db/relation.js';
+import { now, statementTime } from '../../db/statement.js';
 
 /**
  * What follows for the ancestors when jobs end or vanish, as CTEs of the statement that ends them: all or nothing.
