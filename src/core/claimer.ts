@@ -1,8 +1,8 @@
 import { inOrder, type Watermark } from '../store/claim.js';
 import { type Claimed, claimWithin } from '../store/claim-dispatch.js';
 import type { Engine } from '../store/engine.js';
-import type { StoredJob } from '../store/job-row.js';
 import { releaseUnknown } from '../store/lease.js';
+import type { StoredJob } from '../store/rows/job-row.js';
 import type { ResolvedWorkerOptions } from './worker-options.js';
 
 export interface ClaimerOptions {

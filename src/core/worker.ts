@@ -3,7 +3,7 @@ import { generateWorkerId } from '../model/ids.js';
 import type { JobData } from '../model/job.js';
 import { integerIn, validateQueueName } from '../model/names.js';
 import type { Engine } from '../store/engine.js';
-import type { StoredJob } from '../store/job-row.js';
+import type { StoredJob } from '../store/rows/job-row.js';
 import { CANCELLED_REASON } from '../store/settle.js';
 import { attach } from './attach.js';
 import { Attempt } from './attempt.js';

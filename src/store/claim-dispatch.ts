@@ -5,7 +5,7 @@ import { groupClaim } from './claim-groups.js';
 import { type ClaimStatus, limitedClaim } from './claim-limited.js';
 import { type FetchLimits, type Limits, resolveLimits } from './claim-limits.js';
 import { surveyGroups } from './group-survey.js';
-import { readJob, type StoredJob } from './job-row.js';
+import { readJob, type StoredJob } from './rows/job-row.js';
 
 export type { FetchLimits } from './claim-limits.js';
 

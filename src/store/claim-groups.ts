@@ -6,7 +6,7 @@ import { guardCtes, guardOpensIn, guardUpdate, stampCte, unguardedCtes } from '.
 import { claimAnswer, given, LIMITED_PARAMS, type LimitedParams } from './claim-limited.js';
 import { nextFetchIn, recentFetches, withFetches } from './fetch-log.js';
 import { lineCtes, waitingIn, wanted } from './group-line.js';
-import { takenColumns } from './job-row.js';
+import { takenColumns } from './rows/job-row.js';
 
 type Params = Record<LimitedParams, SQL>;
 

@@ -7,7 +7,7 @@ import type { JobData, JobState } from '../model/job.js';
 import { cleanText } from '../model/values.js';
 import { existingIds, type Taken } from './flow-tree.js';
 import { freedKeys, holdsKey, insertInput, insertSelect, type JobRecord } from './insert.js';
-import { jobColumns, readJob } from './job-row.js';
+import { jobColumns, readJob } from './rows/job-row.js';
 
 /**
  * A whole flow or nothing of it. What is in the way (an id that exists, a live holder of a deduplication key) is found

@@ -23,7 +23,6 @@ import { Engine } from './engine.js';
 import { Fences } from './fences.js';
 import { failParent, getChildrenJobs, notifyChildCompleted, saveFlow } from './flows.js';
 import { encodeRecord, insertBatch, type JobRecord } from './insert.js';
-import type { StoredJob } from './job-row.js';
 import { cancelActive, findByDeduplicationKey, findJobById, getJob } from './jobs.js';
 import { listFlowParents, listJobs, stalledJobs } from './listing.js';
 import { truncateAll } from './maintenance.js';
@@ -36,6 +35,7 @@ import { getPausedNames, pauseName, resumeName } from './pauses.js';
 import { promoteAll, promoteDue } from './promote.js';
 import { listQueues } from './queues.js';
 import { retryJobs } from './retry-jobs.js';
+import type { StoredJob } from './rows/job-row.js';
 import { searchByName, searchByPayload, searchJobs } from './search.js';
 import { extendLock, releaseLock, removeFenced, updateJob } from './update.js';
 

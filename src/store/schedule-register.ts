@@ -4,7 +4,7 @@ import type { Relations } from '../db/relation.js';
 import { columns, epochMs, instantOf, statement, statementTime } from '../db/statement.js';
 import { ConveyorError } from '../model/errors.js';
 import { insertInput, insertSelect, type JobRecord, type Saved } from './insert.js';
-import { jobsOfTick } from './schedule-rows.js';
+import { jobsOfTick } from './rows/schedule-row.js';
 
 export interface Registration {
   readonly queueName: string;

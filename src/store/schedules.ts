@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import type { Executor } from '../db/executor.js';
 import { columns, epochMs, now, statement } from '../db/statement.js';
 import type { StoredSchedule } from '../model/stored-schedule.js';
-import { readSchedule, scheduleColumns } from './schedule-rows.js';
+import { readSchedule, scheduleColumns } from './rows/schedule-row.js';
 
 export { type Advanced, advanceSchedule, dueSchedules } from './schedule-advance.js';
 export { type Registration, registerSchedule } from './schedule-register.js';

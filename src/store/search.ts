@@ -6,8 +6,8 @@ import type { JobState } from '../model/job.js';
 import { assertJobState, integerIn, validateQueueName } from '../model/names.js';
 import type { SearchFilter } from '../model/store-interface.js';
 import { isStorable, show } from '../model/text.js';
-import { JOB_COLUMN_COUNT, jobColumns, readJob, type StoredJob } from './job-row.js';
 import { pageOf, rowsOfPage } from './listing.js';
+import { JOB_COLUMN_COUNT, jobColumns, readJob, type StoredJob } from './rows/job-row.js';
 import { inQueue, inState } from './rules/states.js';
 
 /** No index helps a search in the middle of a text: in a table of millions its caller is told in this many ms. */

@@ -5,7 +5,7 @@ import { type Executor, PreparedExecutor } from '../../src/db/executor.js';
 import { relationsIn } from '../../src/db/relation.js';
 import type { ClaimRequest } from '../../src/store/claim.js';
 import { claimWithin, type FetchLimits } from '../../src/store/claim-dispatch.js';
-import type { StoredJob } from '../../src/store/job-row.js';
+import type { StoredJob } from '../../src/store/rows/job-row.js';
 import { settle } from '../../src/store/settle.js';
 import type { UsedDatabase } from '../support/database.js';
 

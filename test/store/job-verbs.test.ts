@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { JOB_STATES, type JobData, type JobState } from '../../src/model/job.js';
 import { claim } from '../../src/store/claim.js';
-import type { StoredJob } from '../../src/store/job-row.js';
 import {
   cancelJob,
   changeDelay,
@@ -17,6 +16,7 @@ import {
 } from '../../src/store/job-verbs.js';
 import { sweep } from '../../src/store/lease.js';
 import type { PgStore } from '../../src/store/pg-store.js';
+import type { StoredJob } from '../../src/store/rows/job-row.js';
 import { settle } from '../../src/store/settle.js';
 import { useDatabase } from '../support/database.js';
 import { openTransaction, untilWaiting } from '../support/held.js';

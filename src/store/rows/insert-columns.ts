@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { Relations } from '../db/relation.js';
-import { instantOf as at, interval, now } from '../db/statement.js';
+import type { Relations } from '../../db/relation.js';
+import { instantOf as at, interval, now } from '../../db/statement.js';
 
 /** Which fields the rows of a batch may have: those of a new job, or all. */
 export type RecordShape = 'new' | 'full';

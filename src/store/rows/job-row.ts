@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { Relations } from '../db/relation.js';
-import { columns, epochMs, type Row } from '../db/statement.js';
-import { type AttemptRecord, JOB_STATES, type JobData, type JobOptions, type JobState } from '../model/job.js';
+import type { Relations } from '../../db/relation.js';
+import { columns, epochMs, type Row } from '../../db/statement.js';
+import { type AttemptRecord, JOB_STATES, type JobData, type JobOptions, type JobState } from '../../model/job.js';
 
 /** A job with what the store keeps beside the public fields. */
 export interface StoredJob {
