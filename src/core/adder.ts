@@ -1,10 +1,10 @@
 import type { DrizzleLike } from '../db/drizzle-like.js';
 import type { Executor } from '../db/executor.js';
 import type { JobData, JobOptions } from '../model/job.js';
+import { insertBatch, type Saved } from '../store/add/insert.js';
+import { insertIntoGroup } from '../store/add/insert-into-group.js';
 import type { Engine } from '../store/engine.js';
 import { getJobs } from '../store/get-jobs.js';
-import { insertBatch, type Saved } from '../store/insert.js';
-import { insertIntoGroup } from '../store/insert-group.js';
 import type { PgStore } from '../store/pg-store.js';
 import { databaseTime, registerSchedule } from '../store/schedules.js';
 import { Announcement } from './announce.js';

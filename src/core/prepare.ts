@@ -5,7 +5,7 @@ import { generateId } from '../model/ids.js';
 import type { JobOptions, NewJobData, RepeatOptions } from '../model/job.js';
 import { firstTick, scheduleKey, scheduleOf } from '../model/schedule.js';
 import { encodePayload } from '../model/values.js';
-import { encodeRecord, type JobRecord } from '../store/insert.js';
+import { encodeRecord, type JobRecord } from '../store/add/insert.js';
 import type { Registration } from '../store/schedules.js';
 import { type JobSchemas, schemaOf, validateData } from './schemas.js';
 

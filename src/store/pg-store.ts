@@ -13,6 +13,8 @@ import type {
   StoreInterface,
   UpdateJobOptions,
 } from '../model/store-interface.js';
+import { encodeRecord, insertBatch, type JobRecord } from './add/insert.js';
+import { failParent, getChildrenJobs, notifyChildCompleted, saveFlow } from './add/insert-flow.js';
 import type { Done } from './chunks.js';
 import { claimJobs } from './claim-dispatch.js';
 import { clean } from './clean.js';
@@ -21,8 +23,6 @@ import { DamageReport } from './damage.js';
 import { drain } from './drain.js';
 import { Engine } from './engine.js';
 import { Fences } from './fences.js';
-import { failParent, getChildrenJobs, notifyChildCompleted, saveFlow } from './flows.js';
-import { encodeRecord, insertBatch, type JobRecord } from './insert.js';
 import { cancelActive, findByDeduplicationKey, findJobById, getJob } from './jobs.js';
 import { listFlowParents, listJobs, stalledJobs } from './listing.js';
 import { truncateAll } from './maintenance.js';

@@ -4,8 +4,8 @@ import type { Executor } from '../db/executor.js';
 import type { Relations } from '../db/relation.js';
 import { columns, type Statement, statement } from '../db/statement.js';
 import { oneOf, validateQueueName } from '../model/names.js';
+import { holdsKey } from './add/insert.js';
 import { CHUNK, type Chunk, chunkColumns, type Done, horizon, inChunks, readChunk, together } from './chunks.js';
-import { holdsKey } from './insert.js';
 import { raceForKey } from './rules/deduplication.js';
 import { finishTime, inState, stillIn } from './rules/states.js';
 

@@ -4,8 +4,8 @@ import { hashJob } from '../model/hash.js';
 import { generateId } from '../model/ids.js';
 import { nextTick } from '../model/schedule.js';
 import type { StoredSchedule } from '../model/stored-schedule.js';
+import { encodeRecord, type JobRecord } from './add/insert.js';
 import type { Engine } from './engine.js';
-import { encodeRecord, type JobRecord } from './insert.js';
 import { advanceSchedule, dueSchedules, postponeSchedule } from './schedule-advance.js';
 
 /**

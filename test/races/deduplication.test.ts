@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { createJobData, Queue } from '../../src/index.js';
-import { encodeRecord, insertBatch } from '../../src/store/insert.js';
+import { encodeRecord, insertBatch } from '../../src/store/add/insert.js';
 import { newName, usePlayground } from '../core/setup.js';
 import { openTransaction, untilWaiting } from '../support/held.js';
 

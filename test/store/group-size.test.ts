@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { GroupFullError } from '../../src/model/errors.js';
 import type { NewJobData } from '../../src/model/job.js';
-import { encodeRecord } from '../../src/store/insert.js';
-import { insertIntoGroup } from '../../src/store/insert-group.js';
+import { encodeRecord } from '../../src/store/add/insert.js';
+import { insertIntoGroup } from '../../src/store/add/insert-into-group.js';
 import { useDatabase } from '../support/database.js';
 import { openTransaction, untilWaiting } from '../support/held.js';
 import { insertRows, jobIn, newQueue } from '../support/rows.js';

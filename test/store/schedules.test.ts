@@ -4,7 +4,7 @@ import { generateId } from '../../src/model/ids.js';
 import type { JobOptions, RepeatOptions } from '../../src/model/job.js';
 import { firstTick, scheduleKey, scheduleOf } from '../../src/model/schedule.js';
 import type { StoredSchedule } from '../../src/model/stored-schedule.js';
-import { encodeRecord, type Saved } from '../../src/store/insert.js';
+import { encodeRecord, type Saved } from '../../src/store/add/insert.js';
 import { PgStore } from '../../src/store/pg-store.js';
 import {
   advanceSchedule,

@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { isDeduplicationConflict } from '../../db/driver-errors.js';
 import type { Relations } from '../../db/relation.js';
-import { holdsKey } from '../insert.js';
+import { holdsKey } from '../add/insert.js';
 
 /** Another live job of row `j`'s queue holds the key, as far as the statement can see. */
 export function heldByAnother(db: Relations, key: SQL): SQL {

@@ -1,8 +1,8 @@
 import { drizzle } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
 import { describe, expect, test } from 'vitest';
-import { saveFlow } from '../../../src/store/flows.js';
-import { encodeRecord } from '../../../src/store/insert.js';
+import { encodeRecord } from '../../../src/store/add/insert.js';
+import { saveFlow } from '../../../src/store/add/insert-flow.js';
 import { useDatabase } from '../../support/database.js';
 import { makeChild, makeFlow, makeJob, openStore } from '../make-job.js';
 import { pgStoreFactory } from './factory.js';

@@ -1,13 +1,13 @@
 import { sql } from 'drizzle-orm';
-import { codeOf } from '../db/driver-errors.js';
-import type { Executor } from '../db/executor.js';
-import { columns, now, type Row, statement, statementTime } from '../db/statement.js';
-import { ConveyorError } from '../model/errors.js';
-import type { JobData, JobState } from '../model/job.js';
-import { cleanText } from '../model/values.js';
+import { codeOf } from '../../db/driver-errors.js';
+import type { Executor } from '../../db/executor.js';
+import { columns, now, type Row, statement, statementTime } from '../../db/statement.js';
+import { ConveyorError } from '../../model/errors.js';
+import type { JobData, JobState } from '../../model/job.js';
+import { cleanText } from '../../model/values.js';
+import { jobColumns, readJob } from '../rows/job-row.js';
 import { existingIds, type Taken } from './flow-tree.js';
 import { freedKeys, holdsKey, insertInput, insertSelect, type JobRecord } from './insert.js';
-import { jobColumns, readJob } from './rows/job-row.js';
 
 /**
  * A whole flow or nothing of it. What is in the way (an id that exists, a live holder of a deduplication key) is found

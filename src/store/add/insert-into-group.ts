@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
-import type { Executor } from '../db/executor.js';
-import { columns, epochMs, statement } from '../db/statement.js';
-import { GroupFullError } from '../model/errors.js';
+import type { Executor } from '../../db/executor.js';
+import { columns, epochMs, statement } from '../../db/statement.js';
+import { GroupFullError } from '../../model/errors.js';
 import { holdsKey, insertInput, insertSelect, type JobRecord, keyExpired, type Saved } from './insert.js';
 
 /**

@@ -1,13 +1,13 @@
 import { type SQL, sql } from 'drizzle-orm';
-import { codeOf } from '../db/driver-errors.js';
-import type { Executor } from '../db/executor.js';
-import type { Relations } from '../db/relation.js';
-import { columns, epochMs, statement, statementTime } from '../db/statement.js';
-import { insertInput, insertSelect } from './rows/insert-columns.js';
-import type { JobRecord } from './rows/new-job.js';
+import { codeOf } from '../../db/driver-errors.js';
+import type { Executor } from '../../db/executor.js';
+import type { Relations } from '../../db/relation.js';
+import { columns, epochMs, statement, statementTime } from '../../db/statement.js';
+import { insertInput, insertSelect } from '../rows/insert-columns.js';
+import type { JobRecord } from '../rows/new-job.js';
 
-export { insertInput, insertSelect } from './rows/insert-columns.js';
-export { encodeRecord, type JobRecord, type RecordOptions } from './rows/new-job.js';
+export { insertInput, insertSelect } from '../rows/insert-columns.js';
+export { encodeRecord, type JobRecord, type RecordOptions } from '../rows/new-job.js';
 
 /**
  * Jobs that nothing can be in the way of. Without `on conflict` the server neither looks for a conflict beforehand
