@@ -1,7 +1,7 @@
 import type { Engine } from '../store/engine.js';
 import { cancelJob } from '../store/job-verbs.js';
 import { announceParents } from '../store/parent-events.js';
-import { CANCELLED_REASON } from '../store/settle.js';
+import { CANCELLED_REASON } from '../store/settle/settle.js';
 
 /**
  * Cancels a job wherever it is. One that waits fails at once; an active one is told by its signal, and ends failed

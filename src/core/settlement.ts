@@ -4,7 +4,7 @@ import type { BackoffOptions, BackoffStrategy } from '../model/job.js';
 import type { Logger } from '../model/logger.js';
 import { afterFailure } from '../model/outcome.js';
 import { encodeLenient, errorText } from '../model/values.js';
-import type { Settlement } from '../store/settle.js';
+import type { Settlement } from '../store/settle/settle.js';
 import type { Held } from './holds.js';
 
 /** How an attempt ended, before the rules of retrying are applied. */

@@ -7,7 +7,7 @@ import type { Engine } from '../store/engine.js';
 import { getJob } from '../store/jobs.js';
 import { announceParents } from '../store/parent-events.js';
 import type { StoredJob } from '../store/rows/job-row.js';
-import { CANCELLED_REASON, type Settled, type Settlement } from '../store/settle.js';
+import { CANCELLED_REASON, type Settled, type Settlement } from '../store/settle/settle.js';
 import type { Held } from './holds.js';
 import { fateOf, type SettledInTransaction } from './settle-in.js';
 import { type AttemptEnd, type Prepared, prepareSettlement, type SettlementRules } from './settlement.js';

@@ -4,7 +4,7 @@ import type { JobData } from '../model/job.js';
 import { integerIn, validateQueueName } from '../model/names.js';
 import type { Engine } from '../store/engine.js';
 import type { StoredJob } from '../store/rows/job-row.js';
-import { CANCELLED_REASON } from '../store/settle.js';
+import { CANCELLED_REASON } from '../store/settle/settle.js';
 import { attach } from './attach.js';
 import { Attempt } from './attempt.js';
 import { type RunnerOptions, runAttempt, runAttempts } from './attempt-runner.js';

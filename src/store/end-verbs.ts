@@ -8,7 +8,7 @@ import type { Fence } from './jobs.js';
 import { keptValues, REMOVED_REASON } from './removal.js';
 import { cascade } from './rules/cascade.js';
 import { countMetrics } from './rules/metrics-buckets.js';
-import { CANCELLED_REASON, type ParentChange } from './settle.js';
+import { CANCELLED_REASON, type ParentChange } from './settle/settle.js';
 import { readAnswer, type VerbAnswer } from './verb.js';
 
 const live = (state: SQL) => sql`${state} not in ('completed', 'failed')`;

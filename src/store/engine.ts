@@ -19,7 +19,7 @@ import { removeOutlived } from './maintenance.js';
 import { aggregateMetrics } from './metrics-fold.js';
 import type { ResolvedOptions } from './options.js';
 import { announceParents } from './parent-events.js';
-import { type ParentChange, type Settled, type Settlement, settle, settledAlready } from './settle.js';
+import { type ParentChange, type Settled, type Settlement, settle, settledAlready } from './settle/settle.js';
 import { Watch } from './watch.js';
 
 /** What disconnecting waits for what is under way. */

@@ -6,7 +6,7 @@ import { getJob } from '../../src/store/jobs.js';
 import { sweep } from '../../src/store/lease.js';
 import type { PgStore } from '../../src/store/pg-store.js';
 import type { StoredJob } from '../../src/store/rows/job-row.js';
-import { type Settlement, settle } from '../../src/store/settle.js';
+import { type Settlement, settle } from '../../src/store/settle/settle.js';
 import { useDatabase } from '../support/database.js';
 import { untilWaiting } from '../support/held.js';
 import {

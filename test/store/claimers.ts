@@ -6,7 +6,7 @@ import { relationsIn } from '../../src/db/relation.js';
 import type { ClaimRequest } from '../../src/store/claim.js';
 import { claimWithin, type FetchLimits } from '../../src/store/claim-dispatch.js';
 import type { StoredJob } from '../../src/store/rows/job-row.js';
-import { settle } from '../../src/store/settle.js';
+import { settle } from '../../src/store/settle/settle.js';
 import type { UsedDatabase } from '../support/database.js';
 
 type Claim = Partial<ClaimRequest> & FetchLimits;

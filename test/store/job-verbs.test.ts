@@ -17,7 +17,7 @@ import {
 import { sweep } from '../../src/store/lease.js';
 import type { PgStore } from '../../src/store/pg-store.js';
 import type { StoredJob } from '../../src/store/rows/job-row.js';
-import { settle } from '../../src/store/settle.js';
+import { settle } from '../../src/store/settle/settle.js';
 import { useDatabase } from '../support/database.js';
 import { openTransaction, untilWaiting } from '../support/held.js';
 import { inFlow, lockRow, makeChild, makeFlow, makeJob, openStore } from './make-job.js';

@@ -14,7 +14,7 @@ import { obliterate } from '../../src/store/obliterate.js';
 import { promoteAll, promoteDue } from '../../src/store/promote.js';
 import { listQueues } from '../../src/store/queues.js';
 import { retryJobs } from '../../src/store/retry-jobs.js';
-import { settle } from '../../src/store/settle.js';
+import { settle } from '../../src/store/settle/settle.js';
 import { useDatabase } from '../support/database.js';
 import { planOf, statementOf } from '../support/plan.js';
 import { insertRows } from '../support/rows.js';

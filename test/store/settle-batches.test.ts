@@ -2,7 +2,7 @@
 import { expect, it } from 'vitest';
 import { FlowProducer } from '../../src/index.js';
 import { claim } from '../../src/store/claim.js';
-import { type Settled, type SettleKind, type Settlement, settle } from '../../src/store/settle.js';
+import { type Settled, type SettleKind, type Settlement, settle } from '../../src/store/settle/settle.js';
 import { usePlayground } from '../core/setup.js';
 
 const play = usePlayground();

@@ -1,12 +1,12 @@
 import { sql } from 'drizzle-orm';
-import type { Executor } from '../db/executor.js';
-import { columns, statement } from '../db/statement.js';
-import type { JobState } from '../model/job.js';
-import { allCompleted, encodeBatch, encodeCompleted, type Settlement } from './settle-input.js';
+import type { Executor } from '../../db/executor.js';
+import { columns, statement } from '../../db/statement.js';
+import type { JobState } from '../../model/job.js';
 import { settleStatement } from './settle-statement.js';
+import { allCompleted, encodeBatch, encodeCompleted, type Settlement } from './settlement.js';
 
-export type { SettleKind, Settlement } from './settle-input.js';
 export { CANCELLED_REASON, MAX_ATTEMPT_RECORDS } from './settle-statement.js';
+export type { SettleKind, Settlement } from './settlement.js';
 
 export interface Settled {
   /** What the job became; it may differ from what was asked: a cancelled job ends failed. */

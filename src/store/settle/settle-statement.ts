@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm';
-import { columns, instantOf, interval, now, type Statement, statement } from '../db/statement.js';
-import { cascade } from './rules/cascade.js';
-import { countMetrics } from './rules/metrics-buckets.js';
+import { columns, instantOf, interval, now, type Statement, statement } from '../../db/statement.js';
+import { cascade } from '../rules/cascade.js';
+import { countMetrics } from '../rules/metrics-buckets.js';
 
 /** Newest attempt records and stack traces that a job keeps: each settlement rewrites them, each claim reads them. */
 export const MAX_ATTEMPT_RECORDS = 100;
