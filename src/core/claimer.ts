@@ -1,7 +1,7 @@
 import { inOrder, type Watermark } from '../store/claim.js';
 import { type Claimed, claimWithin } from '../store/claim-dispatch.js';
 import type { Engine } from '../store/engine.js';
-import { releaseUnknown } from '../store/lease.js';
+import { releaseUnknown } from '../store/lease/renew.js';
 import type { StoredJob } from '../store/rows/job-row.js';
 import type { ResolvedWorkerOptions } from './worker-options.js';
 

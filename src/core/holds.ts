@@ -1,7 +1,7 @@
 import type { Logger } from '../model/logger.js';
 import { errorText } from '../model/values.js';
 import type { Engine } from '../store/engine.js';
-import { type Renewed, renew } from '../store/lease.js';
+import { type Renewed, renew } from '../store/lease/renew.js';
 import type { StoredJob } from '../store/rows/job-row.js';
 import type { Attempt } from './attempt.js';
 

@@ -3,7 +3,7 @@ import type { ChildFailurePolicy, JobData } from '../../src/model/job.js';
 import { claim } from '../../src/store/claim.js';
 import { cancelJob, removeOne, retryOne } from '../../src/store/job-verbs.js';
 import { getJob } from '../../src/store/jobs.js';
-import { sweep } from '../../src/store/lease.js';
+import { sweep } from '../../src/store/lease/renew.js';
 import type { PgStore } from '../../src/store/pg-store.js';
 import type { StoredJob } from '../../src/store/rows/job-row.js';
 import { type Settlement, settle } from '../../src/store/settle/settle.js';

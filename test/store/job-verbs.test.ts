@@ -14,7 +14,7 @@ import {
   retryOne,
   updateData,
 } from '../../src/store/job-verbs.js';
-import { sweep } from '../../src/store/lease.js';
+import { sweep } from '../../src/store/lease/renew.js';
 import type { PgStore } from '../../src/store/pg-store.js';
 import type { StoredJob } from '../../src/store/rows/job-row.js';
 import { settle } from '../../src/store/settle/settle.js';

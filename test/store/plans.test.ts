@@ -6,7 +6,7 @@ import { countByState, countGroupActive, nextDelayed } from '../../src/store/cou
 import { drain } from '../../src/store/drain.js';
 import { glance } from '../../src/store/glance.js';
 import { findByDeduplicationKey, findJobById, getJob, promoteChunk } from '../../src/store/jobs.js';
-import { renew, sweep } from '../../src/store/lease.js';
+import { renew, sweep } from '../../src/store/lease/renew.js';
 import { listFlowParents, listJobs, stalledJobs } from '../../src/store/listing.js';
 import { removeOutlived } from '../../src/store/maintenance.js';
 import { aggregateMetrics } from '../../src/store/metrics-fold.js';

@@ -1,11 +1,11 @@
 import { sql } from 'drizzle-orm';
-import type { Executor } from '../db/executor.js';
-import { columns, interval, now, statement } from '../db/statement.js';
-import type { JobState } from '../model/job.js';
-import { cascade } from './rules/cascade.js';
-import { countMetrics } from './rules/metrics-buckets.js';
-import { stillIn } from './rules/states.js';
-import { CANCELLED_REASON, type ParentChange, type Settled } from './settle/settle.js';
+import type { Executor } from '../../db/executor.js';
+import { columns, interval, now, statement } from '../../db/statement.js';
+import type { JobState } from '../../model/job.js';
+import { cascade } from '../rules/cascade.js';
+import { countMetrics } from '../rules/metrics-buckets.js';
+import { stillIn } from '../rules/states.js';
+import { CANCELLED_REASON, type ParentChange, type Settled } from '../settle/settle.js';
 
 /** Rows of one sweep statement: it must not hold many locks for long. */
 export const SWEEP_CHUNK = 500;

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
-import type { Executor } from '../db/executor.js';
-import { columns, interval, now, statement } from '../db/statement.js';
-import { stillIn } from './rules/states.js';
+import type { Executor } from '../../db/executor.js';
+import { columns, interval, now, statement } from '../../db/statement.js';
+import { stillIn } from '../rules/states.js';
 
 export { SWEEP_CHUNK, sweep } from './sweep.js';
 
