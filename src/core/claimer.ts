@@ -1,5 +1,5 @@
-import { inOrder, type Watermark } from '../store/claim.js';
-import { type Claimed, claimWithin } from '../store/claim-dispatch.js';
+import { inOrder, type Watermark } from '../store/claim/claim.js';
+import { type Claimed, claimWithin } from '../store/claim/dispatch.js';
 import type { Engine } from '../store/engine.js';
 import { releaseUnknown } from '../store/lease/renew.js';
 import type { StoredJob } from '../store/rows/job-row.js';

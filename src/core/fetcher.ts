@@ -1,5 +1,5 @@
 import { ClosedError } from '../model/errors.js';
-import type { Claimed } from '../store/claim-dispatch.js';
+import type { Claimed } from '../store/claim/dispatch.js';
 import type { StoredJob } from '../store/rows/job-row.js';
 
 export interface FetcherOptions {

@@ -16,7 +16,7 @@ import type {
 import { encodeRecord, insertBatch, type JobRecord } from './add/insert.js';
 import { failParent, getChildrenJobs, notifyChildCompleted, saveFlow } from './add/insert-flow.js';
 import type { Done } from './chunks.js';
-import { claimJobs } from './claim-dispatch.js';
+import { claimJobs } from './claim/dispatch.js';
 import { clean } from './clean.js';
 import { countActive, countByState, countGroupActive, countGroupWaiting, countStates, nextDelayed } from './counts.js';
 import { DamageReport } from './damage.js';

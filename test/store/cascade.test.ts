@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { ChildFailurePolicy, JobData } from '../../src/model/job.js';
-import { claim } from '../../src/store/claim.js';
+import { claim } from '../../src/store/claim/claim.js';
 import { cancelJob, removeOne, retryOne } from '../../src/store/job-verbs.js';
 import { getJob } from '../../src/store/jobs.js';
 import { sweep } from '../../src/store/lease/renew.js';

@@ -4,8 +4,8 @@ import { openPool } from '../../src/db/connection.js';
 import { type Executor, PreparedExecutor } from '../../src/db/executor.js';
 import { relationsIn } from '../../src/db/relation.js';
 import { compile, type Statement } from '../../src/db/statement.js';
-import { claimWithin, type FetchLimits } from '../../src/store/claim-dispatch.js';
-import { surveyGroups } from '../../src/store/group-survey.js';
+import { claimWithin, type FetchLimits } from '../../src/store/claim/dispatch.js';
+import { surveyGroups } from '../../src/store/claim/group-refresh.js';
 import { useDatabase } from '../support/database.js';
 import { insertRows } from '../support/rows.js';
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { JOB_STATES, type JobData, type JobState } from '../../src/model/job.js';
-import { claim } from '../../src/store/claim.js';
+import { claim } from '../../src/store/claim/claim.js';
 import {
   cancelJob,
   changeDelay,

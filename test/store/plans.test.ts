@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Executor } from '../../src/db/executor.js';
-import { claim } from '../../src/store/claim.js';
+import { claim } from '../../src/store/claim/claim.js';
 import { clean } from '../../src/store/clean.js';
 import { countByState, countGroupActive, nextDelayed } from '../../src/store/counts.js';
 import { drain } from '../../src/store/drain.js';

@@ -1,7 +1,7 @@
 /** Batches of settlements of every kind: each is answered in its own place, and does what was asked for. */
 import { expect, it } from 'vitest';
 import { FlowProducer } from '../../src/index.js';
-import { claim } from '../../src/store/claim.js';
+import { claim } from '../../src/store/claim/claim.js';
 import { type Settled, type SettleKind, type Settlement, settle } from '../../src/store/settle/settle.js';
 import { usePlayground } from '../core/setup.js';
 

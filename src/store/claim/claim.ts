@@ -1,8 +1,8 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { Executor } from '../db/executor.js';
-import type { Relations } from '../db/relation.js';
-import { interval, now, type Statement, statement } from '../db/statement.js';
-import { readJob, type StoredJob, takenColumns } from './rows/job-row.js';
+import type { Executor } from '../../db/executor.js';
+import type { Relations } from '../../db/relation.js';
+import { interval, now, type Statement, statement } from '../../db/statement.js';
+import { readJob, type StoredJob, takenColumns } from '../rows/job-row.js';
 
 /** Where a claim's scan begins: everything of a lower priority value, or before `seq` in it, is passed over. */
 export interface Watermark {

@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { Relations } from '../db/relation.js';
-import { epochMs } from '../db/statement.js';
-import { nextFetchIn, recentFetches, withFetches } from './fetch-log.js';
+import type { Relations } from '../../db/relation.js';
+import { epochMs } from '../../db/statement.js';
+import { nextFetchIn, recentFetches, withFetches } from './rate-window.js';
 
 export type GuardParams = 'queue' | 'limit' | 'rateMax' | 'rateMs' | 'active' | 'groupMax';
 

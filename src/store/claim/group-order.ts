@@ -1,8 +1,8 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { Relations } from '../db/relation.js';
+import type { Relations } from '../../db/relation.js';
 import { claimable, running } from './claim.js';
-import type { LimitedParams } from './claim-limited.js';
-import { recentFetches } from './fetch-log.js';
+import type { LimitedParams } from './limited.js';
+import { recentFetches } from './rate-window.js';
 
 type Params = Record<LimitedParams, SQL>;
 

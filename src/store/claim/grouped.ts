@@ -1,12 +1,12 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { Relations } from '../db/relation.js';
-import { epochMs, type Statement, statement } from '../db/statement.js';
+import type { Relations } from '../../db/relation.js';
+import { epochMs, type Statement, statement } from '../../db/statement.js';
+import { takenColumns } from '../rows/job-row.js';
 import { pausedNames, stillWaiting, takeUnderLease } from './claim.js';
-import { guardCtes, guardOpensIn, guardUpdate, stampCte, unguardedCtes } from './claim-guard.js';
-import { claimAnswer, given, LIMITED_PARAMS, type LimitedParams } from './claim-limited.js';
-import { nextFetchIn, recentFetches, withFetches } from './fetch-log.js';
-import { lineCtes, waitingIn, wanted } from './group-line.js';
-import { takenColumns } from './rows/job-row.js';
+import { lineCtes, waitingIn, wanted } from './group-order.js';
+import { guardCtes, guardOpensIn, guardUpdate, stampCte, unguardedCtes } from './guard.js';
+import { claimAnswer, given, LIMITED_PARAMS, type LimitedParams } from './limited.js';
+import { nextFetchIn, recentFetches, withFetches } from './rate-window.js';
 
 type Params = Record<LimitedParams, SQL>;
 

@@ -1,6 +1,6 @@
-import { integerIn, validateName } from '../model/names.js';
-import type { RateLimit } from '../model/store-interface.js';
-import { show } from '../model/text.js';
+import { integerIn, validateName } from '../../model/names.js';
+import type { RateLimit } from '../../model/store-interface.js';
+import { show } from '../../model/text.js';
 
 /** What bounds a claim besides its own `limit`. Each holds over all workers, and they hold together. */
 export interface FetchLimits {

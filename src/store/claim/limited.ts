@@ -1,8 +1,8 @@
 import { type SQL, sql } from 'drizzle-orm';
-import { columns, type Statement, statement } from '../db/statement.js';
+import { columns, type Statement, statement } from '../../db/statement.js';
+import { JOB_COLUMN_COUNT, takenColumns } from '../rows/job-row.js';
 import { claimable, heads, pausedNames, stillWaiting, takeUnderLease, type Variant } from './claim.js';
-import { guardCtes, guardOpensIn, guardUpdate, stampCte } from './claim-guard.js';
-import { JOB_COLUMN_COUNT, takenColumns } from './rows/job-row.js';
+import { guardCtes, guardOpensIn, guardUpdate, stampCte } from './guard.js';
 
 const PARAM_TYPES = {
   queue: 'text',

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
-import type { Executor } from '../db/executor.js';
-import { columns, statement } from '../db/statement.js';
-import { groupWalk, ungroupedHead } from './group-line.js';
+import type { Executor } from '../../db/executor.js';
+import { columns, statement } from '../../db/statement.js';
+import { groupWalk, ungroupedHead } from './group-order.js';
 
 /** ms between surveys of a queue, whoever claims from it; more where one takes more than a tenth of that. */
 const INTERVAL = sql.raw('100');

@@ -1,13 +1,13 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Executor } from '../db/executor.js';
+import type { Executor } from '../../db/executor.js';
+import { readJob, type StoredJob } from '../rows/job-row.js';
 import { type ClaimRequest, claim, FROM_THE_START, inOrder } from './claim.js';
-import { groupClaim } from './claim-groups.js';
-import { type ClaimStatus, limitedClaim } from './claim-limited.js';
-import { type FetchLimits, type Limits, resolveLimits } from './claim-limits.js';
-import { surveyGroups } from './group-survey.js';
-import { readJob, type StoredJob } from './rows/job-row.js';
+import { surveyGroups } from './group-refresh.js';
+import { groupClaim } from './grouped.js';
+import { type ClaimStatus, limitedClaim } from './limited.js';
+import { type FetchLimits, type Limits, resolveLimits } from './limits.js';
 
-export type { FetchLimits } from './claim-limits.js';
+export type { FetchLimits } from './limits.js';
 
 export interface Claimed {
   readonly jobs: StoredJob[];
