@@ -1,5 +1,5 @@
 import type { DrizzleLike } from '../db/drizzle-like.js';
-import type { Fence } from '../store/jobs.js';
+import type { Fence } from '../store/read/find.js';
 import type { SettledInTransaction } from './settle-in.js';
 import type { AttemptEnd } from './settlement.js';
 

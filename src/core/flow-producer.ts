@@ -5,8 +5,8 @@ import { validateJobOptions } from '../model/job-options.js';
 import { readOptions } from '../model/option-object.js';
 import { encodeRecord, type JobRecord } from '../store/add/insert.js';
 import { saveFlow } from '../store/add/insert-flow.js';
-import { getJob } from '../store/jobs.js';
 import type { PgStore } from '../store/pg-store.js';
+import { getJob } from '../store/read/find.js';
 import { Announcement } from './announce.js';
 import { prepare } from './prepare.js';
 

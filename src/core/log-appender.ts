@@ -1,7 +1,7 @@
 import { JobNotFoundError, LeaseLostError } from '../model/errors.js';
 import { Batcher } from '../store/batcher.js';
 import type { Engine } from '../store/engine.js';
-import { appendLog, type Fence } from '../store/jobs.js';
+import { appendLog, type Fence } from '../store/read/find.js';
 
 /** Lines of one append. */
 const BATCH = { maxItems: 1_000, maxSize: 1_000_000, parallel: 1 };

@@ -4,7 +4,7 @@ import type { Relations } from '../db/relation.js';
 import { columns, now, statement } from '../db/statement.js';
 import type { JobState } from '../model/job.js';
 import { cleanText } from '../model/values.js';
-import type { Fence } from './jobs.js';
+import type { Fence } from './read/find.js';
 import { keptValues, REMOVED_REASON } from './removal.js';
 import { cascade } from './rules/cascade.js';
 import { countMetrics } from './rules/metrics-buckets.js';

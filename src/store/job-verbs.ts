@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm';
 import type { Executor } from '../db/executor.js';
 import type { Relations } from '../db/relation.js';
 import { instantOf, interval, now } from '../db/statement.js';
-import type { Fence } from './jobs.js';
+import type { Fence } from './read/find.js';
 import { readAnswer, type VerbAnswer, verb } from './verb.js';
 
 export { type CancelAnswer, cancelJob, failOne, removeOne } from './end-verbs.js';

@@ -18,25 +18,32 @@ import { failParent, getChildrenJobs, notifyChildCompleted, saveFlow } from './a
 import type { Done } from './chunks.js';
 import { claimJobs } from './claim/dispatch.js';
 import { clean } from './clean.js';
-import { countActive, countByState, countGroupActive, countGroupWaiting, countStates, nextDelayed } from './counts.js';
 import { DamageReport } from './damage.js';
 import { drain } from './drain.js';
 import { Engine } from './engine.js';
 import { Fences } from './fences.js';
-import { cancelActive, findByDeduplicationKey, findJobById, getJob } from './jobs.js';
-import { listFlowParents, listJobs, stalledJobs } from './listing.js';
 import { truncateAll } from './maintenance.js';
 import { aggregateMetrics } from './metrics-fold.js';
-import { readMetrics, requireMetrics } from './metrics-read.js';
 import { obliterate } from './obliterate.js';
 import { type PgStoreOptions, resolveOptions } from './options.js';
 import { announceParents, LOOK } from './parent-events.js';
-import { getPausedNames, pauseName, resumeName } from './pauses.js';
 import { promoteAll, promoteDue } from './promote.js';
-import { listQueues } from './queues.js';
+import {
+  countActive,
+  countByState,
+  countGroupActive,
+  countGroupWaiting,
+  countStates,
+  nextDelayed,
+} from './read/count.js';
+import { cancelActive, findByDeduplicationKey, findJobById, getJob } from './read/find.js';
+import { listFlowParents, listJobs, stalledJobs } from './read/list.js';
+import { readMetrics, requireMetrics } from './read/metrics.js';
+import { getPausedNames, pauseName, resumeName } from './read/pauses.js';
+import { listQueues } from './read/queues.js';
+import { searchByName, searchByPayload, searchJobs } from './read/search.js';
 import { retryJobs } from './retry-jobs.js';
 import type { StoredJob } from './rows/job-row.js';
-import { searchByName, searchByPayload, searchJobs } from './search.js';
 import { extendLock, releaseLock, removeFenced, updateJob } from './update.js';
 
 const MAX_LOCK_MS = 2_147_483_647;

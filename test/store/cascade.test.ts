@@ -2,9 +2,9 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { ChildFailurePolicy, JobData } from '../../src/model/job.js';
 import { claim } from '../../src/store/claim/claim.js';
 import { cancelJob, removeOne, retryOne } from '../../src/store/job-verbs.js';
-import { getJob } from '../../src/store/jobs.js';
 import { sweep } from '../../src/store/lease/renew.js';
 import type { PgStore } from '../../src/store/pg-store.js';
+import { getJob } from '../../src/store/read/find.js';
 import type { StoredJob } from '../../src/store/rows/job-row.js';
 import { type Settlement, settle } from '../../src/store/settle/settle.js';
 import { useDatabase } from '../support/database.js';

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
-import type { Executor } from '../db/executor.js';
-import { statement } from '../db/statement.js';
-import { jobColumns, readJob, type StoredJob } from './rows/job-row.js';
+import type { Executor } from '../../db/executor.js';
+import { statement } from '../../db/statement.js';
+import { jobColumns, readJob, type StoredJob } from '../rows/job-row.js';
 
 const selectJobs = statement(
   'get jobs',

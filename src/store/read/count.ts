@@ -1,11 +1,11 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { Executor } from '../db/executor.js';
-import type { Relations } from '../db/relation.js';
-import { columns, type Row, statement } from '../db/statement.js';
-import { JOB_STATES, type JobState } from '../model/job.js';
-import { validateName, validateQueueName } from '../model/names.js';
-import type { JobCounts } from '../model/store-interface.js';
-import { inState, perState } from './rules/states.js';
+import type { Executor } from '../../db/executor.js';
+import type { Relations } from '../../db/relation.js';
+import { columns, type Row, statement } from '../../db/statement.js';
+import { JOB_STATES, type JobState } from '../../model/job.js';
+import { validateName, validateQueueName } from '../../model/names.js';
+import type { JobCounts } from '../../model/store-interface.js';
+import { inState, perState } from '../rules/states.js';
 
 /** Answered by the partial index of the state alone, without a visit to the table where vacuum keeps up. */
 function countOf(db: Relations, queue: SQL, state: JobState, group?: SQL): SQL {

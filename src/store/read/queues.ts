@@ -1,12 +1,12 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { Executor } from '../db/executor.js';
-import type { Relations } from '../db/relation.js';
-import { columns, epochMs, type Row, statement } from '../db/statement.js';
-import { JOB_STATES, type JobState } from '../model/job.js';
-import type { QueueInfo } from '../model/store-interface.js';
-import { readCounts } from './counts.js';
+import type { Executor } from '../../db/executor.js';
+import type { Relations } from '../../db/relation.js';
+import { columns, epochMs, type Row, statement } from '../../db/statement.js';
+import { JOB_STATES, type JobState } from '../../model/job.js';
+import type { QueueInfo } from '../../model/store-interface.js';
+import { finishTime, inState } from '../rules/states.js';
+import { readCounts } from './count.js';
 import { ALL_NAMES } from './pauses.js';
-import { finishTime, inState } from './rules/states.js';
 
 /** Counting the finished jobs of all queues takes as long as there are many. */
 const LIST_QUEUES_TIMEOUT = 15_000;

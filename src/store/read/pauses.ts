@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
-import type { Executor } from '../db/executor.js';
-import { columns, statement } from '../db/statement.js';
+import type { Executor } from '../../db/executor.js';
+import { columns, statement } from '../../db/statement.js';
 
 /** A member like any other of a queue's paused names, that stands for all of them. */
 export const ALL_NAMES = '__all__';

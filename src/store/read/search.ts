@@ -1,14 +1,14 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { Executor } from '../db/executor.js';
-import type { Relations } from '../db/relation.js';
-import { instantOf, type Statement, statement } from '../db/statement.js';
-import type { JobState } from '../model/job.js';
-import { assertJobState, integerIn, validateQueueName } from '../model/names.js';
-import type { SearchFilter } from '../model/store-interface.js';
-import { isStorable, show } from '../model/text.js';
-import { pageOf, rowsOfPage } from './listing.js';
-import { JOB_COLUMN_COUNT, jobColumns, readJob, type StoredJob } from './rows/job-row.js';
-import { inQueue, inState } from './rules/states.js';
+import type { Executor } from '../../db/executor.js';
+import type { Relations } from '../../db/relation.js';
+import { instantOf, type Statement, statement } from '../../db/statement.js';
+import type { JobState } from '../../model/job.js';
+import { assertJobState, integerIn, validateQueueName } from '../../model/names.js';
+import type { SearchFilter } from '../../model/store-interface.js';
+import { isStorable, show } from '../../model/text.js';
+import { JOB_COLUMN_COUNT, jobColumns, readJob, type StoredJob } from '../rows/job-row.js';
+import { inQueue, inState } from '../rules/states.js';
+import { pageOf, rowsOfPage } from './list.js';
 
 /** No index helps a search in the middle of a text: in a table of millions its caller is told in this many ms. */
 const SEARCH_TIMEOUT = 15_000;

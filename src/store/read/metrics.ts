@@ -1,10 +1,10 @@
 import { sql } from 'drizzle-orm';
-import type { Executor } from '../db/executor.js';
-import { columns, epochMs, instantOf, statement } from '../db/statement.js';
-import { timeOf } from '../model/dates.js';
-import { MetricsDisabledError } from '../model/errors.js';
-import { oneOf, validateQueueName } from '../model/names.js';
-import type { MetricsBucket, MetricsQuery } from '../model/store-interface.js';
+import type { Executor } from '../../db/executor.js';
+import { columns, epochMs, instantOf, statement } from '../../db/statement.js';
+import { timeOf } from '../../model/dates.js';
+import { MetricsDisabledError } from '../../model/errors.js';
+import { oneOf, validateQueueName } from '../../model/names.js';
+import type { MetricsBucket, MetricsQuery } from '../../model/store-interface.js';
 
 /** @throws MetricsDisabledError */
 export function requireMetrics(options: { metrics: { enabled: boolean } }): void {
