@@ -5,7 +5,7 @@ import { columns, now, statement } from '../db/statement.js';
 import type { JobState } from '../model/job.js';
 import { cleanText } from '../model/values.js';
 import type { Fence } from './read/find.js';
-import { keptValues, REMOVED_REASON } from './removal.js';
+import { keptValues, REMOVED_REASON } from './remove/delete.js';
 import { cascade } from './rules/cascade.js';
 import { countMetrics } from './rules/metrics-buckets.js';
 import { CANCELLED_REASON, type ParentChange } from './settle/settle.js';

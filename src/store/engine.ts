@@ -15,10 +15,10 @@ import { insertBatch, type JobRecord, type Saved } from './add/insert.js';
 import { Batcher } from './batcher.js';
 import { EventHub } from './event-hub.js';
 import { glanceStatement, readGlance } from './glance.js';
-import { removeOutlived } from './maintenance.js';
 import { aggregateMetrics } from './metrics-fold.js';
 import type { ResolvedOptions } from './options.js';
 import { announceParents } from './parent-events.js';
+import { removeOutlived } from './remove/delete-expired.js';
 import { type ParentChange, type Settled, type Settlement, settle, settledAlready } from './settle/settle.js';
 import { Watch } from './watch.js';
 

@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm';
 import type { Executor } from '../db/executor.js';
 import type { Relations } from '../db/relation.js';
 import { columns, statement } from '../db/statement.js';
-import { CHUNK } from './chunks.js';
+import { CHUNK } from './remove/chunks.js';
 
 /** The shard of minutes that their hour contains already. */
 const FOLDED = -1;

@@ -5,7 +5,7 @@ import type { Relations } from '../db/relation.js';
 import { columns, type Statement, statement } from '../db/statement.js';
 import { oneOf, validateQueueName } from '../model/names.js';
 import { holdsKey } from './add/insert.js';
-import { CHUNK, type Chunk, chunkColumns, type Done, horizon, inChunks, readChunk, together } from './chunks.js';
+import { CHUNK, type Chunk, chunkColumns, type Done, horizon, inChunks, readChunk, together } from './remove/chunks.js';
 import { raceForKey } from './rules/deduplication.js';
 import { finishTime, inState, stillIn } from './rules/states.js';
 

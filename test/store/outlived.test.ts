@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, test } from 'vitest';
-import { removeOutlived } from '../../src/store/maintenance.js';
 import { PgStore } from '../../src/store/pg-store.js';
+import { removeOutlived } from '../../src/store/remove/delete-expired.js';
 import { useDatabase } from '../support/database.js';
 import { openTransaction, watchStatements } from '../support/held.js';
 import { insertRows, jobIn, newQueue } from '../support/rows.js';

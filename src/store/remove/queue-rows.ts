@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { Executor } from '../db/executor.js';
-import type { Relations } from '../db/relation.js';
-import { columns, statement } from '../db/statement.js';
+import type { Executor } from '../../db/executor.js';
+import type { Relations } from '../../db/relation.js';
+import { columns, statement } from '../../db/statement.js';
 import { CHUNK } from './chunks.js';
 
 /** Chunk by chunk, locked in the order of the key, in which those who write several rows lock them as well. */

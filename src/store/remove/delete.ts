@@ -1,9 +1,9 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { Executor } from '../db/executor.js';
-import type { Relations } from '../db/relation.js';
-import { columns, type Param, type Statement, statement } from '../db/statement.js';
+import type { Executor } from '../../db/executor.js';
+import type { Relations } from '../../db/relation.js';
+import { columns, type Param, type Statement, statement } from '../../db/statement.js';
+import { cascade } from '../rules/cascade.js';
 import { chunkColumns, type Done, inChunks, readChunk } from './chunks.js';
-import { cascade } from './rules/cascade.js';
 
 /** What a parent is told of a child that was removed before it ended: `Child failed: …`. */
 export const REMOVED_REASON = 'Job was removed';

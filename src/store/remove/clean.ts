@@ -1,13 +1,13 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { Executor } from '../db/executor.js';
-import type { Relations } from '../db/relation.js';
-import { instantOf } from '../db/statement.js';
-import type { JobState } from '../model/job.js';
-import { assertJobState, integerIn, validateQueueName } from '../model/names.js';
+import type { Executor } from '../../db/executor.js';
+import type { Relations } from '../../db/relation.js';
+import { instantOf } from '../../db/statement.js';
+import type { JobState } from '../../model/job.js';
+import { assertJobState, integerIn, validateQueueName } from '../../model/names.js';
+import { finishTime, perState } from '../rules/states.js';
 import { type Done, horizon, together } from './chunks.js';
-import { removeAll } from './removal.js';
-import { finishTime, perState } from './rules/states.js';
-import { type Bound, removalOfRoots, removalOfState } from './state-removal.js';
+import { removeAll } from './delete.js';
+import { type Bound, removalOfRoots, removalOfState } from './delete-in-state.js';
 
 type JobNames = ReturnType<Relations['jobs']['of']>;
 

@@ -1,16 +1,16 @@
 import { sql } from 'drizzle-orm';
-import type { Executor } from '../db/executor.js';
-import { columns, statement } from '../db/statement.js';
-import { ConveyorError } from '../model/errors.js';
-import { validateQueueName } from '../model/names.js';
+import type { Executor } from '../../db/executor.js';
+import { columns, statement } from '../../db/statement.js';
+import { ConveyorError } from '../../model/errors.js';
+import { validateQueueName } from '../../model/names.js';
+import { countActive } from '../read/count.js';
+import { ALL_NAMES, pauseName, resumeName } from '../read/pauses.js';
+import { ofAnyJob } from '../rules/states.js';
 import { type Done, horizon, NOTHING, together } from './chunks.js';
+import { removeAll } from './delete.js';
+import { beforeSeq, removalOfRoots, removalOfState } from './delete-in-state.js';
+import { writersEnded } from './open-writers.js';
 import { removeAllSchedules, removeQueueRows } from './queue-rows.js';
-import { countActive } from './read/count.js';
-import { ALL_NAMES, pauseName, resumeName } from './read/pauses.js';
-import { removeAll } from './removal.js';
-import { ofAnyJob } from './rules/states.js';
-import { beforeSeq, removalOfRoots, removalOfState } from './state-removal.js';
-import { writersEnded } from './writers.js';
 
 /** Each round takes what was there when it began; a queue that is still added to is not chased for ever. */
 const ROUNDS = 10;

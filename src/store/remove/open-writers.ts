@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
-import type { Executor } from '../db/executor.js';
-import { columns, statement } from '../db/statement.js';
-import { ConveyorError } from '../model/errors.js';
-import { ofAnyJob } from './rules/states.js';
+import type { Executor } from '../../db/executor.js';
+import { columns, statement } from '../../db/statement.js';
+import { ConveyorError } from '../../model/errors.js';
+import { ofAnyJob } from '../rules/states.js';
 
 /** How long transactions that were writing jobs when the queue was stopped may take to end, in ms. */
 const WRITERS_LIMIT = 10_000;

@@ -1,8 +1,8 @@
-import type { Executor } from '../db/executor.js';
-import { validateQueueName } from '../model/names.js';
+import type { Executor } from '../../db/executor.js';
+import { validateQueueName } from '../../model/names.js';
 import { type Done, horizon, together } from './chunks.js';
-import { removeAll } from './removal.js';
-import { beforeSeq, removalOfRoots, removalOfState } from './state-removal.js';
+import { removeAll } from './delete.js';
+import { beforeSeq, removalOfRoots, removalOfState } from './delete-in-state.js';
 
 const bound = beforeSeq('drain');
 /** Parents before their children, and then in the order in which a job goes from one state to the next. */

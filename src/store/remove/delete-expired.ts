@@ -1,8 +1,8 @@
 import { sql } from 'drizzle-orm';
-import type { Executor } from '../db/executor.js';
-import { statement } from '../db/statement.js';
+import type { Executor } from '../../db/executor.js';
+import { statement } from '../../db/statement.js';
 import { CHUNK, readChunk } from './chunks.js';
-import { removal } from './removal.js';
+import { removal } from './delete.js';
 
 const outlived = removal({
   name: 'remove outlived',

@@ -1,8 +1,8 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { Relations } from '../db/relation.js';
-import type { JobState } from '../model/job.js';
-import { type RemovalStatements, removal } from './removal.js';
-import { inState } from './rules/states.js';
+import type { Relations } from '../../db/relation.js';
+import type { JobState } from '../../model/job.js';
+import { inState } from '../rules/states.js';
+import { type RemovalStatements, removal } from './delete.js';
 
 type JobNames = ReturnType<Relations['jobs']['of']>;
 
