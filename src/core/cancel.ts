@@ -1,5 +1,5 @@
+import { cancelJob } from '../store/change/job-verbs.js';
 import type { Engine } from '../store/engine.js';
-import { cancelJob } from '../store/job-verbs.js';
 import { announceParents } from '../store/parent-events.js';
 import { CANCELLED_REASON } from '../store/settle/settle.js';
 

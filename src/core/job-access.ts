@@ -1,6 +1,6 @@
 import { InvalidJobStateError, JobNotFoundError, LeaseLostError } from '../model/errors.js';
 import type { JobState } from '../model/job.js';
-import type { VerbAnswer } from '../store/job-verbs.js';
+import type { VerbAnswer } from '../store/change/job-verbs.js';
 import { MAX_LOG_LINES } from '../store/read/find.js';
 import type { Attempt } from './attempt.js';
 

@@ -15,6 +15,8 @@ import type {
 } from '../model/store-interface.js';
 import { encodeRecord, insertBatch, type JobRecord } from './add/insert.js';
 import { failParent, getChildrenJobs, notifyChildCompleted, saveFlow } from './add/insert-flow.js';
+import { promoteAll, promoteDue } from './change/promote.js';
+import { retryJobs } from './change/retry-jobs.js';
 import { claimJobs } from './claim/dispatch.js';
 import { DamageReport } from './damage.js';
 import { Engine } from './engine.js';
@@ -22,7 +24,6 @@ import { Fences } from './fences.js';
 import { aggregateMetrics } from './metrics-fold.js';
 import { type PgStoreOptions, resolveOptions } from './options.js';
 import { announceParents, LOOK } from './parent-events.js';
-import { promoteAll, promoteDue } from './promote.js';
 import {
   countActive,
   countByState,
@@ -42,7 +43,6 @@ import { clean } from './remove/clean.js';
 import { truncateAll } from './remove/delete-expired.js';
 import { drain } from './remove/drain.js';
 import { obliterate } from './remove/obliterate.js';
-import { retryJobs } from './retry-jobs.js';
 import type { StoredJob } from './rows/job-row.js';
 import { extendLock, releaseLock, removeFenced, updateJob } from './update.js';
 

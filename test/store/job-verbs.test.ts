@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { JOB_STATES, type JobData, type JobState } from '../../src/model/job.js';
-import { claim } from '../../src/store/claim/claim.js';
 import {
   cancelJob,
   changeDelay,
@@ -13,7 +12,8 @@ import {
   removeOne,
   retryOne,
   updateData,
-} from '../../src/store/job-verbs.js';
+} from '../../src/store/change/job-verbs.js';
+import { claim } from '../../src/store/claim/claim.js';
 import { sweep } from '../../src/store/lease/renew.js';
 import type { PgStore } from '../../src/store/pg-store.js';
 import type { StoredJob } from '../../src/store/rows/job-row.js';

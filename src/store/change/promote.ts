@@ -1,11 +1,11 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { Executor } from '../db/executor.js';
-import type { Relations } from '../db/relation.js';
-import { columns, instantOf, type Statement, statement } from '../db/statement.js';
-import { validateQueueName } from '../model/names.js';
-import { show } from '../model/text.js';
-import { CHUNK, chunkColumns, type Done, horizon, inChunks, readChunk } from './remove/chunks.js';
-import { stillIn } from './rules/states.js';
+import type { Executor } from '../../db/executor.js';
+import type { Relations } from '../../db/relation.js';
+import { columns, instantOf, type Statement, statement } from '../../db/statement.js';
+import { validateQueueName } from '../../model/names.js';
+import { show } from '../../model/text.js';
+import { CHUNK, chunkColumns, type Done, horizon, inChunks, readChunk } from '../remove/chunks.js';
+import { stillIn } from '../rules/states.js';
 
 type JobNames = ReturnType<Relations['jobs']['of']>;
 type Params = 'queue' | 'bound' | 'limit';

@@ -1,13 +1,22 @@
 import { type SQL, sql } from 'drizzle-orm';
-import { isDeduplicationConflict } from '../db/driver-errors.js';
-import type { Executor } from '../db/executor.js';
-import type { Relations } from '../db/relation.js';
-import { columns, type Statement, statement } from '../db/statement.js';
-import { oneOf, validateQueueName } from '../model/names.js';
-import { holdsKey } from './add/insert.js';
-import { CHUNK, type Chunk, chunkColumns, type Done, horizon, inChunks, readChunk, together } from './remove/chunks.js';
-import { raceForKey } from './rules/deduplication.js';
-import { finishTime, inState, stillIn } from './rules/states.js';
+import { isDeduplicationConflict } from '../../db/driver-errors.js';
+import type { Executor } from '../../db/executor.js';
+import type { Relations } from '../../db/relation.js';
+import { columns, type Statement, statement } from '../../db/statement.js';
+import { oneOf, validateQueueName } from '../../model/names.js';
+import { holdsKey } from '../add/insert.js';
+import {
+  CHUNK,
+  type Chunk,
+  chunkColumns,
+  type Done,
+  horizon,
+  inChunks,
+  readChunk,
+  together,
+} from '../remove/chunks.js';
+import { raceForKey } from '../rules/deduplication.js';
+import { finishTime, inState, stillIn } from '../rules/states.js';
 
 type Ended = 'failed' | 'completed';
 type JobNames = ReturnType<Relations['jobs']['of']>;

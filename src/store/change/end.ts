@@ -1,15 +1,15 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { Executor } from '../db/executor.js';
-import type { Relations } from '../db/relation.js';
-import { columns, now, statement } from '../db/statement.js';
-import type { JobState } from '../model/job.js';
-import { cleanText } from '../model/values.js';
-import type { Fence } from './read/find.js';
-import { keptValues, REMOVED_REASON } from './remove/delete.js';
-import { cascade } from './rules/cascade.js';
-import { countMetrics } from './rules/metrics-buckets.js';
-import { CANCELLED_REASON, type ParentChange } from './settle/settle.js';
-import { readAnswer, type VerbAnswer } from './verb.js';
+import type { Executor } from '../../db/executor.js';
+import type { Relations } from '../../db/relation.js';
+import { columns, now, statement } from '../../db/statement.js';
+import type { JobState } from '../../model/job.js';
+import { cleanText } from '../../model/values.js';
+import type { Fence } from '../read/find.js';
+import { keptValues, REMOVED_REASON } from '../remove/delete.js';
+import { cascade } from '../rules/cascade.js';
+import { countMetrics } from '../rules/metrics-buckets.js';
+import { CANCELLED_REASON, type ParentChange } from '../settle/settle.js';
+import { readAnswer, type VerbAnswer } from './change.js';
 
 const live = (state: SQL) => sql`${state} not in ('completed', 'failed')`;
 

@@ -1,8 +1,8 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { Executor } from '../db/executor.js';
-import { columns, statement } from '../db/statement.js';
-import { heldByAnother, raceForKey } from './rules/deduplication.js';
-import { readAnswer, type VerbAnswer } from './verb.js';
+import type { Executor } from '../../db/executor.js';
+import { columns, statement } from '../../db/statement.js';
+import { heldByAnother, raceForKey } from '../rules/deduplication.js';
+import { readAnswer, type VerbAnswer } from './change.js';
 
 /**
  * A failed job starts over. Its children are locked first, then the job, then its parent: as everywhere, from the

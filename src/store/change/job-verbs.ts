@@ -1,13 +1,13 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { Executor } from '../db/executor.js';
-import type { Relations } from '../db/relation.js';
-import { instantOf, interval, now } from '../db/statement.js';
-import type { Fence } from './read/find.js';
-import { readAnswer, type VerbAnswer, verb } from './verb.js';
+import type { Executor } from '../../db/executor.js';
+import type { Relations } from '../../db/relation.js';
+import { instantOf, interval, now } from '../../db/statement.js';
+import type { Fence } from '../read/find.js';
+import { readAnswer, type VerbAnswer, verb } from './change.js';
 
-export { type CancelAnswer, cancelJob, failOne, removeOne } from './end-verbs.js';
+export type { VerbAnswer } from './change.js';
+export { type CancelAnswer, cancelJob, failOne, removeOne } from './end.js';
 export { retryOne } from './retry.js';
-export type { VerbAnswer } from './verb.js';
 
 const notEnded = (db: Relations) => sql`${db.jobs.of('j').state} not in ('completed', 'failed')`;
 const isDelayed = (db: Relations) => sql`${db.jobs.of('j').state} = 'delayed'`;

@@ -1,8 +1,8 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { Relations } from '../db/relation.js';
-import { columns, type Row, type Statement, statement } from '../db/statement.js';
-import type { JobState } from '../model/job.js';
-import type { ParentChange } from './settle/settle.js';
+import type { Relations } from '../../db/relation.js';
+import { columns, type Row, type Statement, statement } from '../../db/statement.js';
+import type { JobState } from '../../model/job.js';
+import type { ParentChange } from '../settle/settle.js';
 
 /** What a verb found and did. */
 export interface VerbAnswer {
