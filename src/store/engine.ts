@@ -15,7 +15,7 @@ import { insertBatch, type JobRecord, type Saved } from './add/insert.js';
 import { Batcher } from './batcher.js';
 import { EventHub } from './event-hub.js';
 import { glanceStatement, readGlance } from './glance.js';
-import { aggregateMetrics } from './metrics-fold.js';
+import { aggregateMetrics } from './metrics/fold.js';
 import type { ResolvedOptions } from './options.js';
 import { announceParents } from './parent-events.js';
 import { removeOutlived } from './remove/delete-expired.js';

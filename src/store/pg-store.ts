@@ -21,7 +21,7 @@ import { claimJobs } from './claim/dispatch.js';
 import { DamageReport } from './damage.js';
 import { Engine } from './engine.js';
 import { Fences } from './fences.js';
-import { aggregateMetrics } from './metrics-fold.js';
+import { aggregateMetrics } from './metrics/fold.js';
 import { type PgStoreOptions, resolveOptions } from './options.js';
 import { announceParents, LOOK } from './parent-events.js';
 import {

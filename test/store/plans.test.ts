@@ -5,7 +5,7 @@ import { retryJobs } from '../../src/store/change/retry-jobs.js';
 import { claim } from '../../src/store/claim/claim.js';
 import { glance } from '../../src/store/glance.js';
 import { renew, sweep } from '../../src/store/lease/renew.js';
-import { aggregateMetrics } from '../../src/store/metrics-fold.js';
+import { aggregateMetrics } from '../../src/store/metrics/fold.js';
 import { countByState, countGroupActive, nextDelayed } from '../../src/store/read/count.js';
 import { findByDeduplicationKey, findJobById, getJob, promoteChunk } from '../../src/store/read/find.js';
 import { listFlowParents, listJobs, stalledJobs } from '../../src/store/read/list.js';

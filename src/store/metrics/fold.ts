@@ -1,8 +1,8 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { Executor } from '../db/executor.js';
-import type { Relations } from '../db/relation.js';
-import { columns, statement } from '../db/statement.js';
-import { CHUNK } from './remove/chunks.js';
+import type { Executor } from '../../db/executor.js';
+import type { Relations } from '../../db/relation.js';
+import { columns, statement } from '../../db/statement.js';
+import { CHUNK } from '../remove/chunks.js';
 
 /** The shard of minutes that their hour contains already. */
 const FOLDED = -1;
