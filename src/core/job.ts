@@ -8,7 +8,7 @@ import { encodePayload, errorText } from '../model/values.js';
 import { getChildrenJobs } from '../store/add/insert-flow.js';
 import * as verbs from '../store/change/job-verbs.js';
 import type { Engine } from '../store/engine.js';
-import { announceParents } from '../store/parent-events.js';
+import { announceParents } from '../store/events/announce.js';
 import type { PgStore } from '../store/pg-store.js';
 import { getJob, setProgress } from '../store/read/find.js';
 import type { Attempt, Verdict } from './attempt.js';

@@ -3,12 +3,12 @@ import type { DrizzleLike } from '../db/drizzle-like.js';
 import { LeaseLostError } from '../model/errors.js';
 import type { AttemptRecord } from '../model/job.js';
 import { type Engine, METRIC_SHARDS } from '../store/engine.js';
-import { isDueSoon } from '../store/event-hub.js';
-import { LOOK } from '../store/parent-events.js';
+import { LOOK } from '../store/events/announce.js';
+import { isDueSoon } from '../store/events/notifier.js';
+import type { Outgoing } from '../store/events/wire.js';
 import { getJob } from '../store/read/find.js';
 import { type ParentChange, type Settled, type Settlement, settle } from '../store/settle/settle.js';
 import { hasCommitted } from '../store/settle/transaction-status.js';
-import type { Outgoing } from '../store/wire.js';
 import type { Held } from './holds.js';
 import { type AttemptEnd, prepareSettlement, type SettlementRules } from './settlement.js';
 

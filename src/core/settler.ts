@@ -4,7 +4,7 @@ import { isLockTimeout } from '../db/driver-errors.js';
 import { ConnectionError, LeaseLostError, NotCommittedError } from '../model/errors.js';
 import type { JobData } from '../model/job.js';
 import type { Engine } from '../store/engine.js';
-import { announceParents } from '../store/parent-events.js';
+import { announceParents } from '../store/events/announce.js';
 import { getJob } from '../store/read/find.js';
 import type { StoredJob } from '../store/rows/job-row.js';
 import { CANCELLED_REASON, type Settled, type Settlement } from '../store/settle/settle.js';

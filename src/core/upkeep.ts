@@ -1,6 +1,6 @@
 import type { Engine } from '../store/engine.js';
+import { announceParents } from '../store/events/announce.js';
 import { sweep } from '../store/lease/sweep.js';
-import { announceParents } from '../store/parent-events.js';
 import { PROMOTE_CHUNK, promoteChunk } from '../store/read/find.js';
 
 /** Makes the queue's due delayed jobs waiting, and says so; resolves to how many. */

@@ -20,10 +20,10 @@ import { retryJobs } from './change/retry-jobs.js';
 import { claimJobs } from './claim/dispatch.js';
 import { DamageReport } from './damage.js';
 import { Engine } from './engine.js';
+import { announceParents, LOOK } from './events/announce.js';
 import { Fences } from './fences.js';
 import { aggregateMetrics } from './metrics/fold.js';
 import { type PgStoreOptions, resolveOptions } from './options.js';
-import { announceParents, LOOK } from './parent-events.js';
 import {
   countActive,
   countByState,

@@ -1,6 +1,6 @@
-import type { StoreEventType } from '../model/event.js';
-import type { EventHub } from './event-hub.js';
-import type { ParentChange } from './settle/settle.js';
+import type { StoreEventType } from '../../model/event.js';
+import type { ParentChange } from '../settle/settle.js';
+import type { EventHub } from './notifier.js';
 
 const EVENT_OF: Partial<Record<ParentChange['state'], StoreEventType>> = {
   waiting: 'job:waiting',

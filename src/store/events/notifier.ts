@@ -1,8 +1,8 @@
 import { sql } from 'drizzle-orm';
-import type { Executor } from '../db/executor.js';
-import { columns, statement } from '../db/statement.js';
-import type { StoreEvent, StoreEventCallback, StoreEventType } from '../model/event.js';
-import type { Logger } from '../model/logger.js';
+import type { Executor } from '../../db/executor.js';
+import { columns, statement } from '../../db/statement.js';
+import type { StoreEvent, StoreEventCallback, StoreEventType } from '../../model/event.js';
+import type { Logger } from '../../model/logger.js';
 import {
   channelOf,
   Decoder,
