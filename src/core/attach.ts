@@ -1,4 +1,4 @@
-import type { Engine } from '../store/engine.js';
+import type { Engine } from '../store/runtime/engine.js';
 import { tickSchedules } from '../store/schedules.js';
 import { promoteDue, sweepQueue } from './upkeep.js';
 

@@ -1,6 +1,6 @@
 import { cancelJob } from '../store/change/job-verbs.js';
-import type { Engine } from '../store/engine.js';
 import { announceParents } from '../store/events/announce.js';
+import type { Engine } from '../store/runtime/engine.js';
 import { CANCELLED_REASON } from '../store/settle/settle.js';
 
 /**

@@ -1,8 +1,8 @@
 import type { Logger } from '../model/logger.js';
 import { errorText } from '../model/values.js';
-import type { Engine } from '../store/engine.js';
 import { type Renewed, renew } from '../store/lease/renew.js';
 import type { StoredJob } from '../store/rows/job-row.js';
+import type { Engine } from '../store/runtime/engine.js';
 import type { Attempt } from './attempt.js';
 
 /** A job in a worker's hands: claimed, running, or on its way to be settled. */

@@ -19,11 +19,9 @@ import { promoteAll, promoteDue } from './change/promote.js';
 import { retryJobs } from './change/retry-jobs.js';
 import { claimJobs } from './claim/dispatch.js';
 import { DamageReport } from './damage.js';
-import { Engine } from './engine.js';
 import { announceParents, LOOK } from './events/announce.js';
 import { Fences } from './fences.js';
 import { aggregateMetrics } from './metrics/fold.js';
-import { type PgStoreOptions, resolveOptions } from './options.js';
 import {
   countActive,
   countByState,
@@ -44,6 +42,8 @@ import { truncateAll } from './remove/delete-expired.js';
 import { drain } from './remove/drain.js';
 import { obliterate } from './remove/obliterate.js';
 import type { StoredJob } from './rows/job-row.js';
+import { Engine } from './runtime/engine.js';
+import { type PgStoreOptions, resolveOptions } from './runtime/options.js';
 import { extendLock, releaseLock, removeFenced, updateJob } from './update.js';
 
 const MAX_LOCK_MS = 2_147_483_647;

@@ -5,7 +5,7 @@ import { generateId } from '../model/ids.js';
 import { nextTick } from '../model/schedule.js';
 import type { StoredSchedule } from '../model/stored-schedule.js';
 import { encodeRecord, type JobRecord } from './add/insert.js';
-import type { Engine } from './engine.js';
+import type { Engine } from './runtime/engine.js';
 import { advanceSchedule, dueSchedules, postponeSchedule } from './schedule-advance.js';
 
 /**

@@ -5,9 +5,9 @@ import { InvalidJobStateError, LeaseLostError } from '../model/errors.js';
 import type { JobData, JobState } from '../model/job.js';
 import { assertJobState } from '../model/names.js';
 import type { UpdateJobOptions } from '../model/store-interface.js';
-import type { Engine } from './engine.js';
 import type { Fences, Known } from './fences.js';
 import { raceForKey } from './rules/deduplication.js';
+import type { Engine } from './runtime/engine.js';
 import { encodeUpdates } from './update-fields.js';
 import { mergeIntoJob } from './update-statement.js';
 

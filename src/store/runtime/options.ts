@@ -1,11 +1,11 @@
-import type { ConnectionOptions } from '../db/connection.js';
-import type { DrizzleLike } from '../db/drizzle-like.js';
-import { DEFAULT_STATEMENT_TIMEOUT } from '../db/executor.js';
-import type { StoreEvent } from '../model/event.js';
-import { checkLogger, defaultLogger, type Logger, safely } from '../model/logger.js';
-import { integerIn } from '../model/names.js';
-import { readOptions } from '../model/option-object.js';
-import { DEFAULT_MAX_PAYLOAD_BYTES } from '../model/values.js';
+import type { ConnectionOptions } from '../../db/connection.js';
+import type { DrizzleLike } from '../../db/drizzle-like.js';
+import { DEFAULT_STATEMENT_TIMEOUT } from '../../db/executor.js';
+import type { StoreEvent } from '../../model/event.js';
+import { checkLogger, defaultLogger, type Logger, safely } from '../../model/logger.js';
+import { integerIn } from '../../model/names.js';
+import { readOptions } from '../../model/option-object.js';
+import { DEFAULT_MAX_PAYLOAD_BYTES } from '../../model/values.js';
 
 export interface PgStoreOptions {
   /** A URL, or postgres.js options: the store opens and ends its own connections. Either this or `db`. */

@@ -1,5 +1,5 @@
-import { faultOf } from '../db/driver-errors.js';
-import { ConnectionError } from '../model/errors.js';
+import { faultOf } from '../../db/driver-errors.js';
+import { ConnectionError } from '../../model/errors.js';
 
 /** What is asked for, and who waits for its own result. */
 export interface BatchItem<T, R> {

@@ -1,6 +1,6 @@
 import { sql } from 'drizzle-orm';
-import type { Executor } from '../db/executor.js';
-import { columns, type Row, statement } from '../db/statement.js';
+import type { Executor } from '../../db/executor.js';
+import { columns, type Row, statement } from '../../db/statement.js';
 
 /** What one look at a queue finds; durations in ms from now, negative when overdue, null for none. */
 export interface Glance {

@@ -1,6 +1,6 @@
-import type { Executor } from '../db/executor.js';
-import type { Logger } from '../model/logger.js';
-import { type Glance, glance } from './glance.js';
+import type { Executor } from '../../db/executor.js';
+import type { Logger } from '../../model/logger.js';
+import { type Glance, glance } from './poll-statement.js';
 
 /** What a worker's process does when a look at its queue finds something. */
 export interface Watcher {
