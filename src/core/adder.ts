@@ -6,7 +6,7 @@ import { insertIntoGroup } from '../store/add/insert-into-group.js';
 import type { PgStore } from '../store/pg-store.js';
 import { getJobs } from '../store/read/get-jobs.js';
 import type { Engine } from '../store/runtime/engine.js';
-import { databaseTime, registerSchedule } from '../store/schedules.js';
+import { databaseTime, registerSchedule } from '../store/schedules/list.js';
 import { Announcement } from './announce.js';
 import { Job } from './job.js';
 import { type OwnJob, type Prepared, prepare, prepareRepeating } from './prepare.js';

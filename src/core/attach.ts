@@ -1,5 +1,5 @@
 import type { Engine } from '../store/runtime/engine.js';
-import { tickSchedules } from '../store/schedules.js';
+import { tickSchedules } from '../store/schedules/list.js';
 import { promoteDue, sweepQueue } from './upkeep.js';
 
 /** News of a job that may mean that it is not its worker's any more, or should not be. */

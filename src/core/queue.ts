@@ -11,7 +11,7 @@ import type { StoredSchedule } from '../model/stored-schedule.js';
 import type { PgStore } from '../store/pg-store.js';
 import { getJob } from '../store/read/find.js';
 import { ALL_NAMES } from '../store/read/pauses.js';
-import { listSchedules, removeSchedule } from '../store/schedules.js';
+import { listSchedules, removeSchedule } from '../store/schedules/list.js';
 import { Adder } from './adder.js';
 import { EventBus } from './event-bus.js';
 import { Job } from './job.js';

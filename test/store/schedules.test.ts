@@ -14,7 +14,7 @@ import {
   registerSchedule,
   removeSchedule,
   tickSchedules,
-} from '../../src/store/schedules.js';
+} from '../../src/store/schedules/list.js';
 import { useDatabase } from '../support/database.js';
 import { openTransaction, untilWaiting } from '../support/held.js';
 import { openStore } from './make-job.js';

@@ -1,12 +1,12 @@
-import { faultOf } from '../db/driver-errors.js';
-import { createJobData } from '../model/create-job-data.js';
-import { hashJob } from '../model/hash.js';
-import { generateId } from '../model/ids.js';
-import { nextTick } from '../model/schedule.js';
-import type { StoredSchedule } from '../model/stored-schedule.js';
-import { encodeRecord, type JobRecord } from './add/insert.js';
-import type { Engine } from './runtime/engine.js';
-import { advanceSchedule, dueSchedules, postponeSchedule } from './schedule-advance.js';
+import { faultOf } from '../../db/driver-errors.js';
+import { createJobData } from '../../model/create-job-data.js';
+import { hashJob } from '../../model/hash.js';
+import { generateId } from '../../model/ids.js';
+import { nextTick } from '../../model/schedule.js';
+import type { StoredSchedule } from '../../model/stored-schedule.js';
+import { encodeRecord, type JobRecord } from '../add/insert.js';
+import type { Engine } from '../runtime/engine.js';
+import { advanceSchedule, dueSchedules, postponeSchedule } from './advance.js';
 
 /**
  * Makes the next job of every schedule of the queue whose tick has passed; resolves to how many jobs were made. What

@@ -1,12 +1,12 @@
 import { sql } from 'drizzle-orm';
-import type { Executor } from '../db/executor.js';
-import { columns, epochMs, now, statement } from '../db/statement.js';
-import type { StoredSchedule } from '../model/stored-schedule.js';
-import { readSchedule, scheduleColumns } from './rows/schedule-row.js';
+import type { Executor } from '../../db/executor.js';
+import { columns, epochMs, now, statement } from '../../db/statement.js';
+import type { StoredSchedule } from '../../model/stored-schedule.js';
+import { readSchedule, scheduleColumns } from '../rows/schedule-row.js';
 
-export { type Advanced, advanceSchedule, dueSchedules } from './schedule-advance.js';
-export { type Registration, registerSchedule } from './schedule-register.js';
-export { tickSchedules } from './schedule-tick.js';
+export { type Advanced, advanceSchedule, dueSchedules } from './advance.js';
+export { type Registration, registerSchedule } from './register.js';
+export { tickSchedules } from './tick.js';
 
 const selectTime = statement('time', [], () => sql`select ${columns(epochMs(now))}`, { repeatable: true });
 

@@ -1,9 +1,9 @@
 import { sql } from 'drizzle-orm';
-import type { Executor } from '../db/executor.js';
-import { columns, epochMs, instantOf, now, statement } from '../db/statement.js';
-import type { StoredSchedule } from '../model/stored-schedule.js';
-import { insertInput, insertSelect, type JobRecord } from './add/insert.js';
-import { jobsOfTick, NOW_COLUMN, readSchedule, scheduleColumns } from './rows/schedule-row.js';
+import type { Executor } from '../../db/executor.js';
+import { columns, epochMs, instantOf, now, statement } from '../../db/statement.js';
+import type { StoredSchedule } from '../../model/stored-schedule.js';
+import { insertInput, insertSelect, type JobRecord } from '../add/insert.js';
+import { jobsOfTick, NOW_COLUMN, readSchedule, scheduleColumns } from '../rows/schedule-row.js';
 
 const DUE_CHUNK = 100;
 

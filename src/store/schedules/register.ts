@@ -1,10 +1,10 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { Executor } from '../db/executor.js';
-import type { Relations } from '../db/relation.js';
-import { columns, epochMs, instantOf, statement, statementTime } from '../db/statement.js';
-import { ConveyorError } from '../model/errors.js';
-import { insertInput, insertSelect, type JobRecord, type Saved } from './add/insert.js';
-import { jobsOfTick } from './rows/schedule-row.js';
+import type { Executor } from '../../db/executor.js';
+import type { Relations } from '../../db/relation.js';
+import { columns, epochMs, instantOf, statement, statementTime } from '../../db/statement.js';
+import { ConveyorError } from '../../model/errors.js';
+import { insertInput, insertSelect, type JobRecord, type Saved } from '../add/insert.js';
+import { jobsOfTick } from '../rows/schedule-row.js';
 
 export interface Registration {
   readonly queueName: string;
