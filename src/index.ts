@@ -1,5 +1,5 @@
 /** Conveyor's job queue on Postgres: the store, and the core over it. */
 export * from './core/index.js';
 export { type MigrateOptions, migrate } from './migrations/index.js';
-export { PgStore } from './store/pg-store.js';
+export { PgStore } from './store/contract/pg-store.js';
 export type { PgStoreOptions } from './store/runtime/options.js';

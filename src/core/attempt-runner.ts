@@ -1,6 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import { JobTimeoutError } from '../model/errors.js';
-import type { PgStore } from '../store/pg-store.js';
+import type { PgStore } from '../store/contract/pg-store.js';
 import type { BatchResult } from './batch-result.js';
 import type { Held } from './holds.js';
 import { Job } from './job.js';

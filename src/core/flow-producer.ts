@@ -5,7 +5,7 @@ import { validateJobOptions } from '../model/job-options.js';
 import { readOptions } from '../model/option-object.js';
 import { encodeRecord, type JobRecord } from '../store/add/insert.js';
 import { saveFlow } from '../store/add/insert-flow.js';
-import type { PgStore } from '../store/pg-store.js';
+import type { PgStore } from '../store/contract/pg-store.js';
 import { getJob } from '../store/read/find.js';
 import { Announcement } from './announce.js';
 import { prepare } from './prepare.js';

@@ -1,7 +1,7 @@
 import { JobFailedError, JobNotFoundError } from '../model/errors.js';
 import type { StoreEvent } from '../model/event.js';
 import { validateName, validateQueueName } from '../model/names.js';
-import type { PgStore } from '../store/pg-store.js';
+import type { PgStore } from '../store/contract/pg-store.js';
 import { cancelAnywhere } from './cancel.js';
 import { outcomesOf, type Standing } from './outcomes.js';
 

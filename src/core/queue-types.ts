@@ -1,7 +1,7 @@
 import type { JobOptions } from '../model/job.js';
 import type { DataOf, InputOf, IsJobMap, JobName } from '../model/job-types.js';
 import type { Logger } from '../model/logger.js';
-import type { PgStore } from '../store/pg-store.js';
+import type { PgStore } from '../store/contract/pg-store.js';
 import type { Job } from './job.js';
 import type { JobOf, SchemasFor } from './typed-job.js';
 

@@ -8,7 +8,7 @@ import { assertJobState, integerIn, oneOf, validateName, validateQueueName } fro
 import { readOptions } from '../model/option-object.js';
 import type { JobCounts } from '../model/store-interface.js';
 import type { StoredSchedule } from '../model/stored-schedule.js';
-import type { PgStore } from '../store/pg-store.js';
+import type { PgStore } from '../store/contract/pg-store.js';
 import { getJob } from '../store/read/find.js';
 import { ALL_NAMES } from '../store/read/pauses.js';
 import { listSchedules, removeSchedule } from '../store/schedules/list.js';

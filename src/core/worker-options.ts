@@ -5,7 +5,7 @@ import { integerIn } from '../model/names.js';
 import { readOptions } from '../model/option-object.js';
 import type { RateLimit } from '../model/store-interface.js';
 import { show } from '../model/text.js';
-import type { PgStore } from '../store/pg-store.js';
+import type { PgStore } from '../store/contract/pg-store.js';
 import { checkSchemas } from './schemas.js';
 import type { SchemasFor } from './typed-job.js';
 

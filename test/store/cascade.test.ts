@@ -2,8 +2,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { ChildFailurePolicy, JobData } from '../../src/model/job.js';
 import { cancelJob, removeOne, retryOne } from '../../src/store/change/job-verbs.js';
 import { claim } from '../../src/store/claim/claim.js';
+import type { PgStore } from '../../src/store/contract/pg-store.js';
 import { sweep } from '../../src/store/lease/renew.js';
-import type { PgStore } from '../../src/store/pg-store.js';
 import { getJob } from '../../src/store/read/find.js';
 import type { StoredJob } from '../../src/store/rows/job-row.js';
 import { type Settlement, settle } from '../../src/store/settle/settle.js';

@@ -14,8 +14,8 @@ import {
   updateData,
 } from '../../src/store/change/job-verbs.js';
 import { claim } from '../../src/store/claim/claim.js';
+import type { PgStore } from '../../src/store/contract/pg-store.js';
 import { sweep } from '../../src/store/lease/renew.js';
-import type { PgStore } from '../../src/store/pg-store.js';
 import type { StoredJob } from '../../src/store/rows/job-row.js';
 import { settle } from '../../src/store/settle/settle.js';
 import { useDatabase } from '../support/database.js';

@@ -1,7 +1,7 @@
 import type postgres from 'postgres';
 import { createJobData } from '../../src/model/create-job-data.js';
 import type { JobData, NewJobData } from '../../src/model/job.js';
-import { PgStore } from '../../src/store/pg-store.js';
+import { PgStore } from '../../src/store/contract/pg-store.js';
 import { type HeldTransaction, openTransaction } from '../support/held.js';
 
 /** A job to be saved, in whatever state a test needs it. */

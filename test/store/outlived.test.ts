@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, test } from 'vitest';
-import { PgStore } from '../../src/store/pg-store.js';
+import { PgStore } from '../../src/store/contract/pg-store.js';
 import { removeOutlived } from '../../src/store/remove/delete-expired.js';
 import { useDatabase } from '../support/database.js';
 import { openTransaction, watchStatements } from '../support/held.js';

@@ -5,7 +5,7 @@ import type { JobOptions, RepeatOptions } from '../../src/model/job.js';
 import { firstTick, scheduleKey, scheduleOf } from '../../src/model/schedule.js';
 import type { StoredSchedule } from '../../src/model/stored-schedule.js';
 import { encodeRecord, type Saved } from '../../src/store/add/insert.js';
-import { PgStore } from '../../src/store/pg-store.js';
+import { PgStore } from '../../src/store/contract/pg-store.js';
 import {
   advanceSchedule,
   dueSchedules,

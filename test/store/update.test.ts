@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { JOB_STATES, type JobData } from '../../src/model/job.js';
-import type { PgStore } from '../../src/store/pg-store.js';
+import type { PgStore } from '../../src/store/contract/pg-store.js';
 import { useDatabase } from '../support/database.js';
 import { openTransaction, untilWaiting } from '../support/held.js';
 import { lockRow, makeJob, openStore } from './make-job.js';

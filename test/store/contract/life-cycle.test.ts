@@ -3,7 +3,7 @@ import { drizzle } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
 import { afterAll, describe, expect, test } from 'vitest';
 import { ConnectionError, SchemaError } from '../../../src/model/errors.js';
-import { PgStore } from '../../../src/store/pg-store.js';
+import { PgStore } from '../../../src/store/contract/pg-store.js';
 import { createDatabase, useDatabase } from '../../support/database.js';
 import { openTransaction, untilWaiting } from '../../support/held.js';
 import { jobIn, newQueue } from '../../support/rows.js';

@@ -1,6 +1,6 @@
-import type { JobData } from '../model/job.js';
-import type { Logger } from '../model/logger.js';
-import type { StoredJob } from './rows/job-row.js';
+import type { JobData } from '../../model/job.js';
+import type { Logger } from '../../model/logger.js';
+import type { StoredJob } from '../rows/job-row.js';
 
 /** Rows that were reported: a page that is looked at every second must not say it every second. */
 const MEMORY = 1_000;

@@ -1,8 +1,8 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { Relations } from '../db/relation.js';
-import { columns, epochMs, interval, now, statement } from '../db/statement.js';
-import { heldByAnother } from './rules/deduplication.js';
-import { countMetrics } from './rules/metrics-buckets.js';
+import type { Relations } from '../../db/relation.js';
+import { columns, epochMs, interval, now, statement } from '../../db/statement.js';
+import { heldByAnother } from '../rules/deduplication.js';
+import { countMetrics } from '../rules/metrics-buckets.js';
 import { merged, plainAssignments } from './update-fields.js';
 
 const ended = (state: SQL) => sql`${state} in ('completed', 'failed')`;

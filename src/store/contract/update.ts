@@ -1,13 +1,13 @@
 import { sql } from 'drizzle-orm';
-import type { Executor } from '../db/executor.js';
-import { columns, interval, now, statement } from '../db/statement.js';
-import { InvalidJobStateError, LeaseLostError } from '../model/errors.js';
-import type { JobData, JobState } from '../model/job.js';
-import { assertJobState } from '../model/names.js';
-import type { UpdateJobOptions } from '../model/store-interface.js';
-import type { Fences, Known } from './fences.js';
-import { raceForKey } from './rules/deduplication.js';
-import type { Engine } from './runtime/engine.js';
+import type { Executor } from '../../db/executor.js';
+import { columns, interval, now, statement } from '../../db/statement.js';
+import { InvalidJobStateError, LeaseLostError } from '../../model/errors.js';
+import type { JobData, JobState } from '../../model/job.js';
+import { assertJobState } from '../../model/names.js';
+import type { UpdateJobOptions } from '../../model/store-interface.js';
+import { raceForKey } from '../rules/deduplication.js';
+import type { Engine } from '../runtime/engine.js';
+import type { Fences, Known } from './lease-memory.js';
 import { encodeUpdates } from './update-fields.js';
 import { mergeIntoJob } from './update-statement.js';
 

@@ -1,8 +1,8 @@
-import { checkNewJob } from '../model/check-job.js';
-import type { StoreEvent, StoreEventCallback } from '../model/event.js';
-import { generateId } from '../model/ids.js';
-import type { JobData, JobState, NewJobData } from '../model/job.js';
-import { assertJobState, integerIn, validateName, validateQueueName } from '../model/names.js';
+import { checkNewJob } from '../../model/check-job.js';
+import type { StoreEvent, StoreEventCallback } from '../../model/event.js';
+import { generateId } from '../../model/ids.js';
+import type { JobData, JobState, NewJobData } from '../../model/job.js';
+import { assertJobState, integerIn, validateName, validateQueueName } from '../../model/names.js';
 import type {
   FetchOptions,
   JobCounts,
@@ -12,16 +12,14 @@ import type {
   SearchFilter,
   StoreInterface,
   UpdateJobOptions,
-} from '../model/store-interface.js';
-import { encodeRecord, insertBatch, type JobRecord } from './add/insert.js';
-import { failParent, getChildrenJobs, notifyChildCompleted, saveFlow } from './add/insert-flow.js';
-import { promoteAll, promoteDue } from './change/promote.js';
-import { retryJobs } from './change/retry-jobs.js';
-import { claimJobs } from './claim/dispatch.js';
-import { DamageReport } from './damage.js';
-import { announceParents, LOOK } from './events/announce.js';
-import { Fences } from './fences.js';
-import { aggregateMetrics } from './metrics/fold.js';
+} from '../../model/store-interface.js';
+import { encodeRecord, insertBatch, type JobRecord } from '../add/insert.js';
+import { failParent, getChildrenJobs, notifyChildCompleted, saveFlow } from '../add/insert-flow.js';
+import { promoteAll, promoteDue } from '../change/promote.js';
+import { retryJobs } from '../change/retry-jobs.js';
+import { claimJobs } from '../claim/dispatch.js';
+import { announceParents, LOOK } from '../events/announce.js';
+import { aggregateMetrics } from '../metrics/fold.js';
 import {
   countActive,
   countByState,
@@ -29,21 +27,23 @@ import {
   countGroupWaiting,
   countStates,
   nextDelayed,
-} from './read/count.js';
-import { cancelActive, findByDeduplicationKey, findJobById, getJob } from './read/find.js';
-import { listFlowParents, listJobs, stalledJobs } from './read/list.js';
-import { readMetrics, requireMetrics } from './read/metrics.js';
-import { getPausedNames, pauseName, resumeName } from './read/pauses.js';
-import { listQueues } from './read/queues.js';
-import { searchByName, searchByPayload, searchJobs } from './read/search.js';
-import type { Done } from './remove/chunks.js';
-import { clean } from './remove/clean.js';
-import { truncateAll } from './remove/delete-expired.js';
-import { drain } from './remove/drain.js';
-import { obliterate } from './remove/obliterate.js';
-import type { StoredJob } from './rows/job-row.js';
-import { Engine } from './runtime/engine.js';
-import { type PgStoreOptions, resolveOptions } from './runtime/options.js';
+} from '../read/count.js';
+import { cancelActive, findByDeduplicationKey, findJobById, getJob } from '../read/find.js';
+import { listFlowParents, listJobs, stalledJobs } from '../read/list.js';
+import { readMetrics, requireMetrics } from '../read/metrics.js';
+import { getPausedNames, pauseName, resumeName } from '../read/pauses.js';
+import { listQueues } from '../read/queues.js';
+import { searchByName, searchByPayload, searchJobs } from '../read/search.js';
+import type { Done } from '../remove/chunks.js';
+import { clean } from '../remove/clean.js';
+import { truncateAll } from '../remove/delete-expired.js';
+import { drain } from '../remove/drain.js';
+import { obliterate } from '../remove/obliterate.js';
+import type { StoredJob } from '../rows/job-row.js';
+import { Engine } from '../runtime/engine.js';
+import { type PgStoreOptions, resolveOptions } from '../runtime/options.js';
+import { DamageReport } from './damage-report.js';
+import { Fences } from './lease-memory.js';
 import { extendLock, releaseLock, removeFenced, updateJob } from './update.js';
 
 const MAX_LOCK_MS = 2_147_483_647;
