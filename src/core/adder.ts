@@ -8,9 +8,9 @@ import { getJobs } from '../store/read/get-jobs.js';
 import type { Engine } from '../store/runtime/engine.js';
 import { databaseTime, registerSchedule } from '../store/schedules/list.js';
 import { Announcement } from './announce.js';
-import { Job } from './job.js';
+import { Job } from './job/job.js';
+import type { JobSchemas } from './job/schemas.js';
 import { type OwnJob, type Prepared, prepare, prepareRepeating } from './prepare.js';
-import type { JobSchemas } from './schemas.js';
 
 /** Jobs and bytes of one statement of `addBulk`. */
 const CHUNK = 1_000;

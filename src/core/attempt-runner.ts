@@ -3,8 +3,8 @@ import { JobTimeoutError } from '../model/errors.js';
 import type { PgStore } from '../store/contract/pg-store.js';
 import type { BatchResult } from './batch-result.js';
 import type { Held } from './holds.js';
-import { Job } from './job.js';
-import { validateData } from './schemas.js';
+import { Job } from './job/job.js';
+import { validateData } from './job/schemas.js';
 import type { AttemptEnd } from './settlement.js';
 
 export interface RunnerOptions {

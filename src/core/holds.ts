@@ -3,7 +3,7 @@ import { errorText } from '../model/values.js';
 import { type Renewed, renew } from '../store/lease/renew.js';
 import type { StoredJob } from '../store/rows/job-row.js';
 import type { Engine } from '../store/runtime/engine.js';
-import type { Attempt } from './attempt.js';
+import type { Attempt } from './job/attempt.js';
 
 /** A job in a worker's hands: claimed, running, or on its way to be settled. */
 export interface Held {

@@ -7,7 +7,7 @@ import { firstTick, scheduleKey, scheduleOf } from '../model/schedule.js';
 import { encodePayload } from '../model/values.js';
 import { encodeRecord, type JobRecord } from '../store/add/insert.js';
 import type { Registration } from '../store/schedules/list.js';
-import { type JobSchemas, schemaOf, validateData } from './schemas.js';
+import { type JobSchemas, schemaOf, validateData } from './job/schemas.js';
 
 export type OwnJob = NewJobData & { id: string };
 

@@ -14,11 +14,11 @@ import { ALL_NAMES } from '../store/read/pauses.js';
 import { listSchedules, removeSchedule } from '../store/schedules/list.js';
 import { Adder } from './adder.js';
 import { EventBus } from './event-bus.js';
-import { Job } from './job.js';
-import { JobObservable } from './job-observable.js';
+import { Job } from './job/job.js';
+import { JobObservable } from './job/job-observable.js';
+import { checkSchemas, type JobSchemas } from './job/schemas.js';
+import type { JobOf } from './job/typed-job.js';
 import type { AddedJob, BulkItem, BulkItems, QueueEvents, QueueOptions, TransactionalQueue } from './queue-types.js';
-import { checkSchemas, type JobSchemas } from './schemas.js';
-import type { JobOf } from './typed-job.js';
 
 /**
  * Adds jobs to a queue and looks after it. `T` is the payload of every job, or a map from job names to payloads.

@@ -6,8 +6,8 @@ import { readOptions } from '../model/option-object.js';
 import type { RateLimit } from '../model/store-interface.js';
 import { show } from '../model/text.js';
 import type { PgStore } from '../store/contract/pg-store.js';
-import { checkSchemas } from './schemas.js';
-import type { SchemasFor } from './typed-job.js';
+import { checkSchemas } from './job/schemas.js';
+import type { SchemasFor } from './job/typed-job.js';
 
 // biome-ignore lint/suspicious/noExplicitAny: options of a worker of whatever jobs
 export interface WorkerOptions<T = any> {

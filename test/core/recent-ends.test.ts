@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { RecentEnds } from '../../src/core/recent-ends.js';
+import { RecentEnds } from '../../src/core/job/recent-ends.js';
 import type { StoreEvent, StoreEventType } from '../../src/index.js';
 
 const event = (type: StoreEventType, data?: unknown): StoreEvent => ({

@@ -1,10 +1,10 @@
 import { sql } from 'drizzle-orm';
-import type { Executor } from '../db/executor.js';
-import { columns, epochMs, statement } from '../db/statement.js';
-import type { StoreEvent } from '../model/event.js';
-import type { JobState } from '../model/job.js';
-import { Batcher } from '../store/runtime/batcher.js';
-import type { Engine } from '../store/runtime/engine.js';
+import type { Executor } from '../../db/executor.js';
+import { columns, epochMs, statement } from '../../db/statement.js';
+import type { StoreEvent } from '../../model/event.js';
+import type { JobState } from '../../model/job.js';
+import { Batcher } from '../../store/runtime/batcher.js';
+import type { Engine } from '../../store/runtime/engine.js';
 import { RecentEnds } from './recent-ends.js';
 
 /** How far a job has got, as far as somebody who waits for its end wants to know. */

@@ -1,7 +1,7 @@
-import { JobNotFoundError, LeaseLostError } from '../model/errors.js';
-import { appendLog, type Fence } from '../store/read/find.js';
-import { Batcher } from '../store/runtime/batcher.js';
-import type { Engine } from '../store/runtime/engine.js';
+import { JobNotFoundError, LeaseLostError } from '../../model/errors.js';
+import { appendLog, type Fence } from '../../store/read/find.js';
+import { Batcher } from '../../store/runtime/batcher.js';
+import type { Engine } from '../../store/runtime/engine.js';
 
 /** Lines of one append. */
 const BATCH = { maxItems: 1_000, maxSize: 1_000_000, parallel: 1 };

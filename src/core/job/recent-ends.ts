@@ -1,4 +1,4 @@
-import type { StoreEvent } from '../model/event.js';
+import type { StoreEvent } from '../../model/event.js';
 
 const CAPACITY = 1_000;
 /** Larger results are not kept. */

@@ -1,7 +1,7 @@
-import { parseDelay } from '../model/duration.js';
-import { ClosedError, JobFailedError, JobNotFoundError, WaitTimeoutError } from '../model/errors.js';
-import type { Duration } from '../model/job.js';
-import type { Engine } from '../store/runtime/engine.js';
+import { parseDelay } from '../../model/duration.js';
+import { ClosedError, JobFailedError, JobNotFoundError, WaitTimeoutError } from '../../model/errors.js';
+import type { Duration } from '../../model/job.js';
+import type { Engine } from '../../store/runtime/engine.js';
 import type { Job } from './job.js';
 import type { Ending } from './job-observable.js';
 

@@ -1,4 +1,4 @@
-import type { AttemptRecord, JobData, JobOptions, JobState } from '../model/job.js';
+import type { AttemptRecord, JobData, JobOptions, JobState } from '../../model/job.js';
 
 /** What was last read or written of a job. */
 export class JobFields<T, N extends string> {

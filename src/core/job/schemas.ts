@@ -1,6 +1,6 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import { ConveyorError, InvalidPayloadError } from '../model/errors.js';
-import { show } from '../model/text.js';
+import { ConveyorError, InvalidPayloadError } from '../../model/errors.js';
+import { show } from '../../model/text.js';
 
 /** Schemas by job name, of any library that follows Standard Schema (https://standardschema.dev). */
 export type JobSchemas = Record<string, StandardSchemaV1>;

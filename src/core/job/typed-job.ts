@@ -1,5 +1,5 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import type { Checked, DataOf, InputOf, IsJobMap, JobMap, JobName } from '../model/job-types.js';
+import type { Checked, DataOf, InputOf, IsJobMap, JobMap, JobName } from '../../model/job-types.js';
 import type { Job } from './job.js';
 import type { JobSchemas } from './schemas.js';
 
