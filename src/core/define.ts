@@ -1,7 +1,7 @@
 import type { JobSchemas } from './job/schemas.js';
 import type { JobsOfSchemas } from './job/typed-job.js';
-import { Queue } from './queue.js';
-import type { QueueOptions } from './queue-types.js';
+import { Queue } from './queue/queue.js';
+import type { QueueOptions } from './queue/queue-types.js';
 import { Worker } from './worker.js';
 import type { WorkerOptions } from './worker-options.js';
 import type { BatchProcessor, Processor } from './worker-types.js';

@@ -1,9 +1,9 @@
-import type { JobOptions } from '../model/job.js';
-import type { DataOf, InputOf, IsJobMap, JobName } from '../model/job-types.js';
-import type { Logger } from '../model/logger.js';
-import type { PgStore } from '../store/contract/pg-store.js';
-import type { Job } from './job/job.js';
-import type { JobOf, SchemasFor } from './job/typed-job.js';
+import type { JobOptions } from '../../model/job.js';
+import type { DataOf, InputOf, IsJobMap, JobName } from '../../model/job-types.js';
+import type { Logger } from '../../model/logger.js';
+import type { PgStore } from '../../store/contract/pg-store.js';
+import type { Job } from '../job/job.js';
+import type { JobOf, SchemasFor } from '../job/typed-job.js';
 
 // biome-ignore lint/suspicious/noExplicitAny: options of a queue of whatever jobs
 export interface QueueOptions<T = any> {

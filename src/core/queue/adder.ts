@@ -1,15 +1,15 @@
-import type { DrizzleLike } from '../db/drizzle-like.js';
-import type { Executor } from '../db/executor.js';
-import type { JobData, JobOptions } from '../model/job.js';
-import { insertBatch, type Saved } from '../store/add/insert.js';
-import { insertIntoGroup } from '../store/add/insert-into-group.js';
-import type { PgStore } from '../store/contract/pg-store.js';
-import { getJobs } from '../store/read/get-jobs.js';
-import type { Engine } from '../store/runtime/engine.js';
-import { databaseTime, registerSchedule } from '../store/schedules/list.js';
-import { Announcement } from './announce.js';
-import { Job } from './job/job.js';
-import type { JobSchemas } from './job/schemas.js';
+import type { DrizzleLike } from '../../db/drizzle-like.js';
+import type { Executor } from '../../db/executor.js';
+import type { JobData, JobOptions } from '../../model/job.js';
+import { insertBatch, type Saved } from '../../store/add/insert.js';
+import { insertIntoGroup } from '../../store/add/insert-into-group.js';
+import type { PgStore } from '../../store/contract/pg-store.js';
+import { getJobs } from '../../store/read/get-jobs.js';
+import type { Engine } from '../../store/runtime/engine.js';
+import { databaseTime, registerSchedule } from '../../store/schedules/list.js';
+import { Job } from '../job/job.js';
+import type { JobSchemas } from '../job/schemas.js';
+import { Announcement } from './announcement.js';
 import { type OwnJob, type Prepared, prepare, prepareRepeating } from './prepare.js';
 
 /** Jobs and bytes of one statement of `addBulk`. */

@@ -1,8 +1,8 @@
-import type { Executor } from '../db/executor.js';
-import type { StoreEventType } from '../model/event.js';
-import type { JobState } from '../model/job.js';
-import type { EventHub } from '../store/events/notifier.js';
-import { encodeEvent, type Outgoing } from '../store/events/wire.js';
+import type { Executor } from '../../db/executor.js';
+import type { StoreEventType } from '../../model/event.js';
+import type { JobState } from '../../model/job.js';
+import type { EventHub } from '../../store/events/notifier.js';
+import { encodeEvent, type Outgoing } from '../../store/events/wire.js';
 
 interface News {
   readonly added: [StoreEventType, string][];

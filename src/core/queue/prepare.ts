@@ -1,13 +1,13 @@
-import { createJobData } from '../model/create-job-data.js';
-import { parseDelay } from '../model/duration.js';
-import { ConveyorError } from '../model/errors.js';
-import { generateId } from '../model/ids.js';
-import type { JobOptions, NewJobData, RepeatOptions } from '../model/job.js';
-import { firstTick, scheduleKey, scheduleOf } from '../model/schedule.js';
-import { encodePayload } from '../model/values.js';
-import { encodeRecord, type JobRecord } from '../store/add/insert.js';
-import type { Registration } from '../store/schedules/list.js';
-import { type JobSchemas, schemaOf, validateData } from './job/schemas.js';
+import { createJobData } from '../../model/create-job-data.js';
+import { parseDelay } from '../../model/duration.js';
+import { ConveyorError } from '../../model/errors.js';
+import { generateId } from '../../model/ids.js';
+import type { JobOptions, NewJobData, RepeatOptions } from '../../model/job.js';
+import { firstTick, scheduleKey, scheduleOf } from '../../model/schedule.js';
+import { encodePayload } from '../../model/values.js';
+import { encodeRecord, type JobRecord } from '../../store/add/insert.js';
+import type { Registration } from '../../store/schedules/list.js';
+import { type JobSchemas, schemaOf, validateData } from '../job/schemas.js';
 
 export type OwnJob = NewJobData & { id: string };
 
