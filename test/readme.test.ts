@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { resolveWorkerOptions, type WorkerOptions } from '../src/core/worker-options.js';
+import { resolveWorkerOptions, type WorkerOptions } from '../src/core/worker/worker-options.js';
 import * as api from '../src/index.js';
 import { TUNING } from '../src/migrations/tuning.js';
 import { validateJobOptions } from '../src/model/job-options.js';

@@ -2,9 +2,9 @@ import type { JobSchemas } from './job/schemas.js';
 import type { JobsOfSchemas } from './job/typed-job.js';
 import { Queue } from './queue/queue.js';
 import type { QueueOptions } from './queue/queue-types.js';
-import { Worker } from './worker.js';
-import type { WorkerOptions } from './worker-options.js';
-import type { BatchProcessor, Processor } from './worker-types.js';
+import { Worker } from './worker/worker.js';
+import type { WorkerOptions } from './worker/worker-options.js';
+import type { BatchProcessor, Processor } from './worker/worker-types.js';
 
 /** A queue whose job names and payloads follow from its schemas. Names without a schema are refused by `add`. */
 export function defineQueue<S extends JobSchemas>(

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { sweepQueue } from '../../src/core/upkeep.js';
+import { sweepQueue } from '../../src/core/worker/maintenance.js';
 import { FlowProducer } from '../../src/index.js';
 import { spawnScript } from '../support/process.js';
 import { until } from '../support/until.js';

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { sweepQueue } from '../../src/core/upkeep.js';
+import { sweepQueue } from '../../src/core/worker/maintenance.js';
 import { rowOf, usePlayground } from '../core/setup.js';
 import { openTransaction, untilWaiting } from '../support/held.js';
 

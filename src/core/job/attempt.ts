@@ -1,7 +1,7 @@
 import type { DrizzleLike } from '../../db/drizzle-like.js';
 import type { Fence } from '../../store/read/find.js';
-import type { SettledInTransaction } from '../settle-in.js';
-import type { AttemptEnd } from '../settlement.js';
+import type { SettledInTransaction } from '../worker/settle-in-transaction.js';
+import type { AttemptEnd } from '../worker/settlement.js';
 
 /** What a handler said about its job's end before it returned. */
 export type Verdict =

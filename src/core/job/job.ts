@@ -11,7 +11,7 @@ import type { PgStore } from '../../store/contract/pg-store.js';
 import { announceParents } from '../../store/events/announce.js';
 import { getJob, setProgress } from '../../store/read/find.js';
 import type { Engine } from '../../store/runtime/engine.js';
-import type { AttemptEnd } from '../settlement.js';
+import type { AttemptEnd } from '../worker/settlement.js';
 import type { Attempt, Verdict } from './attempt.js';
 import { cancelAnywhere } from './cancel.js';
 import { assertDone, keepNewest, timeToRun } from './job-access.js';

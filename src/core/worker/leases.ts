@@ -1,9 +1,9 @@
-import type { Logger } from '../model/logger.js';
-import { errorText } from '../model/values.js';
-import { type Renewed, renew } from '../store/lease/renew.js';
-import type { StoredJob } from '../store/rows/job-row.js';
-import type { Engine } from '../store/runtime/engine.js';
-import type { Attempt } from './job/attempt.js';
+import type { Logger } from '../../model/logger.js';
+import { errorText } from '../../model/values.js';
+import { type Renewed, renew } from '../../store/lease/renew.js';
+import type { StoredJob } from '../../store/rows/job-row.js';
+import type { Engine } from '../../store/runtime/engine.js';
+import type { Attempt } from '../job/attempt.js';
 
 /** A job in a worker's hands: claimed, running, or on its way to be settled. */
 export interface Held {

@@ -1,6 +1,6 @@
-import type { Engine } from '../store/runtime/engine.js';
-import { tickSchedules } from '../store/schedules/list.js';
-import { promoteDue, sweepQueue } from './upkeep.js';
+import type { Engine } from '../../store/runtime/engine.js';
+import { tickSchedules } from '../../store/schedules/list.js';
+import { promoteDue, sweepQueue } from './maintenance.js';
 
 /** News of a job that may mean that it is not its worker's any more, or should not be. */
 const TAKEN_AWAY: ReadonlySet<string> = new Set(['job:cancelled', 'job:removed', 'job:stalled', 'job:failed']);

@@ -1,6 +1,6 @@
-import { ClosedError } from '../model/errors.js';
-import type { Claimed } from '../store/claim/dispatch.js';
-import type { StoredJob } from '../store/rows/job-row.js';
+import { ClosedError } from '../../model/errors.js';
+import type { Claimed } from '../../store/claim/dispatch.js';
+import type { StoredJob } from '../../store/rows/job-row.js';
 
 export interface FetcherOptions {
   /** Takes up to `limit` jobs under a lease. */

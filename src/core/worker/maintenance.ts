@@ -1,7 +1,7 @@
-import { announceParents } from '../store/events/announce.js';
-import { sweep } from '../store/lease/sweep.js';
-import { PROMOTE_CHUNK, promoteChunk } from '../store/read/find.js';
-import type { Engine } from '../store/runtime/engine.js';
+import { announceParents } from '../../store/events/announce.js';
+import { sweep } from '../../store/lease/sweep.js';
+import { PROMOTE_CHUNK, promoteChunk } from '../../store/read/find.js';
+import type { Engine } from '../../store/runtime/engine.js';
 
 /** Makes the queue's due delayed jobs waiting, and says so; resolves to how many. */
 export async function promoteDue(engine: Engine, queueName: string): Promise<number> {

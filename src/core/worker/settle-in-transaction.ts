@@ -1,15 +1,15 @@
 import { randomInt } from 'node:crypto';
-import type { DrizzleLike } from '../db/drizzle-like.js';
-import { LeaseLostError } from '../model/errors.js';
-import type { AttemptRecord } from '../model/job.js';
-import { LOOK } from '../store/events/announce.js';
-import { isDueSoon } from '../store/events/notifier.js';
-import type { Outgoing } from '../store/events/wire.js';
-import { getJob } from '../store/read/find.js';
-import { type Engine, METRIC_SHARDS } from '../store/runtime/engine.js';
-import { type ParentChange, type Settled, type Settlement, settle } from '../store/settle/settle.js';
-import { hasCommitted } from '../store/settle/transaction-status.js';
-import type { Held } from './holds.js';
+import type { DrizzleLike } from '../../db/drizzle-like.js';
+import { LeaseLostError } from '../../model/errors.js';
+import type { AttemptRecord } from '../../model/job.js';
+import { LOOK } from '../../store/events/announce.js';
+import { isDueSoon } from '../../store/events/notifier.js';
+import type { Outgoing } from '../../store/events/wire.js';
+import { getJob } from '../../store/read/find.js';
+import { type Engine, METRIC_SHARDS } from '../../store/runtime/engine.js';
+import { type ParentChange, type Settled, type Settlement, settle } from '../../store/settle/settle.js';
+import { hasCommitted } from '../../store/settle/transaction-status.js';
+import type { Held } from './leases.js';
 import { type AttemptEnd, prepareSettlement, type SettlementRules } from './settlement.js';
 
 /** What was settled inside a transaction of the handler's, should that commit. */

@@ -1,13 +1,13 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import type { BackoffStrategy } from '../model/job.js';
-import { checkLogger, type Logger, safely } from '../model/logger.js';
-import { integerIn } from '../model/names.js';
-import { readOptions } from '../model/option-object.js';
-import type { RateLimit } from '../model/store-interface.js';
-import { show } from '../model/text.js';
-import type { PgStore } from '../store/contract/pg-store.js';
-import { checkSchemas } from './job/schemas.js';
-import type { SchemasFor } from './job/typed-job.js';
+import type { BackoffStrategy } from '../../model/job.js';
+import { checkLogger, type Logger, safely } from '../../model/logger.js';
+import { integerIn } from '../../model/names.js';
+import { readOptions } from '../../model/option-object.js';
+import type { RateLimit } from '../../model/store-interface.js';
+import { show } from '../../model/text.js';
+import type { PgStore } from '../../store/contract/pg-store.js';
+import { checkSchemas } from '../job/schemas.js';
+import type { SchemasFor } from '../job/typed-job.js';
 
 // biome-ignore lint/suspicious/noExplicitAny: options of a worker of whatever jobs
 export interface WorkerOptions<T = any> {

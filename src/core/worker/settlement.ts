@@ -1,11 +1,11 @@
-import { calculateBackoff } from '../model/backoff.js';
-import { MAX_DURATION_MS, parseDelay } from '../model/duration.js';
-import type { BackoffOptions, BackoffStrategy } from '../model/job.js';
-import type { Logger } from '../model/logger.js';
-import { afterFailure } from '../model/outcome.js';
-import { encodeLenient, errorText } from '../model/values.js';
-import type { Settlement } from '../store/settle/settle.js';
-import type { Held } from './holds.js';
+import { calculateBackoff } from '../../model/backoff.js';
+import { MAX_DURATION_MS, parseDelay } from '../../model/duration.js';
+import type { BackoffOptions, BackoffStrategy } from '../../model/job.js';
+import type { Logger } from '../../model/logger.js';
+import { afterFailure } from '../../model/outcome.js';
+import { encodeLenient, errorText } from '../../model/values.js';
+import type { Settlement } from '../../store/settle/settle.js';
+import type { Held } from './leases.js';
 
 /** How an attempt ended, before the rules of retrying are applied. */
 export type AttemptEnd =

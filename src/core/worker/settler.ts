@@ -1,15 +1,15 @@
 import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isLockTimeout } from '../db/driver-errors.js';
-import { ConnectionError, LeaseLostError, NotCommittedError } from '../model/errors.js';
-import type { JobData } from '../model/job.js';
-import { announceParents } from '../store/events/announce.js';
-import { getJob } from '../store/read/find.js';
-import type { StoredJob } from '../store/rows/job-row.js';
-import type { Engine } from '../store/runtime/engine.js';
-import { CANCELLED_REASON, type Settled, type Settlement } from '../store/settle/settle.js';
-import type { Held } from './holds.js';
-import { fateOf, type SettledInTransaction } from './settle-in.js';
+import { isLockTimeout } from '../../db/driver-errors.js';
+import { ConnectionError, LeaseLostError, NotCommittedError } from '../../model/errors.js';
+import type { JobData } from '../../model/job.js';
+import { announceParents } from '../../store/events/announce.js';
+import { getJob } from '../../store/read/find.js';
+import type { StoredJob } from '../../store/rows/job-row.js';
+import type { Engine } from '../../store/runtime/engine.js';
+import { CANCELLED_REASON, type Settled, type Settlement } from '../../store/settle/settle.js';
+import type { Held } from './leases.js';
+import { fateOf, type SettledInTransaction } from './settle-in-transaction.js';
 import { type AttemptEnd, type Prepared, prepareSettlement, type SettlementRules } from './settlement.js';
 
 /** Results up to this size travel with the event of their job; larger ones are read by those who want them. */

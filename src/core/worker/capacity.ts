@@ -1,4 +1,4 @@
-import { Pace } from './pace.js';
+import { Pace } from './prefetch-estimate.js';
 import type { ResolvedWorkerOptions } from './worker-options.js';
 
 /** Ended jobs that are not settled yet: more than this, and none are claimed ahead. */

@@ -1,8 +1,8 @@
-import { inOrder, type Watermark } from '../store/claim/claim.js';
-import { type Claimed, claimWithin } from '../store/claim/dispatch.js';
-import { releaseUnknown } from '../store/lease/renew.js';
-import type { StoredJob } from '../store/rows/job-row.js';
-import type { Engine } from '../store/runtime/engine.js';
+import { inOrder, type Watermark } from '../../store/claim/claim.js';
+import { type Claimed, claimWithin } from '../../store/claim/dispatch.js';
+import { releaseUnknown } from '../../store/lease/renew.js';
+import type { StoredJob } from '../../store/rows/job-row.js';
+import type { Engine } from '../../store/runtime/engine.js';
 import type { ResolvedWorkerOptions } from './worker-options.js';
 
 export interface ClaimerOptions {

@@ -1,5 +1,5 @@
+import type { JobOf } from '../job/typed-job.js';
 import type { BatchResult } from './batch-result.js';
-import type { JobOf } from './job/typed-job.js';
 
 export type Processor<T> = (job: JobOf<T>, signal: AbortSignal) => unknown;
 export type BatchProcessor<T> = (

@@ -1,10 +1,10 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import { JobTimeoutError } from '../model/errors.js';
-import type { PgStore } from '../store/contract/pg-store.js';
+import { JobTimeoutError } from '../../model/errors.js';
+import type { PgStore } from '../../store/contract/pg-store.js';
+import { Job } from '../job/job.js';
+import { validateData } from '../job/schemas.js';
 import type { BatchResult } from './batch-result.js';
-import type { Held } from './holds.js';
-import { Job } from './job/job.js';
-import { validateData } from './job/schemas.js';
+import type { Held } from './leases.js';
 import type { AttemptEnd } from './settlement.js';
 
 export interface RunnerOptions {
