@@ -8,7 +8,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { resolveWorkerOptions, type WorkerOptions } from '../src/core/worker/worker-options.js';
 import * as api from '../src/index.js';
 import { TUNING } from '../src/migrations/tuning.js';
-import { validateJobOptions } from '../src/model/job-options.js';
+import { validateJobOptions } from '../src/model/options/job-options.js';
 import { useDatabase } from './support/database.js';
 import { spawnScript } from './support/process.js';
 

@@ -1,18 +1,19 @@
 /** The core: everything that an app uses to add and run jobs, over a `PgStore`. */
-export { calculateBackoff } from '../model/backoff.js';
+
 export { createJobData } from '../model/create-job-data.js';
-export { parseDelay } from '../model/duration.js';
 export * from '../model/errors.js';
 export type { StoreEvent, StoreEventCallback, StoreEventType } from '../model/event.js';
-export { hashPayload } from '../model/hash.js';
 export { generateId, generateWorkerId } from '../model/ids.js';
 export * from '../model/job.js';
 export type { Checked, DataOf, InputOf, JobMap, JobName, Payload } from '../model/job-types.js';
 export { consoleLogger, type Logger, noopLogger } from '../model/logger.js';
-export { assertJobState, validateQueueName } from '../model/names.js';
-export { validateTimezone } from '../model/schedule.js';
+export { parseDelay } from '../model/options/duration.js';
+export { assertJobState, validateQueueName } from '../model/options/names.js';
+export { hashPayload } from '../model/payload/hash.js';
+export { calculateBackoff } from '../model/retry.js';
+export { validateTimezone } from '../model/schedule/schedule.js';
+export type { StoredSchedule } from '../model/schedule/stored-schedule.js';
 export type * from '../model/store-interface.js';
-export type { StoredSchedule } from '../model/stored-schedule.js';
 export { defineQueue, defineWorker, type JobsOf } from './define.js';
 export { EventBus } from './event-bus.js';
 export { Job } from './job/job.js';

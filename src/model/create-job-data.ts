@@ -1,9 +1,9 @@
-import { timeOf } from './dates.js';
-import { parseDelay } from './duration.js';
-import { hashJob } from './hash.js';
 import type { JobOptions, NewJobData } from './job.js';
-import { storableOptions, validateJobOptions } from './job-options.js';
-import { validateName, validateQueueName } from './names.js';
+import { timeOf } from './options/dates.js';
+import { parseDelay } from './options/duration.js';
+import { storableOptions, validateJobOptions } from './options/job-options.js';
+import { validateName, validateQueueName } from './options/names.js';
+import { hashJob } from './payload/hash.js';
 
 /**
  * A new job, to be saved: without an id unless `opts.jobId` gives one; `delayed` with `delayUntil` when `delay` or a

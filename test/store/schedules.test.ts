@@ -2,8 +2,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { createJobData } from '../../src/model/create-job-data.js';
 import { generateId } from '../../src/model/ids.js';
 import type { JobOptions, RepeatOptions } from '../../src/model/job.js';
-import { firstTick, scheduleKey, scheduleOf } from '../../src/model/schedule.js';
-import type { StoredSchedule } from '../../src/model/stored-schedule.js';
+import { firstTick, scheduleKey, scheduleOf } from '../../src/model/schedule/schedule.js';
+import type { StoredSchedule } from '../../src/model/schedule/stored-schedule.js';
 import { encodeRecord, type Saved } from '../../src/store/add/insert.js';
 import { PgStore } from '../../src/store/contract/pg-store.js';
 import {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createJobData, InvalidPayloadError, type NewJobData, PgStore } from '../../src/index.js';
-import { encodePayload } from '../../src/model/values.js';
+import { encodePayload } from '../../src/model/payload/values.js';
 import { useDatabase } from '../support/database.js';
 
 const db = useDatabase();

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { calculateBackoff } from '../../src/model/backoff.js';
+import { calculateBackoff } from '../../src/model/retry.js';
 
 const DAY = 86_400_000;
 const low = () => 0;

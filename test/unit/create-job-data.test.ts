@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { createJobData } from '../../src/model/create-job-data.js';
-import { hashJob } from '../../src/model/hash.js';
+import { hashJob } from '../../src/model/payload/hash.js';
 
 describe('createJobData', () => {
   it('has every field at its default, and no id', () => {

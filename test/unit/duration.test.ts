@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { MAX_DURATION_MS, parseDelay } from '../../src/model/duration.js';
+import { MAX_DURATION_MS, parseDelay } from '../../src/model/options/duration.js';
 
 describe('parseDelay', () => {
   it.each([

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { cleanText, errorText } from '../../src/model/values.js';
+import { cleanText, errorText } from '../../src/model/payload/values.js';
 import { hostile, throwError } from './odd-values.js';
 
 describe('cleanText', () => {

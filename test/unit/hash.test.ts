@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { InvalidPayloadError } from '../../src/model/errors.js';
-import { hashJob, hashPayload } from '../../src/model/hash.js';
+import { hashJob, hashPayload } from '../../src/model/payload/hash.js';
 
 const sha256 = (text: string) => createHash('sha256').update(text).digest('hex');
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { JobOptions } from '../../src/model/job.js';
-import { storableOptions, validateJobOptions } from '../../src/model/job-options.js';
+import { storableOptions, validateJobOptions } from '../../src/model/options/job-options.js';
 
 const custom = () => 5;
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { JOB_STATES } from '../../src/model/job.js';
-import { assertJobState, integerIn, oneOf, validateName, validateQueueName } from '../../src/model/names.js';
+import { assertJobState, integerIn, oneOf, validateName, validateQueueName } from '../../src/model/options/names.js';
 
 describe('names', () => {
   it.each(['a', 'emails', 'a b', 'ä/ö:ü', '邮件', '📮', 'x'.repeat(255), '📮'.repeat(255)])('%j is a name', (name) => {

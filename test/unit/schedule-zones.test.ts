@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { nextTick } from '../../src/model/schedule.js';
+import { nextTick } from '../../src/model/schedule/schedule.js';
 import { at, cron, iso, ticks } from './ticks.js';
 
 const MINUTE = 60_000;

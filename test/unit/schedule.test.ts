@@ -6,7 +6,7 @@ import {
   scheduleKey,
   validateCron,
   validateTimezone,
-} from '../../src/model/schedule.js';
+} from '../../src/model/schedule/schedule.js';
 import { at, cron, iso, ticks } from './ticks.js';
 
 const HOUR = 3_600_000;

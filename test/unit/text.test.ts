@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { nearest } from '../../src/model/did-you-mean.js';
+import { nearest } from '../../src/model/options/did-you-mean.js';
 import { cap, exceedsBytes, show } from '../../src/model/text.js';
 
 it('cap cuts, marks, and does not split a pair', () => {

@@ -1,4 +1,4 @@
-import { nextTick, type Schedule } from '../../src/model/schedule.js';
+import { nextTick, type Schedule } from '../../src/model/schedule/schedule.js';
 
 export function at(text: string): number {
   return Date.parse(text);

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { DEFAULT_MAX_PAYLOAD_BYTES, encodeLenient } from '../../src/model/values.js';
+import { DEFAULT_MAX_PAYLOAD_BYTES, encodeLenient } from '../../src/model/payload/values.js';
 import { circular, expectStorable, explosive, hostile, nested, throwError, throwing } from './odd-values.js';
 
 function lenient(value: unknown) {

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { InvalidPayloadError } from '../../src/model/errors.js';
-import { DEFAULT_MAX_PAYLOAD_BYTES, encodePayload } from '../../src/model/values.js';
+import { DEFAULT_MAX_PAYLOAD_BYTES, encodePayload } from '../../src/model/payload/values.js';
 import { circular, expectStorable, explosive, hostile, nested, throwError, throwing } from './odd-values.js';
 
 const encode = (value: unknown, maxBytes = DEFAULT_MAX_PAYLOAD_BYTES) =>

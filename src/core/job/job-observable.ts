@@ -1,6 +1,6 @@
 import { JobFailedError, JobNotFoundError } from '../../model/errors.js';
 import type { StoreEvent } from '../../model/event.js';
-import { validateName, validateQueueName } from '../../model/names.js';
+import { validateName, validateQueueName } from '../../model/options/names.js';
 import type { PgStore } from '../../store/contract/pg-store.js';
 import { cancelAnywhere } from './cancel.js';
 import { outcomesOf, type Standing } from './completion-tracker.js';

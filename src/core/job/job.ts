@@ -1,10 +1,10 @@
 import type { DrizzleLike } from '../../db/drizzle-like.js';
-import { parseDelay } from '../../model/duration.js';
 import { ConveyorError, JobNotFoundError, LeaseLostError } from '../../model/errors.js';
 import type { Duration, JobData, JobState } from '../../model/job.js';
-import { integerIn } from '../../model/names.js';
+import { parseDelay } from '../../model/options/duration.js';
+import { integerIn } from '../../model/options/names.js';
+import { encodePayload, errorText } from '../../model/payload/values.js';
 import { cap } from '../../model/text.js';
-import { encodePayload, errorText } from '../../model/values.js';
 import { getChildrenJobs } from '../../store/add/insert-flow.js';
 import * as verbs from '../../store/change/job-verbs.js';
 import type { PgStore } from '../../store/contract/pg-store.js';

@@ -1,6 +1,6 @@
-import { parseDelay } from '../../model/duration.js';
 import { ClosedError, JobFailedError, JobNotFoundError, WaitTimeoutError } from '../../model/errors.js';
 import type { Duration } from '../../model/job.js';
+import { parseDelay } from '../../model/options/duration.js';
 import type { Engine } from '../../store/runtime/engine.js';
 import type { Job } from './job.js';
 import type { Ending } from './job-observable.js';

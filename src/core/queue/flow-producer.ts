@@ -1,8 +1,8 @@
 import type { DrizzleLike } from '../../db/drizzle-like.js';
 import type { Executor } from '../../db/executor.js';
 import type { JobData, JobOptions, JobState, NewJobData } from '../../model/job.js';
-import { validateJobOptions } from '../../model/job-options.js';
-import { readOptions } from '../../model/option-object.js';
+import { validateJobOptions } from '../../model/options/job-options.js';
+import { readOptions } from '../../model/options/option-object.js';
 import { encodeRecord, type JobRecord } from '../../store/add/insert.js';
 import { saveFlow } from '../../store/add/insert-flow.js';
 import type { PgStore } from '../../store/contract/pg-store.js';

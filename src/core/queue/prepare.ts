@@ -1,10 +1,10 @@
 import { createJobData } from '../../model/create-job-data.js';
-import { parseDelay } from '../../model/duration.js';
 import { ConveyorError } from '../../model/errors.js';
 import { generateId } from '../../model/ids.js';
 import type { JobOptions, NewJobData, RepeatOptions } from '../../model/job.js';
-import { firstTick, scheduleKey, scheduleOf } from '../../model/schedule.js';
-import { encodePayload } from '../../model/values.js';
+import { parseDelay } from '../../model/options/duration.js';
+import { encodePayload } from '../../model/payload/values.js';
+import { firstTick, scheduleKey, scheduleOf } from '../../model/schedule/schedule.js';
 import { encodeRecord, type JobRecord } from '../../store/add/insert.js';
 import type { Registration } from '../../store/schedules/list.js';
 import { type JobSchemas, schemaOf, validateData } from '../job/schemas.js';

@@ -1,13 +1,13 @@
 import type { DrizzleLike } from '../../db/drizzle-like.js';
 import { ClosedError } from '../../model/errors.js';
 import type { Duration, JobOptions, JobState, RepeatOptions } from '../../model/job.js';
-import { validateJobOptions } from '../../model/job-options.js';
 import type { InputOf, JobName } from '../../model/job-types.js';
 import { checkLogger } from '../../model/logger.js';
-import { assertJobState, integerIn, oneOf, validateName, validateQueueName } from '../../model/names.js';
-import { readOptions } from '../../model/option-object.js';
+import { validateJobOptions } from '../../model/options/job-options.js';
+import { assertJobState, integerIn, oneOf, validateName, validateQueueName } from '../../model/options/names.js';
+import { readOptions } from '../../model/options/option-object.js';
+import type { StoredSchedule } from '../../model/schedule/stored-schedule.js';
 import type { JobCounts } from '../../model/store-interface.js';
-import type { StoredSchedule } from '../../model/stored-schedule.js';
 import type { PgStore } from '../../store/contract/pg-store.js';
 import { getJob } from '../../store/read/find.js';
 import { ALL_NAMES } from '../../store/read/pauses.js';

@@ -1,5 +1,5 @@
 import type { Logger } from '../../model/logger.js';
-import { errorText } from '../../model/values.js';
+import { errorText } from '../../model/payload/values.js';
 import { type Renewed, renew } from '../../store/lease/renew.js';
 import type { StoredJob } from '../../store/rows/job-row.js';
 import type { Engine } from '../../store/runtime/engine.js';

@@ -1,9 +1,9 @@
-import { calculateBackoff } from '../../model/backoff.js';
-import { MAX_DURATION_MS, parseDelay } from '../../model/duration.js';
 import type { BackoffOptions, BackoffStrategy } from '../../model/job.js';
 import type { Logger } from '../../model/logger.js';
+import { MAX_DURATION_MS, parseDelay } from '../../model/options/duration.js';
 import { afterFailure } from '../../model/outcome.js';
-import { encodeLenient, errorText } from '../../model/values.js';
+import { encodeLenient, errorText } from '../../model/payload/values.js';
+import { calculateBackoff } from '../../model/retry.js';
 import type { Settlement } from '../../store/settle/settle.js';
 import type { Held } from './leases.js';
 

@@ -1,8 +1,8 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
 import type { BackoffStrategy } from '../../model/job.js';
 import { checkLogger, type Logger, safely } from '../../model/logger.js';
-import { integerIn } from '../../model/names.js';
-import { readOptions } from '../../model/option-object.js';
+import { integerIn } from '../../model/options/names.js';
+import { readOptions } from '../../model/options/option-object.js';
 import type { RateLimit } from '../../model/store-interface.js';
 import { show } from '../../model/text.js';
 import type { PgStore } from '../../store/contract/pg-store.js';

@@ -1,7 +1,7 @@
 import { ClosedError, LeaseLostError } from '../../model/errors.js';
 import { generateWorkerId } from '../../model/ids.js';
 import type { JobData } from '../../model/job.js';
-import { integerIn, validateQueueName } from '../../model/names.js';
+import { integerIn, validateQueueName } from '../../model/options/names.js';
 import type { StoredJob } from '../../store/rows/job-row.js';
 import type { Engine } from '../../store/runtime/engine.js';
 import { CANCELLED_REASON } from '../../store/settle/settle.js';

@@ -4,7 +4,7 @@ import type { Executor } from '../../db/executor.js';
 import { columns, now, type Row, statement, statementTime } from '../../db/statement.js';
 import { ConveyorError } from '../../model/errors.js';
 import type { JobData, JobState } from '../../model/job.js';
-import { cleanText } from '../../model/values.js';
+import { cleanText } from '../../model/payload/values.js';
 import { jobColumns, readJob } from '../rows/job-row.js';
 import { existingIds, type Taken } from './flow-tree.js';
 import { freedKeys, holdsKey, insertInput, insertSelect, type JobRecord } from './insert.js';

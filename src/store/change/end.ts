@@ -3,7 +3,7 @@ import type { Executor } from '../../db/executor.js';
 import type { Relations } from '../../db/relation.js';
 import { columns, now, statement } from '../../db/statement.js';
 import type { JobState } from '../../model/job.js';
-import { cleanText } from '../../model/values.js';
+import { cleanText } from '../../model/payload/values.js';
 import type { Fence } from '../read/find.js';
 import { keptValues, REMOVED_REASON } from '../remove/delete.js';
 import { cascade } from '../rules/cascade.js';

@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import type { Relations } from '../../db/relation.js';
 import { columns, instantOf, type Statement, statement } from '../../db/statement.js';
-import { validateQueueName } from '../../model/names.js';
+import { validateQueueName } from '../../model/options/names.js';
 import { show } from '../../model/text.js';
 import { CHUNK, chunkColumns, type Done, horizon, inChunks, readChunk } from '../remove/chunks.js';
 import { stillIn } from '../rules/states.js';

@@ -3,7 +3,7 @@ import { isDeduplicationConflict } from '../../db/driver-errors.js';
 import type { Executor } from '../../db/executor.js';
 import type { Relations } from '../../db/relation.js';
 import { columns, type Statement, statement } from '../../db/statement.js';
-import { oneOf, validateQueueName } from '../../model/names.js';
+import { oneOf, validateQueueName } from '../../model/options/names.js';
 import { holdsKey } from '../add/insert.js';
 import {
   CHUNK,

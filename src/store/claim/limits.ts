@@ -1,4 +1,4 @@
-import { integerIn, validateName } from '../../model/names.js';
+import { integerIn, validateName } from '../../model/options/names.js';
 import type { RateLimit } from '../../model/store-interface.js';
 import { show } from '../../model/text.js';
 

@@ -1,8 +1,8 @@
-import { checkNewJob } from '../../model/check-job.js';
 import type { StoreEvent, StoreEventCallback } from '../../model/event.js';
 import { generateId } from '../../model/ids.js';
 import type { JobData, JobState, NewJobData } from '../../model/job.js';
-import { assertJobState, integerIn, validateName, validateQueueName } from '../../model/names.js';
+import { checkNewJob } from '../../model/options/check-job.js';
+import { assertJobState, integerIn, validateName, validateQueueName } from '../../model/options/names.js';
 import type {
   FetchOptions,
   JobCounts,

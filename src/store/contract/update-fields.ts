@@ -2,10 +2,10 @@ import { type SQL, sql } from 'drizzle-orm';
 import type { Relations } from '../../db/relation.js';
 import { instantOf } from '../../db/statement.js';
 import type { JobData, JobOptions } from '../../model/job.js';
-import { storableOptions } from '../../model/job-options.js';
-import { assertJobState, integerIn, validateName } from '../../model/names.js';
+import { storableOptions } from '../../model/options/job-options.js';
+import { assertJobState, integerIn, validateName } from '../../model/options/names.js';
+import { cleanText, encodeLenient, encodePayload, errorText } from '../../model/payload/values.js';
 import { show } from '../../model/text.js';
-import { cleanText, encodeLenient, encodePayload, errorText } from '../../model/values.js';
 
 interface Encoding {
   readonly path: string;

@@ -3,7 +3,7 @@ import type { Executor } from '../../db/executor.js';
 import { columns, interval, now, statement } from '../../db/statement.js';
 import { InvalidJobStateError, LeaseLostError } from '../../model/errors.js';
 import type { JobData, JobState } from '../../model/job.js';
-import { assertJobState } from '../../model/names.js';
+import { assertJobState } from '../../model/options/names.js';
 import type { UpdateJobOptions } from '../../model/store-interface.js';
 import { raceForKey } from '../rules/deduplication.js';
 import type { Engine } from '../runtime/engine.js';

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { EVENT_TYPES, type StoreEvent, type StoreEventType } from '../../model/event.js';
-import { DEFAULT_MAX_PAYLOAD_BYTES, encodeLenient } from '../../model/values.js';
+import { DEFAULT_MAX_PAYLOAD_BYTES, encodeLenient } from '../../model/payload/values.js';
 
 /** NOTIFY takes fewer than 8,000 bytes; the rest is for the envelope. */
 const MAX_PAYLOAD_BYTES = 7_900;

@@ -3,7 +3,7 @@ import type { Executor } from '../../db/executor.js';
 import type { Relations } from '../../db/relation.js';
 import { columns, type Row, statement } from '../../db/statement.js';
 import { JOB_STATES, type JobState } from '../../model/job.js';
-import { validateName, validateQueueName } from '../../model/names.js';
+import { validateName, validateQueueName } from '../../model/options/names.js';
 import type { JobCounts } from '../../model/store-interface.js';
 import { inState, perState } from '../rules/states.js';
 

@@ -3,7 +3,7 @@ import type { Executor } from '../../db/executor.js';
 import type { Relations } from '../../db/relation.js';
 import { type Statement, statement } from '../../db/statement.js';
 import type { JobState } from '../../model/job.js';
-import { assertJobState, integerIn, validateQueueName } from '../../model/names.js';
+import { assertJobState, integerIn, validateQueueName } from '../../model/options/names.js';
 import { jobColumns, readJob, type StoredJob } from '../rows/job-row.js';
 import { finishTime, inState, perState } from '../rules/states.js';
 

@@ -1,9 +1,9 @@
 import { sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { columns, epochMs, instantOf, statement } from '../../db/statement.js';
-import { timeOf } from '../../model/dates.js';
 import { MetricsDisabledError } from '../../model/errors.js';
-import { oneOf, validateQueueName } from '../../model/names.js';
+import { timeOf } from '../../model/options/dates.js';
+import { oneOf, validateQueueName } from '../../model/options/names.js';
 import type { MetricsBucket, MetricsQuery } from '../../model/store-interface.js';
 
 /** @throws MetricsDisabledError */

@@ -3,7 +3,7 @@ import type { Executor } from '../../db/executor.js';
 import type { Relations } from '../../db/relation.js';
 import { instantOf, type Statement, statement } from '../../db/statement.js';
 import type { JobState } from '../../model/job.js';
-import { assertJobState, integerIn, validateQueueName } from '../../model/names.js';
+import { assertJobState, integerIn, validateQueueName } from '../../model/options/names.js';
 import type { SearchFilter } from '../../model/store-interface.js';
 import { isStorable, show } from '../../model/text.js';
 import { JOB_COLUMN_COUNT, jobColumns, readJob, type StoredJob } from '../rows/job-row.js';

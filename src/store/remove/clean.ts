@@ -3,7 +3,7 @@ import type { Executor } from '../../db/executor.js';
 import type { Relations } from '../../db/relation.js';
 import { instantOf } from '../../db/statement.js';
 import type { JobState } from '../../model/job.js';
-import { assertJobState, integerIn, validateQueueName } from '../../model/names.js';
+import { assertJobState, integerIn, validateQueueName } from '../../model/options/names.js';
 import { finishTime, perState } from '../rules/states.js';
 import { type Done, horizon, together } from './chunks.js';
 import { removeAll } from './delete.js';

@@ -1,5 +1,5 @@
 import type { Executor } from '../../db/executor.js';
-import { validateQueueName } from '../../model/names.js';
+import { validateQueueName } from '../../model/options/names.js';
 import { type Done, horizon, together } from './chunks.js';
 import { removeAll } from './delete.js';
 import { beforeSeq, removalOfRoots, removalOfState } from './delete-in-state.js';

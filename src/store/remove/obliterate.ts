@@ -2,7 +2,7 @@ import { sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { columns, statement } from '../../db/statement.js';
 import { ConveyorError } from '../../model/errors.js';
-import { validateQueueName } from '../../model/names.js';
+import { validateQueueName } from '../../model/options/names.js';
 import { countActive } from '../read/count.js';
 import { ALL_NAMES, pauseName, resumeName } from '../read/pauses.js';
 import { ofAnyJob } from '../rules/states.js';

@@ -1,5 +1,5 @@
 import type { NewJobData } from '../../model/job.js';
-import { encodePayload } from '../../model/values.js';
+import { encodePayload } from '../../model/payload/values.js';
 
 /** A job ready to be inserted: its id is set and its values are JSON text already. */
 export interface JobRecord {

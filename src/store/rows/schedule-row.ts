@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm';
 import type { Relations } from '../../db/relation.js';
 import { columns, epochMs, instantOf, type Row, statementTime } from '../../db/statement.js';
 import type { JobOptions } from '../../model/job.js';
-import type { StoredSchedule } from '../../model/stored-schedule.js';
+import type { StoredSchedule } from '../../model/schedule/stored-schedule.js';
 
 export function scheduleColumns(db: Relations): SQL {
   const s = db.schedules.of('s');

@@ -3,9 +3,9 @@ import type { DrizzleLike } from '../../db/drizzle-like.js';
 import { DEFAULT_STATEMENT_TIMEOUT } from '../../db/executor.js';
 import type { StoreEvent } from '../../model/event.js';
 import { checkLogger, defaultLogger, type Logger, safely } from '../../model/logger.js';
-import { integerIn } from '../../model/names.js';
-import { readOptions } from '../../model/option-object.js';
-import { DEFAULT_MAX_PAYLOAD_BYTES } from '../../model/values.js';
+import { integerIn } from '../../model/options/names.js';
+import { readOptions } from '../../model/options/option-object.js';
+import { DEFAULT_MAX_PAYLOAD_BYTES } from '../../model/payload/values.js';
 
 export interface PgStoreOptions {
   /** A URL, or postgres.js options: the store opens and ends its own connections. Either this or `db`. */

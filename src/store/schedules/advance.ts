@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { columns, epochMs, instantOf, now, statement } from '../../db/statement.js';
-import type { StoredSchedule } from '../../model/stored-schedule.js';
+import type { StoredSchedule } from '../../model/schedule/stored-schedule.js';
 import { insertInput, insertSelect, type JobRecord } from '../add/insert.js';
 import { jobsOfTick, NOW_COLUMN, readSchedule, scheduleColumns } from '../rows/schedule-row.js';
 

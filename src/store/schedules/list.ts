@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { columns, epochMs, now, statement } from '../../db/statement.js';
-import type { StoredSchedule } from '../../model/stored-schedule.js';
+import type { StoredSchedule } from '../../model/schedule/stored-schedule.js';
 import { readSchedule, scheduleColumns } from '../rows/schedule-row.js';
 
 export { type Advanced, advanceSchedule, dueSchedules } from './advance.js';

@@ -1,9 +1,9 @@
 import { faultOf } from '../../db/driver-errors.js';
 import { createJobData } from '../../model/create-job-data.js';
-import { hashJob } from '../../model/hash.js';
 import { generateId } from '../../model/ids.js';
-import { nextTick } from '../../model/schedule.js';
-import type { StoredSchedule } from '../../model/stored-schedule.js';
+import { hashJob } from '../../model/payload/hash.js';
+import { nextTick } from '../../model/schedule/schedule.js';
+import type { StoredSchedule } from '../../model/schedule/stored-schedule.js';
 import { encodeRecord, type JobRecord } from '../add/insert.js';
 import type { Engine } from '../runtime/engine.js';
 import { advanceSchedule, dueSchedules, postponeSchedule } from './advance.js';

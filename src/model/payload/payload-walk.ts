@@ -1,5 +1,5 @@
-import { InvalidPayloadError } from './errors.js';
-import { isStorable } from './text.js';
+import { InvalidPayloadError } from '../errors.js';
+import { isStorable } from '../text.js';
 
 /** Deeper values are refused: recursion over them must fit on any stack, ours, Postgres' and every reader's. */
 export const MAX_DEPTH = 500;

@@ -1,5 +1,5 @@
+import { cleanText } from '../text.js';
 import { MAX_DEPTH } from './payload-walk.js';
-import { cleanText } from './text.js';
 
 /** Thrown when a copy has outgrown its budget. */
 export class TooLarge extends Error {}

@@ -1,5 +1,5 @@
+import { show } from '../text.js';
 import { nearest } from './did-you-mean.js';
-import { show } from './text.js';
 
 /**
  * The fields of an options object that are not undefined. A misspelt option would be ignored in silence, and a job

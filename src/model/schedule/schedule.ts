@@ -1,8 +1,8 @@
+import type { RepeatOptions } from '../job.js';
+import { timeOf } from '../options/dates.js';
+import { parseDelay } from '../options/duration.js';
+import { hashPayload } from '../payload/hash.js';
 import { nextCronTick } from './cron.js';
-import { timeOf } from './dates.js';
-import { parseDelay } from './duration.js';
-import { hashPayload } from './hash.js';
-import type { RepeatOptions } from './job.js';
 
 export { validateCron, validateTimezone } from './cron.js';
 

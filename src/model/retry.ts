@@ -1,6 +1,6 @@
-import { parseDelay } from './duration.js';
 import type { BackoffOptions } from './job.js';
-import { integerIn } from './names.js';
+import { parseDelay } from './options/duration.js';
+import { integerIn } from './options/names.js';
 
 const CAP_MS = 24 * 60 * 60 * 1000;
 

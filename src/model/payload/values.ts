@@ -1,9 +1,9 @@
-import { InvalidPayloadError } from './errors.js';
+import { InvalidPayloadError } from '../errors.js';
+import { cap, cleanText, exceedsBytes } from '../text.js';
 import { lenientCopy, TooLarge } from './lenient.js';
 import { checkPayload, tooLarge } from './payload-walk.js';
-import { cap, cleanText, exceedsBytes } from './text.js';
 
-export { cleanText } from './text.js';
+export { cleanText } from '../text.js';
 
 /** Largest payload and result, in bytes of UTF-8 JSON, unless `maxPayloadBytes` says otherwise. */
 export const DEFAULT_MAX_PAYLOAD_BYTES = 10 * 1024 * 1024;

@@ -1,4 +1,4 @@
-import type { JobOptions } from './job.js';
+import type { JobOptions } from '../job.js';
 
 /** A repeating schedule of a queue. */
 export interface StoredSchedule {

@@ -1,4 +1,4 @@
-import type { NewJobData } from './job.js';
+import type { NewJobData } from '../job.js';
 import { assertJobState, integerIn, validateName } from './names.js';
 
 const MAX_INT = 2_147_483_647;

@@ -1,4 +1,4 @@
-import { show } from './text.js';
+import { show } from '../text.js';
 
 const FIRST = Date.UTC(1970, 0, 1);
 /** Later years have six digits in ISO 8601, which Postgres does not read. */

@@ -1,5 +1,5 @@
-import type { Duration } from './job.js';
-import { show } from './text.js';
+import type { Duration } from '../job.js';
+import { show } from '../text.js';
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;

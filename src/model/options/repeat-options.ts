@@ -1,10 +1,10 @@
+import type { RepeatOptions } from '../job.js';
+import { validateCron, validateTimezone } from '../schedule/schedule.js';
+import { show } from '../text.js';
 import { timeOf } from './dates.js';
 import { parseDelay } from './duration.js';
-import type { RepeatOptions } from './job.js';
 import { integerIn, validateName } from './names.js';
 import { readOptions } from './option-object.js';
-import { validateCron, validateTimezone } from './schedule.js';
-import { show } from './text.js';
 
 type Checks = { readonly [K in keyof Required<RepeatOptions>]: (value: unknown) => unknown };
 

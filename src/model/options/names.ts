@@ -1,5 +1,5 @@
-import { JOB_STATES, type JobState } from './job.js';
-import { isStorable, show } from './text.js';
+import { JOB_STATES, type JobState } from '../job.js';
+import { isStorable, show } from '../text.js';
 
 /** Longest name, id, key or group id, in characters as Postgres counts them (code points). */
 export const MAX_NAME_LENGTH = 255;

@@ -1,6 +1,6 @@
 import { Cron } from 'croner';
-import { nearest } from './did-you-mean.js';
-import { show } from './text.js';
+import { nearest } from '../options/did-you-mean.js';
+import { show } from '../text.js';
 
 const DEFAULT_TZ = 'UTC';
 

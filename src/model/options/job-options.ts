@@ -1,10 +1,10 @@
+import type { BackoffOptions, ChildFailurePolicy, DeduplicationOptions, GroupOptions, JobOptions } from '../job.js';
+import { show } from '../text.js';
 import { timeOf } from './dates.js';
 import { MAX_DURATION_MS, parseDelay } from './duration.js';
-import type { BackoffOptions, ChildFailurePolicy, DeduplicationOptions, GroupOptions, JobOptions } from './job.js';
 import { integerIn, oneOf, validateName } from './names.js';
 import { readOptions } from './option-object.js';
 import { validateRepeat } from './repeat-options.js';
-import { show } from './text.js';
 
 const INT_MAX = 2 ** 31 - 1;
 const BACKOFF_TYPES = ['fixed', 'exponential', 'custom'] as const;
