@@ -194,7 +194,7 @@ test('its tables name every option', () => {
     known(() => resolveWorkerOptions({ nonsense: 1 } as unknown as WorkerOptions)).sort(),
   );
   expect(names('Repeating jobs').sort()).toEqual(known(() => validateJobOptions({ repeat: { nonsense: 1 } })).sort());
-  const options = readFileSync(join(root, 'src/store/options.ts'), 'utf8');
+  const options = readFileSync(join(root, 'src/store/runtime/options.ts'), 'utf8');
   const resolved = /interface ResolvedOptions \{(.*?)\n\}/s.exec(options)![1]!;
   expect(names('The store').sort()).toEqual([...resolved.matchAll(/readonly (\w+):/g)].map(([, name]) => name).sort());
 });

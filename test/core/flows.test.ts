@@ -242,10 +242,10 @@ describe('a flow', () => {
     const [queue, parents] = [play.queue(store), play.queue(store)];
     const bells: (number | null)[] = [];
     const far: (number | null)[] = [];
-    store.engine.hub.onBell(parents.name, (dueIn) => void bells.push(dueIn));
-    other.engine.hub.onBell(parents.name, (dueIn) => void far.push(dueIn));
+    store.engine.notifier.onWake(parents.name, (dueIn) => void bells.push(dueIn));
+    other.engine.notifier.onWake(parents.name, (dueIn) => void far.push(dueIn));
     await until(() => {
-      store.engine.hub.ring(parents.name, 12_345);
+      store.engine.notifier.wake(parents.name, 12_345);
       return far.length > 0;
     });
     const flow = await new FlowProducer({ store }).add({

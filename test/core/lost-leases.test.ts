@@ -144,7 +144,7 @@ it('a job that its worker has taken again is renewed and ended by its second att
   // Swept, and nobody tells its worker.
   await play.database.sql`update conveyor_jobs set state = 'waiting', lease = lease + 1, locked_by = null,
     lock_until = null where id = ${job.id}`;
-  store.engine.hub.ring(queue.name);
+  store.engine.notifier.wake(queue.name);
   await until(() => releases.length === 2);
   releases[0]?.resolve('first');
   await until(() => heard.errors.length === 1);

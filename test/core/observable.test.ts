@@ -53,7 +53,7 @@ it('a late subscriber hears the end at once, and each hears it once', async () =
   observable.subscribe(late);
   expect(late.heard).toEqual([ended]);
   // News that comes twice, and the tables read again.
-  store.engine.hub.publish({
+  store.engine.notifier.publishEvent({
     type: 'job:completed',
     queueName: queue.name,
     jobId: job.id,

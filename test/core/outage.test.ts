@@ -141,7 +141,7 @@ it('jobs that were added while LISTEN was away run when it is back, not at the n
   await untilAsleep(statements);
   proxy.cut();
   const job = await queue.add('work', null);
-  await near.engine.hub.flush();
+  await near.engine.notifier.flush();
   proxy.mend();
   expect(await job.waitUntilFinished('5s')).toBe('ran');
   await far.disconnect();

@@ -157,7 +157,7 @@ it('rings even when the answer of the insert was lost', async () => {
     return run();
   });
   let rung = 0;
-  store.engine.hub.onBell(queue.name, () => rung++);
+  store.engine.notifier.onWake(queue.name, () => rung++);
   const job = await queue.add('work', 1);
   expect(job.state).toBe('waiting');
   await until(() => rung > 0);

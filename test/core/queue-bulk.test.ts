@@ -20,7 +20,7 @@ describe('statements', () => {
     const store = await play.open();
     const statements = countStatements(store);
     await play.queue(store).addBulk(many(1_000));
-    await store.engine.hub.flush();
+    await store.engine.notifier.flush();
     expect(statements.count(/^insert/)).toBe(1);
     expect(statements.names.length).toBeLessThanOrEqual(3);
   });

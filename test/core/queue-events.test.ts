@@ -142,7 +142,7 @@ it("an app's own event with an invalid time takes no other with it on its way to
     await publish('knock', new Date());
     return heard.length > 0;
   });
-  await store.engine.hub.flush();
+  await store.engine.notifier.flush();
   // Together in one payload, for the first one is on its way already.
   await publish('first', new Date());
   await publish('odd', new Date(Number.NaN));
@@ -193,7 +193,7 @@ it('what is settled while the store closes reaches other processes, and so does 
   release.resolve();
   const settled = deferred();
   worker.on('completed', () => settled.resolve());
-  const offClose = store.engine.onClose(() => store.engine.hub.tell('job:progress', queue.name, 'too late'));
+  const offClose = store.engine.onClose(() => store.engine.notifier.publish('job:progress', queue.name, 'too late'));
   const closed = setImmediate().then(() => store.disconnect());
   await settled.promise;
   await closed;

@@ -31,9 +31,9 @@ it('workers of one store share one connection that listens, to all of their queu
 
 it('they look once for all of them', async () => {
   const { store, statements } = await crowd();
-  store.engine.watch.look();
+  store.engine.poller.poll();
   await until(() => statements.count('glance') === 1);
-  await store.engine.watch.close();
+  await store.engine.poller.close();
   expect(statements.count('glance')).toBe(1);
 });
 
@@ -58,7 +58,7 @@ it('one stalled job is swept once, and one of them says so', async () => {
   const heard = workers.map(record);
   const job = await queue.add('work', null, { delay: 3_600_000 });
   await play.database.sql`update conveyor_jobs set state = 'active', lock_until = now() where id = ${job.id}`;
-  store.engine.watch.look();
+  store.engine.poller.poll();
   expect(await job.waitUntilFinished()).toBe('ran');
   expect(statements.count('sweep')).toBe(1);
   expect(heard.flatMap(({ stalled }) => stalled)).toEqual([job.id]);
@@ -81,7 +81,7 @@ it('what is under way is not begun again, however often they look', async () => 
   await play.database.sql`update conveyor_jobs set state = 'active', lock_until = now() where id = ${stalled.id}`;
   statements.reset();
   for (let look = 1; look <= 5; look++) {
-    store.engine.watch.look();
+    store.engine.poller.poll();
     await until(() => statements.count('glance') >= look);
   }
   release.resolve();

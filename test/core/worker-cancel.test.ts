@@ -209,7 +209,7 @@ it('the news of a cancellation that is over does not stop the retried job', asyn
   const heard = record(worker);
   const job = await queue.add('work', null);
   await until(() => job.isActive());
-  consumer.engine.hub.tell('job:cancelled', queue.name, job.id);
+  consumer.engine.notifier.publish('job:cancelled', queue.name, job.id);
   await until(() => heard.active.length === 1);
   release.resolve('fine' as never);
   expect(await job.waitUntilFinished()).toBe('fine');

@@ -175,7 +175,7 @@ it('a job that it lost and took again while it waited for a slot runs once', asy
   // It was taken together with the long one: swept now, it is at hand twice.
   await play.database.sql`update conveyor_jobs set state = 'waiting', lease = lease + 1, locked_by = null
     where id = ${next.id} and state = 'active'`;
-  store.engine.hub.ring(queue.name);
+  store.engine.notifier.wake(queue.name);
   await until(async () => (await rowOf(play, next))?.['lease'] === 3);
   open.resolve();
   await next.waitUntilFinished();
@@ -194,7 +194,7 @@ it('what an active listener sets off starts no more jobs than there are slots', 
     await open.promise;
   };
   const worker = play.worker(queue, store, run, { concurrency: 3, autoStart: false });
-  worker.on('active', () => store.engine.hub.ring(queue.name));
+  worker.on('active', () => store.engine.notifier.wake(queue.name));
   worker.start();
   // Short ones first: then others are taken ahead, with all slots free.
   await queue.addBulk(Array.from({ length: 100 }, () => ({ name: 'work', data: 'short' })));

@@ -28,7 +28,7 @@ it('has the defaults that it says: a lease of 30 s, and one stall forgiven', asy
   ] as const) {
     const lost = await queue.add('work', null, { delay: 3_600_000 });
     await play.database.sql`update conveyor_jobs set state = 'active', stalled_count = ${stalls} where id = ${lost.id}`;
-    store.engine.watch.look();
+    store.engine.poller.poll();
     await until(async () => (await queue.getJob(lost.id))?.state === end);
   }
 });
@@ -64,7 +64,7 @@ it('closed before the store is connected it never starts', async () => {
   const statements = countStatements(store);
   await new Queue(name, { store }).add('work', null);
   expect(statements.count(/^claim/)).toBe(0);
-  expect([store.engine.watch.queues(), store.engine.hub.channels()]).toEqual([[], []]);
+  expect([store.engine.poller.queues(), store.engine.notifier.channels()]).toEqual([[], []]);
   await store.disconnect();
 });
 
@@ -76,10 +76,10 @@ it('goes down with its store, and comes back with it', async () => {
   expect(await (await queue.add('work', null)).waitUntilFinished()).toBe('ran');
   for (let round = 0; round < 2; round++) {
     await store.disconnect();
-    expect(store.engine.watch.queues()).toEqual([]);
+    expect(store.engine.poller.queues()).toEqual([]);
     await store.connect();
     expect(await (await queue.add('work', null)).waitUntilFinished()).toBe('ran');
-    expect(store.engine.watch.queues()).toEqual([queue.name]);
+    expect(store.engine.poller.queues()).toEqual([queue.name]);
   }
 });
 
@@ -106,10 +106,10 @@ it('start, pause and resume, however often, do not double anything', async () =>
   await queue.addBulk(many(30));
   await until(() => heard.completed.length === 30);
   expect(most).toBe(1);
-  expect(store.engine.watch.queues()).toEqual([queue.name]);
+  expect(store.engine.poller.queues()).toEqual([queue.name]);
   // And closed it leaves nothing behind.
   await worker.close();
-  expect([store.engine.watch.queues(), store.engine.hub.channels()]).toEqual([[], []]);
+  expect([store.engine.poller.queues(), store.engine.notifier.channels()]).toEqual([[], []]);
 });
 
 it('paused it starts nothing, what runs goes on, and what it had taken goes back unharmed', async () => {

@@ -55,10 +55,10 @@ async function bellsOf(queue: Queue): Promise<(number | null)[]> {
   const elsewhere = await open();
   const all: (number | null)[] = [];
   const told: (number | null)[] = [];
-  elsewhere.engine.hub.onBell(queue.name, (dueIn) => (dueIn === MARK ? all : told).push(dueIn));
+  elsewhere.engine.notifier.onWake(queue.name, (dueIn) => (dueIn === MARK ? all : told).push(dueIn));
   // Until it listens.
   await until(() => {
-    store.engine.hub.ring(queue.name, MARK);
+    store.engine.notifier.wake(queue.name, MARK);
     return all.length > 0;
   });
   return told;

@@ -119,7 +119,7 @@ describe('two installations', () => {
     const bells = stores.map(() => 0);
     for (const [i, store] of stores.entries()) {
       store.subscribe('shared', (event) => heard[i]?.push(event));
-      store.engine.hub.onBell('shared', () => {
+      store.engine.notifier.onWake('shared', () => {
         bells[i]!++;
       });
     }

@@ -5,7 +5,7 @@ import { type Executor, PreparedExecutor } from '../../src/db/executor.js';
 import { relationsIn } from '../../src/db/relation.js';
 import { compile, type Statement } from '../../src/db/statement.js';
 import { claimWithin, type FetchLimits } from '../../src/store/claim/dispatch.js';
-import { surveyGroups } from '../../src/store/claim/group-refresh.js';
+import { refreshGroups } from '../../src/store/claim/group-refresh.js';
 import { useDatabase } from '../support/database.js';
 import { insertRows } from '../support/rows.js';
 
@@ -100,7 +100,7 @@ describe.each([
     if (!analyzed) {
       await client.unsafe('discard plans');
       for (const [, claim] of SHAPES) await read(explainer, label, claim);
-      await surveyGroups(explainer, label, true);
+      await refreshGroups(explainer, label, true);
     }
     await insertRows(database.sql, label, 100_000, { group_id: `'g' || i % ${groups}`, priority: 'i % 3' });
     if (analyzed) await database.sql.unsafe('analyze conveyor_jobs');
@@ -122,7 +122,7 @@ describe.each([
   });
 
   test('a survey reads one job per group', async () => {
-    await surveyGroups(explainer, label, true);
+    await refreshGroups(explainer, label, true);
     expect(explainer.read).toBeLessThanOrEqual(groups + 5);
   });
 });

@@ -10,10 +10,10 @@ import { findByDeduplicationKey, findJobById, getJob, promoteChunk } from '../..
 import { listFlowParents, listJobs, stalledJobs } from '../../src/store/read/list.js';
 import { listQueues } from '../../src/store/read/queues.js';
 import { clean } from '../../src/store/remove/clean.js';
-import { removeOutlived } from '../../src/store/remove/delete-expired.js';
+import { deleteExpired } from '../../src/store/remove/delete-expired.js';
 import { drain } from '../../src/store/remove/drain.js';
 import { obliterate } from '../../src/store/remove/obliterate.js';
-import { glance } from '../../src/store/runtime/poll-statement.js';
+import { pollQueues } from '../../src/store/runtime/poll-statement.js';
 import { settle } from '../../src/store/settle/settle.js';
 import { useDatabase } from '../support/database.js';
 import { planOf, statementOf } from '../support/plan.js';
@@ -49,7 +49,7 @@ const HOT: [string, (executor: Executor) => Promise<unknown>, string | RegExp, n
   ['findJobById', (e) => findJobById(e, 'late-7'), /_pkey/, 1],
   ['findByDeduplicationKey', (e) => findByDeduplicationKey(e, q, 'key-7'), 'conveyor_jobs_deduplication_idx', 1],
   ['getGroupActiveCount', (e) => countGroupActive(e, q, 'group-1'), 'conveyor_jobs_active_idx', 20],
-  ['removal of the outlived', (e) => removeOutlived(e), 'conveyor_jobs_remove_idx', 1_000],
+  ['removal of the outlived', (e) => deleteExpired(e), 'conveyor_jobs_remove_idx', 1_000],
 ];
 
 /** These may pass over what they count or page through, but never over the rest. */
@@ -105,7 +105,7 @@ describe('plans over 100,000 jobs', () => {
   });
 
   test('a glance looks at heads of indexes only', async () => {
-    const found = await planOf(database.sql, await statementOf((e) => glance(e, [q, 'small-1', 'none'])));
+    const found = await planOf(database.sql, await statementOf((e) => pollQueues(e, [q, 'small-1', 'none'])));
     const indexes = new Set(found.map((node) => node.index).filter(Boolean));
     expect(indexes).toEqual(
       new Set([

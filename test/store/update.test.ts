@@ -80,7 +80,7 @@ describe('races', () => {
 describe('states', () => {
   test('the doorbell rings when the job became waiting, and not otherwise', async () => {
     const heard: (number | null)[] = [];
-    const stop = store.engine.hub.onBell(Q, (due) => heard.push(due));
+    const stop = store.engine.notifier.onWake(Q, (due) => heard.push(due));
     await save('a', { state: 'active' });
     await store.updateJob(Q, 'a', { progress: 3 });
     await store.updateJob(Q, 'a', { state: 'waiting' });

@@ -1,5 +1,5 @@
 import type { DrizzleLike } from '../../db/drizzle-like.js';
-import type { Fence } from '../../store/read/find.js';
+import type { Lease } from '../../store/read/find.js';
 import type { SettledInTransaction } from '../worker/settle-in-transaction.js';
 import type { AttemptEnd } from '../worker/settlement.js';
 
@@ -13,7 +13,7 @@ export type Verdict =
  * write, and what the handler decided meanwhile.
  */
 export class Attempt {
-  readonly fence: Fence;
+  readonly lease: Lease;
   /** Lines logged during this attempt, for its record. */
   readonly logs: string[] = [];
   /** Aborts on cancellation, timeout, loss of the lease, and when the worker closes by force. */
@@ -24,7 +24,7 @@ export class Attempt {
   /** Set by `completeIn` and `failIn`: it counts if the transaction commits. */
   inTransaction: SettledInTransaction | undefined;
   /** How the worker settles inside a transaction; set while the handler runs. */
-  settleIn: ((transaction: DrizzleLike, end: AttemptEnd) => Promise<void>) | undefined;
+  settleInTransaction: ((transaction: DrizzleLike, end: AttemptEnd) => Promise<void>) | undefined;
   /** Set when the time limit has passed. */
   timedOut: Error | undefined;
   /** The worker no longer holds the job: nothing may be written any more. */
@@ -32,7 +32,7 @@ export class Attempt {
   cancelled = false;
   ended = false;
 
-  constructor(fence: Fence) {
-    this.fence = fence;
+  constructor(fence: Lease) {
+    this.lease = fence;
   }
 }

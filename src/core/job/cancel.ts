@@ -10,11 +10,11 @@ import { CANCELLED_REASON } from '../../store/settle/settle.js';
 export async function cancelAnywhere(engine: Engine, queueName: string, id: string): Promise<boolean> {
   const { outcome, parents } = await cancelJob(engine.executor, queueName, id);
   if (outcome === 'ended') {
-    engine.hub.tell('job:cancelled', queueName, id);
-    engine.hub.tell('job:failed', queueName, id, { failedReason: CANCELLED_REASON, cancelled: true });
+    engine.notifier.publish('job:cancelled', queueName, id);
+    engine.notifier.publish('job:failed', queueName, id, { failedReason: CANCELLED_REASON, cancelled: true });
   } else if (outcome === 'signalled') {
-    engine.hub.tell('job:cancelled', queueName, id);
+    engine.notifier.publish('job:cancelled', queueName, id);
   }
-  announceParents(engine.hub, parents);
+  announceParents(engine.notifier, parents);
   return outcome === 'ended' || outcome === 'signalled';
 }

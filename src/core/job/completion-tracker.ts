@@ -8,7 +8,7 @@ import type { Engine } from '../../store/runtime/engine.js';
 import { RecentEnds } from './recent-ends.js';
 
 /** How far a job has got, as far as somebody who waits for its end wants to know. */
-export interface Standing {
+export interface JobStatus {
   /** `missing`: there is no such job (any more). */
   readonly state: JobState | 'missing';
   readonly result: unknown;
@@ -35,12 +35,12 @@ interface Key {
 }
 
 const keyOf = ({ queueName, id }: Key) => `${queueName}\n${id}`;
-const MISSING: Standing = { state: 'missing', result: undefined, reason: null, cancelled: false, progress: 0 };
+const MISSING: JobStatus = { state: 'missing', result: undefined, reason: null, cancelled: false, progress: 0 };
 
-async function readStandings(executor: Executor, keys: readonly Key[]): Promise<Standing[]> {
+async function readStandings(executor: Executor, keys: readonly Key[]): Promise<JobStatus[]> {
   const json = JSON.stringify(keys.map(({ queueName, id }) => ({ q: queueName, id })));
   const rows = await executor.run(selectStandings, { jobs: json });
-  const found = new Map<string, Standing>();
+  const found = new Map<string, JobStatus>();
   for (const [q, id, state, result, reason, cancelled, progress] of rows as (string | null)[][]) {
     found.set(`${q}\n${id}`, {
       state: state as JobState,
@@ -56,7 +56,7 @@ async function readStandings(executor: Executor, keys: readonly Key[]): Promise<
 /** Told of each event of one job, and of its standing whenever the tables were read. */
 export interface Observer {
   event(event: StoreEvent): void;
-  standing(standing: Standing): void;
+  standing(standing: JobStatus): void;
   /** The store was disconnected. */
   closed(): void;
 }
@@ -87,12 +87,12 @@ interface Followed {
  * Follows jobs to their end for everybody in a process: by events, and by reading the tables after LISTEN was away and
  * from time to time, all jobs of all waiters in one statement.
  */
-export class Outcomes {
+export class CompletionTracker {
   readonly #engine: Engine;
   readonly #entries = new Map<string, Entry>();
   readonly #queues = new Map<string, Followed>();
   readonly #recent = new RecentEnds();
-  readonly #reads: Batcher<Key, Standing>;
+  readonly #reads: Batcher<Key, JobStatus>;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(engine: Engine) {
@@ -108,7 +108,7 @@ export class Outcomes {
   }
 
   /** The job's standing now. */
-  read(queueName: string, id: string): Promise<Standing> {
+  read(queueName: string, id: string): Promise<JobStatus> {
     return this.#reads.push({ queueName, id });
   }
 
@@ -141,7 +141,7 @@ export class Outcomes {
       clearTimeout(followed.lingering);
       return;
     }
-    const stop = this.#engine.hub.follow(queueName, (event) => {
+    const stop = this.#engine.notifier.on(queueName, (event) => {
       if (event.jobId === undefined) return;
       const k = keyOf({ queueName, id: event.jobId });
       this.#recent.note(k, event);
@@ -181,7 +181,7 @@ export class Outcomes {
       });
   }
 
-  #found(entry: Entry, standing: Standing): void {
+  #found(entry: Entry, standing: JobStatus): void {
     const end = standing.state === 'missing' ? this.#recent.get(keyOf(entry.key)) : undefined;
     if (standing.state === 'missing' && !end) {
       entry.missingSince ??= performance.now();
@@ -217,13 +217,13 @@ export class Outcomes {
 
 const newEntry = (key: Key): Entry => ({ key, observers: new Set(), reading: false, missingSince: undefined });
 
-const registry = new WeakMap<Engine, Outcomes>();
+const registry = new WeakMap<Engine, CompletionTracker>();
 
 /** One per store. */
-export function outcomesOf(engine: Engine): Outcomes {
+export function outcomesOf(engine: Engine): CompletionTracker {
   let outcomes = registry.get(engine);
   if (!outcomes) {
-    outcomes = new Outcomes(engine);
+    outcomes = new CompletionTracker(engine);
     registry.set(engine, outcomes);
   }
   return outcomes;

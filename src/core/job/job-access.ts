@@ -1,12 +1,12 @@
 import { InvalidJobStateError, JobNotFoundError, LeaseLostError } from '../../model/errors.js';
 import type { JobState } from '../../model/job.js';
-import type { VerbAnswer } from '../../store/change/job-verbs.js';
+import type { ChangeAnswer } from '../../store/change/job-verbs.js';
 import { MAX_LOG_LINES } from '../../store/read/find.js';
 import type { Attempt } from './attempt.js';
 
 /** Turns the answer of a verb into the error that the caller of `Job` expects. */
 export function assertDone(
-  answer: VerbAnswer,
+  answer: ChangeAnswer,
   job: { id: string; queueName: string },
   expected: JobState | JobState[],
   attempt?: Attempt,

@@ -3,7 +3,7 @@ import type { StoreEvent } from '../../model/event.js';
 import { validateName, validateQueueName } from '../../model/options/names.js';
 import type { PgStore } from '../../store/contract/pg-store.js';
 import { cancelAnywhere } from './cancel.js';
-import { outcomesOf, type Standing } from './completion-tracker.js';
+import { type JobStatus, outcomesOf } from './completion-tracker.js';
 
 export interface JobObserver {
   onActive?(): void;
@@ -116,7 +116,7 @@ export class JobObservable {
     }
   }
 
-  #read(standing: Standing): void {
+  #read(standing: JobStatus): void {
     if (this.#ending || !this.#stop) return;
     const { state, result, reason, cancelled, progress } = standing;
     if (state === 'completed') this.#end({ kind: 'completed', result });

@@ -64,7 +64,7 @@ export class Job<T = unknown, N extends string = string> extends JobFields<T, N>
     const done = await setProgress(this.#engine.executor, queueName, id, progress, this.#fence);
     if (!done) throw this.#gone();
     this.known.progress = progress;
-    this.#engine.hub.tell('job:progress', queueName, id, { progress });
+    this.#engine.notifier.publish('job:progress', queueName, id, { progress });
   }
 
   /** Appends a line (at most 8,192 characters of it). A job keeps its newest 1,000 lines. */
@@ -107,7 +107,7 @@ export class Job<T = unknown, N extends string = string> extends JobFields<T, N>
     const ms = parseDelay(delay, 'changeDelay');
     assertDone(await verbs.changeDelay(this.#engine.executor, this.queueName, this.id, ms), this, 'delayed');
     this.known.delayUntil = new Date(Date.now() + ms);
-    this.#engine.hub.ring(this.queueName, ms);
+    this.#engine.notifier.wake(this.queueName, ms);
   }
 
   /** @param priority a 32-bit integer; lower goes first. */
@@ -128,8 +128,8 @@ export class Job<T = unknown, N extends string = string> extends JobFields<T, N>
     assertDone(answer, this, ['waiting', 'delayed']);
     this.known.state = 'delayed';
     this.known.delayUntil = new Date(until);
-    this.#engine.hub.tell('job:delayed', this.queueName, this.id);
-    this.#engine.hub.ring(this.queueName, until - Date.now());
+    this.#engine.notifier.publish('job:delayed', this.queueName, this.id);
+    this.#engine.notifier.wake(this.queueName, until - Date.now());
   }
 
   /** Fails the job for good. In a handler it takes effect when the handler ends, whatever that returns. */
@@ -148,8 +148,8 @@ export class Job<T = unknown, N extends string = string> extends JobFields<T, N>
     assertDone(answer, this, UNFINISHED);
     this.known.state = 'failed';
     this.known.failedReason = message;
-    this.#engine.hub.tell('job:failed', this.queueName, this.id, { failedReason: message });
-    announceParents(this.#engine.hub, answer.parents);
+    this.#engine.notifier.publish('job:failed', this.queueName, this.id, { failedReason: message });
+    announceParents(this.#engine.notifier, answer.parents);
   }
 
   /**
@@ -199,8 +199,8 @@ export class Job<T = unknown, N extends string = string> extends JobFields<T, N>
     if (!answer.done && fence) throw new LeaseLostError(this.id, this.queueName);
     // Its worker is not to take this for a lease that somebody else has taken.
     if (this.attempt) this.attempt.lost = true;
-    if (answer.done) this.#engine.hub.tell('job:removed', this.queueName, this.id);
-    announceParents(this.#engine.hub, answer.parents);
+    if (answer.done) this.#engine.notifier.publish('job:removed', this.queueName, this.id);
+    announceParents(this.#engine.notifier, answer.parents);
   }
 
   /** Waiting: fails as cancelled at once. Active: its signal aborts. True when either happened. */
@@ -259,7 +259,7 @@ export class Job<T = unknown, N extends string = string> extends JobFields<T, N>
 
   async #settleIn(transaction: DrizzleLike, end: AttemptEnd): Promise<void> {
     this.#assertHeld();
-    const settleIn = this.attempt?.settleIn;
+    const settleIn = this.attempt?.settleInTransaction;
     if (!settleIn || this.attempt?.ended) {
       throw new ConveyorError('completeIn() and failIn() work only on the job of a running handler.', {
         code: 'NOT_IN_HANDLER',
@@ -269,7 +269,7 @@ export class Job<T = unknown, N extends string = string> extends JobFields<T, N>
   }
 
   get #fence() {
-    return this.attempt?.fence ?? null;
+    return this.attempt?.lease ?? null;
   }
 
   /** In a handler: takes effect when it ends. Not in one: false. */
@@ -290,8 +290,8 @@ export class Job<T = unknown, N extends string = string> extends JobFields<T, N>
   }
 
   #becameWaiting(): void {
-    this.#engine.hub.tell('job:waiting', this.queueName, this.id);
-    this.#engine.hub.ring(this.queueName);
+    this.#engine.notifier.publish('job:waiting', this.queueName, this.id);
+    this.#engine.notifier.wake(this.queueName);
   }
 
   async #read(): Promise<JobData> {

@@ -1,5 +1,5 @@
 import { JobNotFoundError, LeaseLostError } from '../../model/errors.js';
-import { appendLog, type Fence } from '../../store/read/find.js';
+import { appendLog, type Lease } from '../../store/read/find.js';
 import { Batcher } from '../../store/runtime/batcher.js';
 import type { Engine } from '../../store/runtime/engine.js';
 
@@ -24,7 +24,7 @@ export async function appendLine(
   queueName: string,
   id: string,
   line: string,
-  fence: Fence | null,
+  fence: Lease | null,
 ): Promise<void> {
   let ofEngine = appenders.get(engine);
   if (!ofEngine) {

@@ -109,9 +109,9 @@ export class Adder {
       // A new schedule's next tick is worked out as soon as this one has passed.
       news.add(job.queueName, one.id, job.state, job.state === 'delayed' || registration ? delayMs : null);
     }
-    const { hub } = this.#engine;
-    if (this.#transaction) await news.sendIn(hub, this.#transaction);
-    else news.send(hub);
+    const { notifier } = this.#engine;
+    if (this.#transaction) await news.sendIn(notifier, this.#transaction);
+    else news.send(notifier);
   }
 
   /** The new jobs; or those that were there, read unless a fast worker has removed them already. */

@@ -1,12 +1,12 @@
 import type { Executor } from '../../db/executor.js';
 import type { StoreEventType } from '../../model/event.js';
 import type { JobState } from '../../model/job.js';
-import type { EventHub } from '../../store/events/notifier.js';
-import { encodeEvent, type Outgoing } from '../../store/events/wire.js';
+import type { Notifier } from '../../store/events/notifier.js';
+import { encodeEvent, type OutgoingMessage } from '../../store/events/wire.js';
 
 interface News {
   readonly added: [StoreEventType, string][];
-  bell: boolean;
+  wake: boolean;
   dueIn: number | null;
 }
 
@@ -18,29 +18,29 @@ export class Announcement {
   add(queueName: string, id: string, state: JobState, dueIn: number | null): void {
     let news = this.#queues.get(queueName);
     if (!news) {
-      news = { added: [], bell: false, dueIn: null };
+      news = { added: [], wake: false, dueIn: null };
       this.#queues.set(queueName, news);
     }
     news.added.push([`job:${state}` as StoreEventType, id]);
-    if (state === 'waiting') news.bell = true;
+    if (state === 'waiting') news.wake = true;
     if (dueIn !== null) news.dueIn = Math.min(news.dueIn ?? dueIn, dueIn);
   }
 
-  send(hub: EventHub): void {
-    for (const [queueName, { added, bell, dueIn }] of this.#queues) {
-      for (const [type, id] of added) hub.tell(type, queueName, id);
-      if (bell) hub.ring(queueName);
-      if (dueIn !== null) hub.ring(queueName, dueIn);
+  send(notifier: Notifier): void {
+    for (const [queueName, { added, wake, dueIn }] of this.#queues) {
+      for (const [type, id] of added) notifier.publish(type, queueName, id);
+      if (wake) notifier.wake(queueName);
+      if (dueIn !== null) notifier.wake(queueName, dueIn);
     }
   }
 
   /** Heard when the transaction commits, and only then. */
-  async sendIn(hub: EventHub, transaction: Executor): Promise<void> {
+  async sendIn(notifier: Notifier, transaction: Executor): Promise<void> {
     if (this.#queues.size === 0) return;
-    const messages = [...this.#queues].map(([queueName, { added, bell, dueIn }]): Outgoing => {
+    const messages = [...this.#queues].map(([queueName, { added, wake, dueIn }]): OutgoingMessage => {
       const events = added.map(([type, id]) => encodeEvent(type, id, Date.now(), undefined));
-      return { queueName, events, bell, dueIn };
+      return { queueName, events, wake, dueIn };
     });
-    await hub.announceIn(transaction, messages);
+    await notifier.notifyIn(transaction, messages);
   }
 }

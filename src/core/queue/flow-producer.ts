@@ -75,8 +75,8 @@ export class FlowProducer {
       const due = job.state === 'delayed' && job.delayUntil ? job.delayUntil.getTime() - Date.now() : null;
       news.add(job.queueName, job.id, job.state, due);
     }
-    if (transaction) await news.sendIn(engine.hub, transaction);
-    else news.send(engine.hub);
+    if (transaction) await news.sendIn(engine.notifier, transaction);
+    else news.send(engine.notifier);
     return root;
   }
 

@@ -140,7 +140,7 @@ export class Queue<T = unknown> {
     this.#assertOpen();
     const jobName = nameIn(options);
     await this.#store.pauseJobName(this.name, jobName ?? ALL_NAMES);
-    this.#store.engine.hub.tell('queue:paused', this.name, undefined, { jobName });
+    this.#store.engine.notifier.publish('queue:paused', this.name, undefined, { jobName });
     this.events.emit('paused', { jobName });
   }
 
@@ -148,9 +148,9 @@ export class Queue<T = unknown> {
     this.#assertOpen();
     const jobName = nameIn(options);
     await this.#store.resumeJobName(this.name, jobName ?? ALL_NAMES);
-    const { hub } = this.#store.engine;
-    hub.tell('queue:resumed', this.name, undefined, { jobName });
-    hub.ring(this.name);
+    const { notifier } = this.#store.engine;
+    notifier.publish('queue:resumed', this.name, undefined, { jobName });
+    notifier.wake(this.name);
     this.events.emit('resumed', { jobName });
   }
 
@@ -158,7 +158,7 @@ export class Queue<T = unknown> {
   async drain(): Promise<void> {
     this.#assertOpen();
     await this.#store.drain(this.name);
-    this.#store.engine.hub.tell('queue:drained', this.name);
+    this.#store.engine.notifier.publish('queue:drained', this.name);
     this.events.emit('drained', undefined);
   }
 

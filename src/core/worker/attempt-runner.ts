@@ -4,7 +4,7 @@ import type { PgStore } from '../../store/contract/pg-store.js';
 import { Job } from '../job/job.js';
 import { validateData } from '../job/schemas.js';
 import type { BatchResult } from './batch-result.js';
-import type { Held } from './leases.js';
+import type { LeasedJob } from './leases.js';
 import type { AttemptEnd } from './settlement.js';
 
 export interface RunnerOptions {
@@ -15,13 +15,13 @@ export interface RunnerOptions {
   /** Asked right before the handler is called. */
   mayStart(): boolean;
   /** Called once per job, when its attempt may be settled. */
-  ended(held: Held, end: AttemptEnd): void;
+  ended(held: LeasedJob, end: AttemptEnd): void;
 }
 
 const MAX_TIMER_MS = 2_147_483_647;
 
 /** Runs the handler for one job, and says how it ended. Never rejects. */
-export async function runAttempt(one: Held, options: RunnerOptions): Promise<void> {
+export async function runAttempt(one: LeasedJob, options: RunnerOptions): Promise<void> {
   if ((options.schemas && (await misfits(one, options))) || !mayRun(one, options)) return;
   const { stored, attempt } = one;
   const timer = armTimeout(one, options);
@@ -37,8 +37,8 @@ export async function runAttempt(one: Held, options: RunnerOptions): Promise<voi
 }
 
 /** Runs the handler for a batch of jobs, and says for each how it ended. Never rejects. */
-export async function runAttempts(held: readonly Held[], options: RunnerOptions): Promise<void> {
-  const fit: Held[] = [];
+export async function runAttempts(held: readonly LeasedJob[], options: RunnerOptions): Promise<void> {
+  const fit: LeasedJob[] = [];
   for (const one of held) {
     if (!options.schemas || !(await misfits(one, options))) fit.push(one);
   }
@@ -57,21 +57,21 @@ export async function runAttempts(held: readonly Held[], options: RunnerOptions)
 }
 
 /** Ends a job whose data its schema does not take: it will not take them on a retry either. */
-async function misfits(one: Held, options: RunnerOptions): Promise<boolean> {
+async function misfits(one: LeasedJob, options: RunnerOptions): Promise<boolean> {
   const problem = await dataProblem(one, options.schemas ?? {});
   if (problem) end(one, { kind: 'failed', error: problem, final: true }, options);
   return problem !== undefined;
 }
 
 /** Not if its signal has been aborted, or the worker closed, since it was taken: then it goes back. */
-function mayRun(one: Held, options: RunnerOptions): boolean {
+function mayRun(one: LeasedJob, options: RunnerOptions): boolean {
   if (!one.attempt.controller.signal.aborted && options.mayStart()) return true;
   end(one, { kind: 'released' }, options);
   return false;
 }
 
 /** What the handler decided before it returned stands; a timeout stands above all. */
-function end(one: Held, returned: AttemptEnd, options: RunnerOptions): void {
+function end(one: LeasedJob, returned: AttemptEnd, options: RunnerOptions): void {
   const { attempt } = one;
   if (attempt.ended) return;
   attempt.ended = true;
@@ -86,7 +86,7 @@ function end(one: Held, returned: AttemptEnd, options: RunnerOptions): void {
  * At the time limit the signal aborts and the attempt has failed. If another attempt follows, it is settled only when
  * the handler has really ended, so that the two never overlap; otherwise at once.
  */
-function armTimeout(one: Held, options: RunnerOptions): NodeJS.Timeout | undefined {
+function armTimeout(one: LeasedJob, options: RunnerOptions): NodeJS.Timeout | undefined {
   const { opts, id, attemptsMade, discarded } = one.stored.job;
   const { timeout } = opts;
   if (typeof timeout !== 'number' || !(timeout > 0) || timeout > MAX_TIMER_MS) return undefined;
@@ -104,7 +104,7 @@ function armTimeout(one: Held, options: RunnerOptions): NodeJS.Timeout | undefin
 }
 
 /** One job: its own signal. A batch: aborts when every job of it has been aborted. */
-function signalOf(held: readonly Held[]): AbortSignal {
+function signalOf(held: readonly LeasedJob[]): AbortSignal {
   const [first] = held;
   if (held.length === 1 && first) return first.attempt.controller.signal;
   const all = new AbortController();
@@ -123,7 +123,7 @@ function signalOf(held: readonly Held[]): AbortSignal {
 }
 
 /** One bad answer fails its own job, not the batch. */
-function batchEnds(held: readonly Held[], answer: unknown): AttemptEnd[] {
+function batchEnds(held: readonly LeasedJob[], answer: unknown): AttemptEnd[] {
   if (!Array.isArray(answer)) {
     const error = new TypeError('A batch processor must return an array with one result per job, in their order.');
     return held.map(() => ({ kind: 'failed', error }));
@@ -139,7 +139,7 @@ function batchEnds(held: readonly Held[], answer: unknown): AttemptEnd[] {
   });
 }
 
-async function dataProblem(held: Held, schemas: Record<string, StandardSchemaV1>): Promise<Error | undefined> {
+async function dataProblem(held: LeasedJob, schemas: Record<string, StandardSchemaV1>): Promise<Error | undefined> {
   const { job } = held.stored;
   try {
     const schema = Object.hasOwn(schemas, job.name) ? schemas[job.name] : undefined;

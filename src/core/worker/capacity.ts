@@ -1,4 +1,4 @@
-import { Pace } from './prefetch-estimate.js';
+import { PrefetchEstimate } from './prefetch-estimate.js';
 import type { ResolvedWorkerOptions } from './worker-options.js';
 
 /** Ended jobs that are not settled yet: more than this, and none are claimed ahead. */
@@ -11,7 +11,7 @@ export class Capacity {
   readonly batchSize: number;
   readonly #options: ResolvedWorkerOptions;
   readonly #unsettled: () => number;
-  readonly #pace = new Pace();
+  readonly #estimate = new PrefetchEstimate();
   #running = 0;
 
   /** @param unsettled ended jobs that are not written down yet */
@@ -40,11 +40,11 @@ export class Capacity {
    * Jobs to hold beyond the free slots. Where the queue or a group has a limit of starts, or the queue one of active
    * jobs, none: they would use it up. Of groups whose active jobs are limited, a few rounds of what can run at once.
    */
-  ahead(): number {
+  prefetch(): number {
     const { concurrency, maxGlobalConcurrency, limiter, group } = this.#options;
     const counted = maxGlobalConcurrency !== undefined || limiter !== undefined || group?.limiter !== undefined;
     if (counted || this.#unsettled() > MAX_UNSETTLED) return 0;
-    const ahead = this.#pace.ahead(concurrency);
+    const ahead = this.#estimate.ahead(concurrency);
     return group ? Math.min(ahead, GROUP_ROUNDS * concurrency) : ahead;
   }
 
@@ -53,13 +53,13 @@ export class Capacity {
     this.#running++;
     const began = performance.now();
     return () => {
-      this.#pace.took((performance.now() - began) / jobs);
+      this.#estimate.took((performance.now() - began) / jobs);
       this.#running--;
     };
   }
 
   /** Jobs held ahead found no slot in time. */
-  tooMany(): void {
-    this.#pace.slow();
+  prefetchExpired(): void {
+    this.#estimate.slow();
   }
 }

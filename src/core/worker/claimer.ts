@@ -1,6 +1,6 @@
 import { inOrder, type Watermark } from '../../store/claim/claim.js';
 import { type Claimed, claimWithin } from '../../store/claim/dispatch.js';
-import { releaseUnknown } from '../../store/lease/renew.js';
+import { releaseUnknownLeases } from '../../store/lease/renew.js';
 import type { StoredJob } from '../../store/rows/job-row.js';
 import type { Engine } from '../../store/runtime/engine.js';
 import type { ResolvedWorkerOptions } from './worker-options.js';
@@ -90,6 +90,6 @@ export class Claimer {
 
   async releaseUnknown(): Promise<void> {
     const { engine, queueName, workerId, held } = this.#options;
-    if (await releaseUnknown(engine.executor, queueName, workerId, held())) engine.hub.ring(queueName);
+    if (await releaseUnknownLeases(engine.executor, queueName, workerId, held())) engine.notifier.wake(queueName);
   }
 }

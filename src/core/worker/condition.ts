@@ -1,5 +1,5 @@
 /** Waits for a fact that changes with events: whoever changes it calls `changed`. */
-export class Quiet {
+export class Condition {
   #waiting: (() => void)[] = [];
 
   changed(): void {

@@ -20,7 +20,7 @@ const CONTENDED_MS = 100;
 const RETRY_MIN_MS = 100;
 const RETRY_MAX_MS = 5_000;
 /** Claimed jobs that find no free slot for so long go back: another worker may have one. */
-const SHELF_MS = 250;
+const PREFETCH_HOLD_MS = 250;
 const MAX_CLAIM = 1_000;
 
 /**
@@ -29,7 +29,7 @@ const MAX_CLAIM = 1_000;
  */
 export class Fetcher {
   readonly #options: FetcherOptions;
-  #shelf: StoredJob[] = [];
+  #prefetched: StoredJob[] = [];
   #running = false;
   #claiming: Promise<void> | undefined;
   #mayHaveMore = true;
@@ -38,7 +38,7 @@ export class Fetcher {
   #failures = 0;
   #retryAt = 0;
   #retryTimer: NodeJS.Timeout | undefined;
-  #shelfTimer: NodeJS.Timeout | undefined;
+  #prefetchTimer: NodeJS.Timeout | undefined;
   #openTimer: NodeJS.Timeout | undefined;
 
   constructor(options: FetcherOptions) {
@@ -59,11 +59,11 @@ export class Fetcher {
   async stop(): Promise<void> {
     this.#running = false;
     clearTimeout(this.#retryTimer);
-    clearTimeout(this.#shelfTimer);
+    clearTimeout(this.#prefetchTimer);
     clearTimeout(this.#openTimer);
     this.#retryTimer = undefined;
-    this.#shelfTimer = undefined;
-    this.#releaseShelf();
+    this.#prefetchTimer = undefined;
+    this.#releasePrefetched();
     await this.#claiming;
   }
 
@@ -80,24 +80,24 @@ export class Fetcher {
     if (!this.#running || this.#starting) return;
     this.#starting = true;
     // Again, for some of those taken may have been lost or cancelled while they waited.
-    for (let free = this.#options.free(); free > 0 && this.#shelf.length > 0; free = this.#options.free()) {
-      this.#options.start(this.#shelf.splice(0, free));
+    for (let free = this.#options.free(); free > 0 && this.#prefetched.length > 0; free = this.#options.free()) {
+      this.#options.start(this.#prefetched.splice(0, free));
     }
     this.#starting = false;
     // A listener may have stopped it.
     if (!this.#running) return;
-    if (this.#shelf.length > 0) {
-      this.#armShelf();
+    if (this.#prefetched.length > 0) {
+      this.#armPrefetchTimer();
     } else {
-      clearTimeout(this.#shelfTimer);
-      this.#shelfTimer = undefined;
+      clearTimeout(this.#prefetchTimer);
+      this.#prefetchTimer = undefined;
     }
     if (this.#claiming || this.#retryTimer || !this.#mayHaveMore) return;
     const room = this.#options.free();
     const ahead = this.#options.ahead();
     // Claiming again for every job taken from the shelf would undo the batching: wait until half of it is gone.
-    if (room <= 0 && this.#shelf.length > ahead / 2) return;
-    const want = Math.min(MAX_CLAIM, room + ahead - this.#shelf.length);
+    if (room <= 0 && this.#prefetched.length > ahead / 2) return;
+    const want = Math.min(MAX_CLAIM, room + ahead - this.#prefetched.length);
     if (want > 0) this.#claim(want);
   }
 
@@ -109,8 +109,8 @@ export class Fetcher {
         async ({ jobs, more, opensIn }) => {
           this.#failures = 0;
           if (jobs.length >= want || (more && jobs.length > 0)) this.#mayHaveMore = true;
-          this.#shelf.push(...(await this.#withoutRisky(jobs)));
-          if (!this.#running) this.#releaseShelf();
+          this.#prefetched.push(...(await this.#withoutRisky(jobs)));
+          if (!this.#running) this.#releasePrefetched();
           else if (opensIn !== null) this.#wakeIn(opensIn);
           // Somebody's open transaction is in the way: no use in asking at once.
           else if (more && jobs.length === 0) this.#wakeIn(CONTENDED_MS * (1 + Math.random()));
@@ -162,16 +162,16 @@ export class Fetcher {
     this.#openTimer.unref();
   }
 
-  #armShelf(): void {
-    this.#shelfTimer ??= setTimeout(() => {
-      this.#shelfTimer = undefined;
-      this.#releaseShelf();
-    }, SHELF_MS);
+  #armPrefetchTimer(): void {
+    this.#prefetchTimer ??= setTimeout(() => {
+      this.#prefetchTimer = undefined;
+      this.#releasePrefetched();
+    }, PREFETCH_HOLD_MS);
   }
 
-  #releaseShelf(): void {
-    const jobs = this.#shelf;
-    this.#shelf = [];
+  #releasePrefetched(): void {
+    const jobs = this.#prefetched;
+    this.#prefetched = [];
     if (jobs.length === 0) return;
     this.#mayHaveMore = true;
     void this.#options.release(jobs);

@@ -6,35 +6,35 @@ import type { Engine } from '../../store/runtime/engine.js';
 import type { Attempt } from '../job/attempt.js';
 
 /** A job in a worker's hands: claimed, running, or on its way to be settled. */
-export interface Held {
+export interface LeasedJob {
   readonly stored: StoredJob;
   readonly attempt: Attempt;
   /** `performance.now()` when the lease was last asked for and granted. */
   confirmedAt: number;
 }
 
-export interface HoldCallbacks {
-  lost(held: Held): void;
-  cancelled(held: Held): void;
+export interface LeaseCallbacks {
+  lost(held: LeasedJob): void;
+  cancelled(held: LeasedJob): void;
 }
 
 /** A lease is renewed three times in its duration: two renewals may fail. */
 const RENEWALS = 3;
 
 /** Keeps the leases of everything a worker holds, in one statement for all. */
-export class Holds {
+export class Leases {
   readonly #engine: Engine;
   readonly #workerId: string;
   readonly #lockDuration: number;
-  readonly #callbacks: HoldCallbacks;
+  readonly #callbacks: LeaseCallbacks;
   readonly #logger: Logger;
-  readonly #held = new Map<string, Held>();
-  #suspects = new Set<Held>();
-  #checked = new Set<Held>();
+  readonly #held = new Map<string, LeasedJob>();
+  #suspects = new Set<LeasedJob>();
+  #checked = new Set<LeasedJob>();
   #checking = false;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(engine: Engine, workerId: string, lockDuration: number, logger: Logger, callbacks: HoldCallbacks) {
+  constructor(engine: Engine, workerId: string, lockDuration: number, logger: Logger, callbacks: LeaseCallbacks) {
     this.#engine = engine;
     this.#workerId = workerId;
     this.#lockDuration = lockDuration;
@@ -42,25 +42,25 @@ export class Holds {
     this.#callbacks = callbacks;
   }
 
-  get(id: string): Held | undefined {
+  get(id: string): LeasedJob | undefined {
     return this.#held.get(id);
   }
 
-  add(held: Held): void {
+  add(held: LeasedJob): void {
     this.#held.set(held.stored.job.id, held);
     if (this.#timer) return;
     this.#timer = setInterval(() => void this.#renew(this.all()), this.#period);
     this.#timer.unref();
   }
 
-  delete(held: Held): void {
+  delete(held: LeasedJob): void {
     const { id } = held.stored.job;
     // The same job may be in our hands again by now, under a newer lease.
     if (this.#held.get(id) === held) this.#held.delete(id);
     if (this.#held.size === 0) this.#stop();
   }
 
-  all(): Held[] {
+  all(): LeasedJob[] {
     return [...this.#held.values()];
   }
 
@@ -81,7 +81,7 @@ export class Holds {
   }
 
   /** It is being checked. */
-  isSuspect(held: Held): boolean {
+  isSuspect(held: LeasedJob): boolean {
     return this.#suspects.has(held) || this.#checked.has(held);
   }
 
@@ -106,7 +106,7 @@ export class Holds {
   }
 
   /** Never rejects. */
-  async #renew(held: readonly Held[]): Promise<void> {
+  async #renew(held: readonly LeasedJob[]): Promise<void> {
     const asked = performance.now();
     try {
       const renewed = new Map((await this.#ask(held)).map((r) => [`${r.id} ${r.lease}`, r]));
@@ -127,7 +127,7 @@ export class Holds {
   }
 
   /** One that hangs must not keep the next from being made: by then it counts as failed. */
-  async #ask(held: readonly Held[]): Promise<Renewed[]> {
+  async #ask(held: readonly LeasedJob[]): Promise<Renewed[]> {
     const holds = held.map(({ stored: { job, lease } }) => ({
       queueName: job.queueName,
       id: job.id,

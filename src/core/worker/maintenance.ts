@@ -10,8 +10,8 @@ export async function promoteDue(engine: Engine, queueName: string): Promise<num
     const ids = await promoteChunk(engine.executor, queueName, null);
     count += ids.length;
     if (ids.length > 0) {
-      for (const id of ids) engine.hub.tell('job:waiting', queueName, id);
-      engine.hub.ring(queueName);
+      for (const id of ids) engine.notifier.publish('job:waiting', queueName, id);
+      engine.notifier.wake(queueName);
     }
     if (ids.length < PROMOTE_CHUNK) return count;
   }
@@ -26,14 +26,14 @@ export async function sweepQueue(
 ): Promise<number> {
   const shard = engine.options.metrics.enabled ? engine.shard : null;
   const { jobs, parents } = await sweep(engine.executor, queueName, maxStalledCount, shard);
-  announceParents(engine.hub, parents);
+  announceParents(engine.notifier, parents);
   for (const { id, state, cancelled, reason } of jobs) {
     const failed = { failedReason: reason ?? '', ...(cancelled && { cancelled }) };
-    engine.hub.tell('job:stalled', queueName, id);
-    if (state === 'failed') engine.hub.tell('job:failed', queueName, id, failed);
-    else engine.hub.tell('job:waiting', queueName, id);
+    engine.notifier.publish('job:stalled', queueName, id);
+    if (state === 'failed') engine.notifier.publish('job:failed', queueName, id, failed);
+    else engine.notifier.publish('job:waiting', queueName, id);
     stalled(id);
   }
-  if (jobs.some(({ state }) => state === 'waiting')) engine.hub.ring(queueName);
+  if (jobs.some(({ state }) => state === 'waiting')) engine.notifier.wake(queueName);
   return jobs.length;
 }

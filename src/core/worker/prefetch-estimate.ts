@@ -6,7 +6,7 @@ const SHORT_MS = 10;
 const WEIGHT = 0.1;
 
 /** How long jobs take, and so how many to claim ahead. */
-export class Pace {
+export class PrefetchEstimate {
   #meanMs: number | undefined;
 
   took(ms: number): void {

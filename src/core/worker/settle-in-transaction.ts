@@ -2,14 +2,14 @@ import { randomInt } from 'node:crypto';
 import type { DrizzleLike } from '../../db/drizzle-like.js';
 import { LeaseLostError } from '../../model/errors.js';
 import type { AttemptRecord } from '../../model/job.js';
-import { LOOK } from '../../store/events/announce.js';
+import { DUE_NOW } from '../../store/events/announce.js';
 import { isDueSoon } from '../../store/events/notifier.js';
-import type { Outgoing } from '../../store/events/wire.js';
+import type { OutgoingMessage } from '../../store/events/wire.js';
 import { getJob } from '../../store/read/find.js';
 import { type Engine, METRIC_SHARDS } from '../../store/runtime/engine.js';
 import { type ParentChange, type Settled, type Settlement, settle } from '../../store/settle/settle.js';
 import { hasCommitted } from '../../store/settle/transaction-status.js';
-import type { Held } from './leases.js';
+import type { LeasedJob } from './leases.js';
 import { type AttemptEnd, prepareSettlement, type SettlementRules } from './settlement.js';
 
 /** What was settled inside a transaction of the handler's, should that commit. */
@@ -26,10 +26,10 @@ export interface SettledInTransaction {
  * Ends the attempt inside the caller's transaction: result, state and what follows from it commit with the handler's
  * own writes, or not at all. Throws `LeaseLostError` when the job is no longer held: the transaction must roll back.
  */
-export async function settleIn(
+export async function settleInTransaction(
   engine: Engine,
   transaction: DrizzleLike,
-  held: Held,
+  held: LeasedJob,
   end: AttemptEnd,
   rules: SettlementRules,
 ): Promise<SettledInTransaction> {
@@ -51,12 +51,12 @@ export async function settleIn(
     metrics: metrics.enabled,
     // A row of the metrics to itself: nobody shall wait for this transaction because of a counter.
     shard: ownShard(),
-    named: true,
+    returnXid: true,
   });
   const [one] = outcomes;
   if (!one || number === undefined) throw new LeaseLostError(held.stored.job.id, held.stored.job.queueName);
-  const bells = bellsOf(one, settlement, parents);
-  if (bells.length > 0) await engine.hub.announceIn(executor, bells);
+  const wakes = wakesOf(one, settlement, parents);
+  if (wakes.length > 0) await engine.notifier.notifyIn(executor, wakes);
   return { end, settlement, settled: one, parents, transaction: number };
 }
 
@@ -66,20 +66,24 @@ const ownShard = () => randomInt(METRIC_SHARDS, 2 ** 30);
  * What the commit itself shall wake, for the handler may go on for long, or never return: workers of the jobs that can
  * run by it. What listeners hear waits for the handler's end. Most jobs wake nobody, and so notify nothing here.
  */
-function bellsOf({ state }: Settled, { queueName, delayMs }: Settlement, parents: readonly ParentChange[]): Outgoing[] {
-  const bells = new Map<string, Outgoing>();
-  const bellOf = (name: string): Outgoing => {
-    const bell = bells.get(name) ?? { queueName: name, events: [], bell: false, dueIn: null };
-    bells.set(name, bell);
-    return bell;
+function wakesOf(
+  { state }: Settled,
+  { queueName, delayMs }: Settlement,
+  parents: readonly ParentChange[],
+): OutgoingMessage[] {
+  const wakes = new Map<string, OutgoingMessage>();
+  const wakeOf = (name: string): OutgoingMessage => {
+    const wake = wakes.get(name) ?? { queueName: name, events: [], wake: false, dueIn: null };
+    wakes.set(name, wake);
+    return wake;
   };
-  if (state === 'waiting') bellOf(queueName).bell = true;
-  else if (state === 'delayed' && delayMs !== undefined && isDueSoon(delayMs)) bellOf(queueName).dueIn = delayMs;
+  if (state === 'waiting') wakeOf(queueName).wake = true;
+  else if (state === 'delayed' && delayMs !== undefined && isDueSoon(delayMs)) wakeOf(queueName).dueIn = delayMs;
   for (const parent of parents) {
-    if (parent.state === 'waiting') bellOf(parent.queueName).bell = true;
-    else if (parent.state === 'delayed') bellOf(parent.queueName).dueIn = LOOK;
+    if (parent.state === 'waiting') wakeOf(parent.queueName).wake = true;
+    else if (parent.state === 'delayed') wakeOf(parent.queueName).dueIn = DUE_NOW;
   }
-  return [...bells.values()];
+  return [...wakes.values()];
 }
 
 /**
@@ -87,9 +91,9 @@ function bellsOf({ state }: Settled, { queueName, delayMs }: Settlement, parents
  * transaction if it has committed; by the settlement that followed a rollback, when the answer to it was lost; or by
  * somebody else, after the lease had run out. Since a commit anything may have happened to the job.
  */
-export async function fateOf(
+export async function transactionOutcome(
   engine: Engine,
-  held: Held,
+  held: LeasedJob,
   written: SettledInTransaction,
 ): Promise<Settled | 'committed' | 'lease lost'> {
   const { queueName, id, createdAt } = held.stored.job;
@@ -108,7 +112,7 @@ export async function fateOf(
 /** Whether a record is of this attempt, and says of it what was settled in the transaction. */
 function isOf(
   record: AttemptRecord,
-  { stored: { job } }: Held,
+  { stored: { job } }: LeasedJob,
   { settled, settlement }: SettledInTransaction,
 ): boolean {
   const completed = settled.state === 'completed';

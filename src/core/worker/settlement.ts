@@ -5,7 +5,7 @@ import { afterFailure } from '../../model/outcome.js';
 import { encodeLenient, errorText } from '../../model/payload/values.js';
 import { calculateBackoff } from '../../model/retry.js';
 import type { Settlement } from '../../store/settle/settle.js';
-import type { Held } from './leases.js';
+import type { LeasedJob } from './leases.js';
 
 /** How an attempt ended, before the rules of retrying are applied. */
 export type AttemptEnd =
@@ -41,7 +41,11 @@ function removeAfter(option: unknown): number | undefined {
  * What to write for the end of an attempt. Never throws: nothing about a job's options may leave it unsettled. Only a
  * failure may have to wait, for the worker's `backoffStrategy`.
  */
-export function prepareSettlement(held: Held, end: AttemptEnd, rules: SettlementRules): Prepared | Promise<Prepared> {
+export function prepareSettlement(
+  held: LeasedJob,
+  end: AttemptEnd,
+  rules: SettlementRules,
+): Prepared | Promise<Prepared> {
   const plain = settlementOf(held, end.kind, rules);
   switch (end.kind) {
     case 'completed':
@@ -55,7 +59,7 @@ export function prepareSettlement(held: Held, end: AttemptEnd, rules: Settlement
   }
 }
 
-function settlementOf({ stored, attempt }: Held, kind: Settlement['kind'], rules: SettlementRules): Settlement {
+function settlementOf({ stored, attempt }: LeasedJob, kind: Settlement['kind'], rules: SettlementRules): Settlement {
   const { job, lease } = stored;
   const { opts } = job;
   return {
@@ -98,7 +102,7 @@ function completion(plain: Settlement, value: unknown, rules: SettlementRules): 
 }
 
 async function failure(
-  held: Held,
+  held: LeasedJob,
   plain: Settlement,
   end: AttemptEnd & { kind: 'failed' },
   rules: SettlementRules,
@@ -129,7 +133,7 @@ function plainDelay({ delay }: BackoffOptions): number {
 }
 
 async function backoffOf(
-  held: Held,
+  held: LeasedJob,
   error: unknown,
   rules: SettlementRules,
 ): Promise<{ delayMs: number; warning: Error | undefined }> {

@@ -8,8 +8,8 @@ import { getJob } from '../../store/read/find.js';
 import type { StoredJob } from '../../store/rows/job-row.js';
 import type { Engine } from '../../store/runtime/engine.js';
 import { CANCELLED_REASON, type Settled, type Settlement } from '../../store/settle/settle.js';
-import type { Held } from './leases.js';
-import { fateOf, type SettledInTransaction } from './settle-in-transaction.js';
+import type { LeasedJob } from './leases.js';
+import { type SettledInTransaction, transactionOutcome } from './settle-in-transaction.js';
 import { type AttemptEnd, type Prepared, prepareSettlement, type SettlementRules } from './settlement.js';
 
 /** Results up to this size travel with the event of their job; larger ones are read by those who want them. */
@@ -32,7 +32,7 @@ export interface SettlerOptions {
   /** Limits are in force: whoever waits for the room that a job took up must be told. */
   readonly limited: boolean;
   /** The job is out of this worker's hands. */
-  done(held: Held): void;
+  done(held: LeasedJob): void;
   /** Nothing more is on its way, or less than before. */
   progressed(): void;
   completed(stored: StoredJob, changed: Partial<JobData>, result: unknown): void;
@@ -63,7 +63,7 @@ export class Settler {
   }
 
   /** Never throws. `finished` is called when the job is settled, or cannot be. */
-  settle(held: Held, end: AttemptEnd, finished?: () => void): void {
+  settle(held: LeasedJob, end: AttemptEnd, finished?: () => void): void {
     const { attempt } = held;
     if (attempt.lost) {
       this.#options.done(held);
@@ -88,7 +88,7 @@ export class Settler {
     }
   }
 
-  #send(held: Held, end: AttemptEnd, { settlement, warning }: Prepared, finished: (() => void) | undefined): void {
+  #send(held: LeasedJob, end: AttemptEnd, { settlement, warning }: Prepared, finished: (() => void) | undefined): void {
     const { engine, error } = this.#options;
     if (warning) error(warning);
     engine.settlements.add({
@@ -116,7 +116,7 @@ export class Settler {
   }
 
   #settled(
-    held: Held,
+    held: LeasedJob,
     end: AttemptEnd,
     settlement: Settlement,
     settled: Settled,
@@ -132,7 +132,7 @@ export class Settler {
   }
 
   /** Nothing was written: the lease is lost, unless the job was removed by this very settlement before. */
-  #notOurs(held: Held, end: AttemptEnd, settlement: Settlement, finished: (() => void) | undefined): void {
+  #notOurs(held: LeasedJob, end: AttemptEnd, settlement: Settlement, finished: (() => void) | undefined): void {
     const { queueName, lockDuration } = this.#options;
     const mayBeOurs = held.confirmedAt + lockDuration > performance.now();
     const removed = mayBeOurs ? this.#removedAlready(settlement) : Promise.resolve(undefined);
@@ -145,7 +145,7 @@ export class Settler {
     );
   }
 
-  #failed(held: Held, error: unknown, finished: (() => void) | undefined): void {
+  #failed(held: LeasedJob, error: unknown, finished: (() => void) | undefined): void {
     this.#options.done(held);
     this.#options.error(error);
     this.#finish(finished);
@@ -161,7 +161,7 @@ export class Settler {
    * The handler settled the job in a transaction of its own. If that committed, this only says so; if not, the
    * attempt has failed, whatever the handler returned.
    */
-  async #afterTransaction(held: Held, end: AttemptEnd, written: SettledInTransaction): Promise<void> {
+  async #afterTransaction(held: LeasedJob, end: AttemptEnd, written: SettledInTransaction): Promise<void> {
     const { engine, queueName, rules, done, error } = this.#options;
     const { stored } = held;
     const failure: AttemptEnd =
@@ -178,7 +178,7 @@ export class Settler {
       this.#tell(stored, rolledBack, settlement, failure);
       return;
     }
-    const fate = await fateOf(engine, held, written);
+    const fate = await transactionOutcome(engine, held, written);
     done(held);
     if (fate === 'lease lost') {
       error(new LeaseLostError(stored.job.id, queueName));
@@ -188,7 +188,7 @@ export class Settler {
       this.#tell(stored, fate, settlement, failure);
       return;
     }
-    announceParents(engine.hub, written.parents);
+    announceParents(engine.notifier, written.parents);
     this.#tell(stored, written.settled, written.settlement, written.end);
   }
 
@@ -241,22 +241,23 @@ export class Settler {
   #tell(stored: StoredJob, settled: Settled, settlement: Settlement, end: AttemptEnd): void {
     const { queueName, engine, limited, completed, failed } = this.#options;
     const { id, attemptsMade } = stored.job;
-    const { hub } = engine;
+    const { notifier } = engine;
     const { state, cancelled, removed } = settled;
     const reason = cancelled ? CANCELLED_REASON : (settlement.reason ?? '');
     if (state === 'completed') {
       const text = settlement.result ?? 'null';
       const travels = text.length <= EVENT_RESULT_BYTES || removed;
-      hub.tellJson('job:completed', queueName, id, travels ? `{"returnvalue":${text}}` : '{"partial":true}');
+      notifier.publishJson('job:completed', queueName, id, travels ? `{"returnvalue":${text}}` : '{"partial":true}');
     } else if (state === 'failed') {
-      hub.tell('job:failed', queueName, id, { failedReason: reason, ...(cancelled && { cancelled }) });
+      notifier.publish('job:failed', queueName, id, { failedReason: reason, ...(cancelled && { cancelled }) });
     } else {
       const again = end.kind === 'failed' ? { failedReason: reason, attemptsMade: attemptsMade + 1 } : undefined;
-      hub.tell(state === 'delayed' ? 'job:delayed' : 'job:waiting', queueName, id, again);
-      if (state === 'waiting') hub.ring(queueName);
-      else hub.ring(queueName, settlement.until === undefined ? settlement.delayMs : settlement.until - Date.now());
+      notifier.publish(state === 'delayed' ? 'job:delayed' : 'job:waiting', queueName, id, again);
+      if (state === 'waiting') notifier.wake(queueName);
+      else
+        notifier.wake(queueName, settlement.until === undefined ? settlement.delayMs : settlement.until - Date.now());
     }
-    if (limited) hub.ring(queueName);
+    if (limited) notifier.wake(queueName);
     if (state === 'completed' && end.kind === 'completed') {
       completed(stored, { state, failedReason: null, returnvalue: end.value, completedAt: new Date() }, end.value);
       return;

@@ -24,21 +24,21 @@ export interface Attached {
 }
 
 /** What wakes a worker, and what its process does for the queue while a worker runs. */
-export function attach(engine: Engine, options: AttachOptions): Attached {
-  const { hub, watch } = engine;
+export function attachWakeSources(engine: Engine, options: AttachOptions): Attached {
+  const { notifier, poller } = engine;
   const { queueName, interval, maxStalledCount, wake, takenAway, stalled } = options;
-  const unfollow = hub.follow(
+  const unfollow = notifier.on(
     queueName,
     ({ jobId }) => {
       if (jobId !== undefined) takenAway(jobId);
     },
     TAKEN_AWAY,
   );
-  const offBell = hub.onBell(queueName, (dueIn) => {
+  const offBell = notifier.onWake(queueName, (dueIn) => {
     if (dueIn === null) wake();
-    else watch.expect(queueName, dueIn);
+    else poller.expect(queueName, dueIn);
   });
-  const unwatch = watch.add({
+  const unwatch = poller.add({
     queueName,
     interval,
     wake,

@@ -12,13 +12,13 @@ import type { JobOf } from '../job/typed-job.js';
 import { type RunnerOptions, runAttempt, runAttempts } from './attempt-runner.js';
 import { Capacity } from './capacity.js';
 import { Claimer } from './claimer.js';
-import { Quiet, within } from './condition.js';
+import { Condition, within } from './condition.js';
 import { Fetcher } from './fetcher.js';
-import { type Held, Holds } from './leases.js';
-import { fateOf, type SettledInTransaction, settleIn } from './settle-in-transaction.js';
+import { type LeasedJob, Leases } from './leases.js';
+import { type SettledInTransaction, settleInTransaction, transactionOutcome } from './settle-in-transaction.js';
 import type { SettlementRules } from './settlement.js';
 import { Settler } from './settler.js';
-import { attach } from './wake-sources.js';
+import { attachWakeSources } from './wake-sources.js';
 import { type ResolvedWorkerOptions, resolveWorkerOptions, type WorkerOptions } from './worker-options.js';
 import type { BatchProcessor, Processor, WorkerEvents } from './worker-types.js';
 
@@ -40,12 +40,12 @@ export class Worker<T = unknown> {
   readonly #options: ResolvedWorkerOptions;
   readonly #engine: Engine;
   readonly #runner: RunnerOptions;
-  readonly #holds: Holds;
+  readonly #leases: Leases;
   readonly #claimer: Claimer;
   readonly #fetcher: Fetcher;
   readonly #settler: Settler;
   readonly #capacity: Capacity;
-  readonly #quiet = new Quiet();
+  readonly #condition = new Condition();
   #state: 'idle' | 'running' | 'paused' | 'closed' = 'idle';
   #detach: (() => void)[] = [];
   #unfollow = () => {};
@@ -60,7 +60,7 @@ export class Worker<T = unknown> {
     this.#engine = this.#options.store.engine;
     this.#capacity = new Capacity(this.#options, () => this.#settler.pending);
     this.events = new EventBus(this.#options.logger);
-    this.#holds = new Holds(this.#engine, this.id, this.#options.lockDuration, this.#options.logger, {
+    this.#leases = new Leases(this.#engine, this.id, this.#options.lockDuration, this.#options.logger, {
       lost: (held) => this.#notHeld(held),
       cancelled: (held) => this.#cancelled(held),
     });
@@ -70,10 +70,10 @@ export class Worker<T = unknown> {
       rules: this.#rules,
       lockDuration: this.#options.lockDuration,
       limited: this.#capacity.limited,
-      done: (held) => this.#holds.delete(held),
+      done: (held) => this.#leases.delete(held),
       progressed: () => {
         this.#fetcher.pump();
-        this.#quiet.changed();
+        this.#condition.changed();
       },
       completed: (stored, changed, result) => {
         if (this.events.has('completed')) this.events.emit('completed', { job: this.#jobNow(stored, changed), result });
@@ -89,14 +89,14 @@ export class Worker<T = unknown> {
       workerId: this.id,
       worker: this.#options,
       hold: (stored, askedAt) => this.#hold(stored, askedAt),
-      held: () => this.#holds.all().map(({ stored }) => stored.job.id),
+      held: () => this.#leases.all().map(({ stored }) => stored.job.id),
     });
     this.#fetcher = new Fetcher({
       claim: (limit) => this.#claimer.claim(limit),
       start: (jobs) => this.#start(jobs),
       release: (jobs) => this.#release(jobs),
       free: () => this.#capacity.free(),
-      ahead: () => this.#capacity.ahead(),
+      ahead: () => this.#capacity.prefetch(),
       failed: (error) => this.#error(error),
     });
     this.#runner = {
@@ -152,12 +152,12 @@ export class Worker<T = unknown> {
 
   #attach(): void {
     const { stalledInterval, maxStalledCount } = this.#options;
-    const attached = attach(this.#engine, {
+    const attached = attachWakeSources(this.#engine, {
       queueName: this.queueName,
       interval: this.#capacity.limited ? Math.min(LIMITED_LOOK_MS, stalledInterval) : stalledInterval,
       maxStalledCount,
       wake: () => this.#fetcher.wake(),
-      takenAway: (jobId) => this.#holds.check(jobId),
+      takenAway: (jobId) => this.#leases.check(jobId),
       stalled: (jobId) => this.events.emit('stalled', jobId),
     });
     this.#unfollow = attached.unfollow;
@@ -181,13 +181,13 @@ export class Worker<T = unknown> {
 
   #hold(stored: StoredJob, confirmedAt: number): void {
     const attempt = new Attempt({ lease: stored.lease, workerId: this.id });
-    const held: Held = { stored, attempt, confirmedAt };
-    attempt.settleIn = async (transaction, end) => {
-      attempt.inTransaction = await settleIn(this.#engine, transaction, held, end, this.#rules);
+    const held: LeasedJob = { stored, attempt, confirmedAt };
+    attempt.settleInTransaction = async (transaction, end) => {
+      attempt.inTransaction = await settleInTransaction(this.#engine, transaction, held, end, this.#rules);
     };
     // Given back while somebody cancelled it, and taken again: it must not run.
     attempt.cancelled = stored.job.cancelledAt !== null;
-    this.#holds.add(held);
+    this.#leases.add(held);
   }
 
   #start(jobs: StoredJob[]): void {
@@ -206,49 +206,49 @@ export class Worker<T = unknown> {
   }
 
   /** Undefined: lost or cancelled while it waited for its turn. */
-  #stillHeld({ job, lease }: StoredJob): Held | undefined {
-    const one = this.#holds.get(job.id);
+  #stillHeld({ job, lease }: StoredJob): LeasedJob | undefined {
+    const one = this.#leases.get(job.id);
     return one && one.stored.lease === lease && !one.attempt.lost && !this.#endIfCancelled(one) ? one : undefined;
   }
 
   /** Cancelled before it started: it ends without ever running. If that was said by mistake, it goes back unharmed. */
-  #endIfCancelled(held: Held): boolean {
-    const cancelled = held.attempt.cancelled || this.#holds.isSuspect(held);
+  #endIfCancelled(held: LeasedJob): boolean {
+    const cancelled = held.attempt.cancelled || this.#leases.isSuspect(held);
     if (cancelled) void this.#giveBack(held);
     return cancelled;
   }
 
-  #giveBack(held: Held): Promise<void> {
+  #giveBack(held: LeasedJob): Promise<void> {
     if (held.attempt.ended) return Promise.resolve();
     held.attempt.ended = true;
     return new Promise((resolve) => this.#settler.settle(held, { kind: 'released' }, resolve));
   }
 
-  #run(held: readonly Held[]): void {
+  #run(held: readonly LeasedJob[]): void {
     const over = this.#capacity.take(held.length);
     for (const { stored, attempt } of held) {
       if (this.events.has('active')) {
         this.events.emit('active', new Job(stored.job, this.#options.store, attempt) as JobOf<T>);
       }
-      this.#engine.hub.tell('job:active', this.queueName, stored.job.id);
+      this.#engine.notifier.publish('job:active', this.queueName, stored.job.id);
     }
     const running =
       this.#options.batchSize === undefined
-        ? runAttempt(held[0] as Held, this.#runner)
+        ? runAttempt(held[0] as LeasedJob, this.#runner)
         : runAttempts(held, this.#runner);
     void running.then(() => {
       over();
       this.#fetcher.pump();
-      this.#quiet.changed();
+      this.#condition.changed();
     });
   }
 
   /** Claimed, but no slot came free: back to waiting, for whoever has one. */
   async #release(jobs: StoredJob[]): Promise<void> {
-    this.#capacity.tooMany();
+    this.#capacity.prefetchExpired();
     await Promise.all(
       jobs.map(async ({ job }) => {
-        const held = this.#holds.get(job.id);
+        const held = this.#leases.get(job.id);
         if (held) await this.#giveBack(held);
       }),
     );
@@ -270,31 +270,31 @@ export class Worker<T = unknown> {
   }
 
   /** The job is not active under our lease: lost, unless the handler has ended it itself, in a transaction. */
-  #notHeld(held: Held): void {
+  #notHeld(held: LeasedJob): void {
     const { inTransaction } = held.attempt;
     if (!inTransaction) this.#lost(held);
-    else void this.#judge(held, inTransaction);
+    else void this.#checkTransaction(held, inTransaction);
   }
 
-  async #judge(held: Held, written: SettledInTransaction): Promise<void> {
+  async #checkTransaction(held: LeasedJob, written: SettledInTransaction): Promise<void> {
     try {
-      if ((await fateOf(this.#engine, held, written)) === 'lease lost') this.#lost(held);
+      if ((await transactionOutcome(this.#engine, held, written)) === 'lease lost') this.#lost(held);
     } catch {
       // The database is away: the next renewal asks again, and so does the end of the attempt.
     }
   }
 
-  #lost(held: Held): void {
+  #lost(held: LeasedJob): void {
     const { attempt, stored } = held;
     if (attempt.lost || attempt.ended) return;
     attempt.lost = true;
-    this.#holds.delete(held);
+    this.#leases.delete(held);
     const error = new LeaseLostError(stored.job.id, this.queueName);
     attempt.controller.abort(error);
     this.#error(error);
   }
 
-  #cancelled(held: Held): void {
+  #cancelled(held: LeasedJob): void {
     const { attempt, stored } = held;
     if (attempt.cancelled || attempt.ended) return;
     attempt.cancelled = true;
@@ -307,19 +307,19 @@ export class Worker<T = unknown> {
     this.#state = 'closed';
     for (const detach of this.#detach.splice(0)) detach();
     if (!started) return;
-    void this.#fetcher.stop().then(() => this.#quiet.changed());
+    void this.#fetcher.stop().then(() => this.#condition.changed());
     const settled = () => this.#settler.pending === 0 && !this.#fetcher.claiming;
-    if (!(await this.#quiet.until(() => this.#capacity.idle && settled(), forceTimeout))) {
-      for (const held of this.#holds.all()) {
+    if (!(await this.#condition.until(() => this.#capacity.idle && settled(), forceTimeout))) {
+      for (const held of this.#leases.all()) {
         if (!held.attempt.ended) held.attempt.controller.abort(new ClosedError('The worker'));
         void this.#giveBack(held);
       }
-      await this.#quiet.until(settled, SETTLE_GRACE_MS);
+      await this.#condition.until(settled, SETTLE_GRACE_MS);
     }
     if (this.#claimer.unsure) await within(SETTLE_GRACE_MS, this.#claimer.releaseUnknown());
     this.#unfollow();
     this.#settler.giveUp();
-    this.#holds.clear();
+    this.#leases.clear();
   }
 
   #error(error: unknown): void {

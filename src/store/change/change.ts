@@ -5,7 +5,7 @@ import type { JobState } from '../../model/job.js';
 import type { ParentChange } from '../settle/settle.js';
 
 /** What a verb found and did. */
-export interface VerbAnswer {
+export interface ChangeAnswer {
   /** The state before; null: there is no such job. */
   readonly found: JobState | null;
   readonly done: boolean;
@@ -18,7 +18,7 @@ export interface VerbAnswer {
  * The rows of a verb: `job`, the state before, whether it was done, the state after; then one per ancestor that
  * changed: `parent`, queue, id, state, reason.
  */
-export function readAnswer(rows: readonly Row[]): VerbAnswer {
+export function readAnswer(rows: readonly Row[]): ChangeAnswer {
   let job: Row | undefined;
   const parents: ParentChange[] = [];
   for (const row of rows) {
@@ -47,7 +47,7 @@ interface Change {
  * A verb that changes one job and nothing else. The row is locked first: whether it may be changed is decided on its
  * newest version, and the answer says what that was.
  */
-export function verb<const K extends string>(
+export function change<const K extends string>(
   name: string,
   params: readonly K[],
   change: (db: Relations, p: Slots<K>) => Change,

@@ -4,12 +4,12 @@ import type { Relations } from '../../db/relation.js';
 import { columns, now, statement } from '../../db/statement.js';
 import type { JobState } from '../../model/job.js';
 import { cleanText } from '../../model/payload/values.js';
-import type { Fence } from '../read/find.js';
+import type { Lease } from '../read/find.js';
 import { keptValues, REMOVED_REASON } from '../remove/delete.js';
 import { cascade } from '../rules/cascade.js';
 import { countMetrics } from '../rules/metrics-buckets.js';
 import { CANCELLED_REASON, type ParentChange } from '../settle/settle.js';
-import { readAnswer, type VerbAnswer } from './change.js';
+import { type ChangeAnswer, readAnswer } from './change.js';
 
 const live = (state: SQL) => sql`${state} not in ('completed', 'failed')`;
 
@@ -109,9 +109,9 @@ export async function failOne(
   id: string,
   reason: string,
   stack: string | null,
-  fence: Fence | null,
+  fence: Lease | null,
   shard: number | null = null,
-): Promise<VerbAnswer> {
+): Promise<ChangeAnswer> {
   const { lease = null, workerId: worker = null } = fence ?? {};
   const said = { reason: cleanText(reason), stack: stack === null ? null : cleanText(stack) };
   return readAnswer(await executor.run(fail, { queue: queueName, id, ...said, lease, worker, shard }));
@@ -148,8 +148,8 @@ export async function removeOne(
   executor: Executor,
   queueName: string,
   id: string,
-  fence: Fence | null = null,
-): Promise<VerbAnswer> {
+  fence: Lease | null = null,
+): Promise<ChangeAnswer> {
   const values = { queue: queueName, id, lease: fence?.lease ?? null, worker: fence?.workerId ?? null };
   return readAnswer(await executor.run(remove, values));
 }

@@ -2,27 +2,27 @@ import { type SQL, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import type { Relations } from '../../db/relation.js';
 import { instantOf, interval, now } from '../../db/statement.js';
-import type { Fence } from '../read/find.js';
-import { readAnswer, type VerbAnswer, verb } from './change.js';
+import type { Lease } from '../read/find.js';
+import { type ChangeAnswer, change, readAnswer } from './change.js';
 
-export type { VerbAnswer } from './change.js';
+export type { ChangeAnswer } from './change.js';
 export { type CancelAnswer, cancelJob, failOne, removeOne } from './end.js';
 export { retryOne } from './retry.js';
 
 const notEnded = (db: Relations) => sql`${db.jobs.of('j').state} not in ('completed', 'failed')`;
 const isDelayed = (db: Relations) => sql`${db.jobs.of('j').state} = 'delayed'`;
 
-const promote = verb('promote job', [], (db) => ({
+const promote = change('promote job', [], (db) => ({
   allowed: isDelayed(db),
   set: sql`${db.jobs.col.state} = 'waiting', ${db.jobs.col.delayUntil} = null`,
 }));
 
 /** A delayed job can run now. */
-export async function promoteOne(executor: Executor, queueName: string, id: string): Promise<VerbAnswer> {
+export async function promoteOne(executor: Executor, queueName: string, id: string): Promise<ChangeAnswer> {
   return readAnswer(await executor.run(promote, { queue: queueName, id }));
 }
 
-const redelay = verb(
+const redelay = change(
   'change delay',
   ['ms'],
   (db, p) => ({
@@ -33,11 +33,16 @@ const redelay = verb(
 );
 
 /** A delayed job runs in `ms` from now, by the database's clock. */
-export async function changeDelay(executor: Executor, queueName: string, id: string, ms: number): Promise<VerbAnswer> {
+export async function changeDelay(
+  executor: Executor,
+  queueName: string,
+  id: string,
+  ms: number,
+): Promise<ChangeAnswer> {
   return readAnswer(await executor.run(redelay, { queue: queueName, id, ms }));
 }
 
-const putOff = verb('delay job', ['until', 'lease', 'worker'], (db, p) => {
+const putOff = change('delay job', ['until', 'lease', 'worker'], (db, p) => {
   const j = db.jobs.of('j');
   const { col } = db.jobs;
   return {
@@ -58,13 +63,13 @@ export async function delayOne(
   queueName: string,
   id: string,
   untilMs: number,
-  fence: Fence | null,
-): Promise<VerbAnswer> {
+  fence: Lease | null,
+): Promise<ChangeAnswer> {
   const { lease = null, workerId: worker = null } = fence ?? {};
   return readAnswer(await executor.run(putOff, { queue: queueName, id, until: untilMs, lease, worker }));
 }
 
-const reprioritise = verb(
+const reprioritise = change(
   'change priority',
   ['priority'],
   (db, p) => {
@@ -85,7 +90,7 @@ export async function changePriority(
   queueName: string,
   id: string,
   priority: number,
-): Promise<VerbAnswer> {
+): Promise<ChangeAnswer> {
   return readAnswer(await executor.run(reprioritise, { queue: queueName, id, priority }));
 }
 
@@ -98,9 +103,9 @@ function fenced(db: Relations, p: Readonly<Record<(typeof FENCE)[number], SQL>>)
     and coalesce(${j.lockedBy} = ${p.worker}, false)))`;
 }
 
-const fenceValues = (fence: Fence | null) => ({ lease: fence?.lease ?? null, worker: fence?.workerId ?? null });
+const fenceValues = (fence: Lease | null) => ({ lease: fence?.lease ?? null, worker: fence?.workerId ?? null });
 
-const replaceData = verb(
+const replaceData = change(
   'update data',
   ['data', ...FENCE],
   (db, p) => ({
@@ -116,12 +121,12 @@ export async function updateData(
   queueName: string,
   id: string,
   data: string,
-  fence: Fence | null = null,
-): Promise<VerbAnswer> {
+  fence: Lease | null = null,
+): Promise<ChangeAnswer> {
   return readAnswer(await executor.run(replaceData, { queue: queueName, id, data, ...fenceValues(fence) }));
 }
 
-const discard = verb(
+const discard = change(
   'discard job',
   [...FENCE],
   (db, p) => ({
@@ -136,12 +141,12 @@ export async function discardOne(
   executor: Executor,
   queueName: string,
   id: string,
-  fence: Fence | null = null,
-): Promise<VerbAnswer> {
+  fence: Lease | null = null,
+): Promise<ChangeAnswer> {
   return readAnswer(await executor.run(discard, { queue: queueName, id, ...fenceValues(fence) }));
 }
 
-const cutLogs = verb(
+const cutLogs = change(
   'clear logs',
   ['keep', ...FENCE],
   (db, p) => {
@@ -162,7 +167,7 @@ export async function clearLogs(
   queueName: string,
   id: string,
   keep: number,
-  fence: Fence | null = null,
-): Promise<VerbAnswer> {
+  fence: Lease | null = null,
+): Promise<ChangeAnswer> {
   return readAnswer(await executor.run(cutLogs, { queue: queueName, id, keep, ...fenceValues(fence) }));
 }

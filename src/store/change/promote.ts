@@ -4,7 +4,7 @@ import type { Relations } from '../../db/relation.js';
 import { columns, instantOf, type Statement, statement } from '../../db/statement.js';
 import { validateQueueName } from '../../model/options/names.js';
 import { show } from '../../model/text.js';
-import { CHUNK, chunkColumns, type Done, horizon, inChunks, readChunk } from '../remove/chunks.js';
+import { type BulkResult, CHUNK, chunkColumns, cutoff, inChunks, readChunk } from '../remove/chunks.js';
 import { stillIn } from '../rules/states.js';
 
 type JobNames = ReturnType<Relations['jobs']['of']>;
@@ -34,9 +34,9 @@ const all = {
 };
 
 /** Makes every job waiting that is delayed when it is called. */
-export async function promoteAll(executor: Executor, queueName: string): Promise<Done> {
+export async function promoteAll(executor: Executor, queueName: string): Promise<BulkResult> {
   const queue = validateQueueName(queueName);
-  const { seq } = await horizon(executor);
+  const { seq } = await cutoff(executor);
   return inChunks(async (limit, wait) =>
     readChunk(await executor.run(wait ? all.waiting : all.skipping, { queue, bound: seq, limit })),
   );

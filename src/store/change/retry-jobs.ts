@@ -6,16 +6,16 @@ import { columns, type Statement, statement } from '../../db/statement.js';
 import { oneOf, validateQueueName } from '../../model/options/names.js';
 import { holdsKey } from '../add/insert.js';
 import {
+  type BulkResult,
   CHUNK,
   type Chunk,
   chunkColumns,
-  type Done,
-  horizon,
+  combine,
+  cutoff,
   inChunks,
   readChunk,
-  together,
 } from '../remove/chunks.js';
-import { raceForKey } from '../rules/deduplication.js';
+import { retryOnKeyConflict } from '../rules/deduplication.js';
 import { finishTime, inState, stillIn } from '../rules/states.js';
 
 type Ended = 'failed' | 'completed';
@@ -148,17 +148,17 @@ const STATEMENTS = { failed: statementsFor('failed'), completed: statementsFor('
  * Starts all failed, or all completed, jobs over that are there when it is called. A job whose deduplication key is
  * somebody else's by now, or that of another one that is started over with it, goes without.
  */
-export async function retryJobs(executor: Executor, queueName: string, state: Ended): Promise<Done> {
+export async function retryJobs(executor: Executor, queueName: string, state: Ended): Promise<BulkResult> {
   const queue = validateQueueName(queueName);
   oneOf(state, 'state', ['failed', 'completed']);
-  const { seq } = await horizon(executor);
-  const done: Done[] = [];
+  const { seq } = await cutoff(executor);
+  const done: BulkResult[] = [];
   for (const { size, skipping, waiting } of STATEMENTS[state]) {
     const work = (limit: number, wait: boolean) =>
       retryChunk(executor, wait ? waiting : skipping, { queue, seq, limit });
     done.push(await inChunks(work, size));
   }
-  return together(...done);
+  return combine(...done);
 }
 
 /**
@@ -177,5 +177,5 @@ async function retryChunk(
       if (!isDeduplicationConflict(error)) throw error;
     }
   }
-  return readChunk(await raceForKey((drop) => executor.run(statement, { ...values, limit: 1, drop })));
+  return readChunk(await retryOnKeyConflict((drop) => executor.run(statement, { ...values, limit: 1, drop })));
 }

@@ -1,8 +1,8 @@
 import { type SQL, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { columns, statement } from '../../db/statement.js';
-import { heldByAnother, raceForKey } from '../rules/deduplication.js';
-import { readAnswer, type VerbAnswer } from './change.js';
+import { heldByAnother, retryOnKeyConflict } from '../rules/deduplication.js';
+import { type ChangeAnswer, readAnswer } from './change.js';
 
 /**
  * A failed job starts over. Its children are locked first, then the job, then its parent: as everywhere, from the
@@ -65,6 +65,6 @@ const startOver = statement('retry job', ['queue', 'id', 'drop'], (db, p) => {
  * Starts a failed job over: it waits, behind the others of its priority, or for its children that have not ended. A
  * deduplication key that somebody else holds by now is given up.
  */
-export async function retryOne(executor: Executor, queueName: string, id: string): Promise<VerbAnswer> {
-  return readAnswer(await raceForKey((drop) => executor.run(startOver, { queue: queueName, id, drop })));
+export async function retryOne(executor: Executor, queueName: string, id: string): Promise<ChangeAnswer> {
+  return readAnswer(await retryOnKeyConflict((drop) => executor.run(startOver, { queue: queueName, id, drop })));
 }

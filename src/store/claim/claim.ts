@@ -27,7 +27,7 @@ export interface ClaimRequest {
  * The limit of a claim, and the one place that turns off waiting for the disk: if the server dies before a claim is
  * on disk, the job is simply waiting again. The settling that follows waits for the disk, and covers the claim.
  */
-export function softLimit(limit: SQL): SQL {
+export function asyncCommitLimit(limit: SQL): SQL {
   return sql`(select case set_config('synchronous_commit', 'off', true) when 'off' then ${limit}::int end)`;
 }
 
@@ -91,7 +91,7 @@ function claimStatement(shape: Variant): Statement<ClaimParams> {
       const j = db.jobs.of('j');
       return sql`
         with ${shape.lifo ? sql`recursive` : sql``} paused as materialized (${pausedNames(db, p.queue)}),
-        ${heads(db, p, shape, softLimit(p.limit))}
+        ${firstJobs(db, p, shape, asyncCommitLimit(p.limit))}
         update ${db.jobs.as('j')} set ${takeUnderLease(db, p.worker, p.lock)}
         where ${j.ctid} = any(array(select ctid from next)) and ${stillWaiting(j)}
         returning ${takenColumns(j)}`;
@@ -100,7 +100,7 @@ function claimStatement(shape: Variant): Statement<ClaimParams> {
 }
 
 /** The CTE `next(ctid)`: the queue's first `limit` jobs, locked. It needs `paused`, and for lifo `with recursive`. */
-export function heads(db: Relations, p: Record<HeadParams, SQL>, { lifo, byName }: Variant, limit: SQL): SQL {
+export function firstJobs(db: Relations, p: Record<HeadParams, SQL>, { lifo, byName }: Variant, limit: SQL): SQL {
   return lifo ? newestFirst(db, p, limit) : oldestFirst(db, p, byName ? p.name : undefined, limit);
 }
 

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Executor } from '../../db/executor.js';
 import { readJob, type StoredJob } from '../rows/job-row.js';
 import { type ClaimRequest, claim, FROM_THE_START, inOrder } from './claim.js';
-import { surveyGroups } from './group-refresh.js';
+import { refreshGroups } from './group-refresh.js';
 import { groupClaim } from './grouped.js';
 import { type ClaimStatus, limitedClaim } from './limited.js';
 import { type FetchLimits, type Limits, resolveLimits } from './limits.js';
@@ -78,13 +78,13 @@ class Survey {
   async after({ status, surveyDue }: Answer): Promise<'done' | 'again' | 'contended'> {
     if (status === 'survey' || status === 'short') {
       if (this.#done) return 'done';
-      const listed = await surveyGroups(this.#executor, this.#queueName, true);
+      const listed = await refreshGroups(this.#executor, this.#queueName, true);
       // Somebody else is at it: what they find is as good, in a moment.
       if (listed === null) return 'contended';
       this.#done = true;
       return status === 'short' && listed === 0 ? 'done' : 'again';
     }
-    if (surveyDue) await surveyGroups(this.#executor, this.#queueName, false);
+    if (surveyDue) await refreshGroups(this.#executor, this.#queueName, false);
     return status === 'done' || status === 'contended' ? status : 'again';
   }
 }

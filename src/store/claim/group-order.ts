@@ -7,9 +7,9 @@ import { recentFetches } from './rate-window.js';
 type Params = Record<LimitedParams, SQL>;
 
 /** A queue in which a survey found more groups with waiting jobs than this is claimed from by the line of cursors. */
-const CROWDED = 64;
+const MANY_GROUPS = 64;
 /** Groups that one claim finds out by itself; with more, it asks for a survey. */
-const WALKED = 2 * CROWDED;
+const WALKED = 2 * MANY_GROUPS;
 
 /**
  * Groups that have waiting jobs, by stepping from one to the next in the index: `walk(n, id)`, ended by a null. Some
@@ -65,7 +65,7 @@ export function lineCtes(db: Relations, p: Params): SQL {
   return sql`
     excluded as materialized (select id from jsonb_array_elements_text(${p.excluded}) as x(id)),
     mode as materialized (
-      select coalesce(${c.groupCount} > ${sql.raw(String(CROWDED))}, false) as crowded,
+      select coalesce(${c.groupCount} > ${sql.raw(String(MANY_GROUPS))}, false) as crowded,
         ${c.surveyDue} <= clock_timestamp() as due ${cursor(sql`''`)}),
     ${groupWalk(db, p.queue, sql`${few} and ${running}`, sql.raw(String(WALKED)))},
     present as (

@@ -54,7 +54,7 @@ const survey = statement('survey groups', ['queue', 'force'], (db, p) => {
 });
 
 /** How many groups it has listed anew. Null: somebody else is at it, or (without `force`) it is not due yet. */
-export async function surveyGroups(executor: Executor, queueName: string, force: boolean): Promise<number | null> {
+export async function refreshGroups(executor: Executor, queueName: string, force: boolean): Promise<number | null> {
   const [row] = await executor.run(survey, { queue: queueName, force: String(force) });
   return row ? Number(row[0]) : null;
 }

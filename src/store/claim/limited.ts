@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { columns, type Statement, statement } from '../../db/statement.js';
 import { JOB_COLUMN_COUNT, takenColumns } from '../rows/job-row.js';
-import { claimable, heads, pausedNames, stillWaiting, takeUnderLease, type Variant } from './claim.js';
+import { claimable, firstJobs, pausedNames, stillWaiting, takeUnderLease, type Variant } from './claim.js';
 import { guardCtes, guardOpensIn, guardUpdate, stampCte } from './guard.js';
 
 const PARAM_TYPES = {
@@ -73,7 +73,7 @@ function limitedStatement(shape: Variant): Statement<LimitedParams> {
         with ${shape.lifo ? sql`recursive` : sql``} ${cte},
         paused as materialized (${pausedNames(db, p.queue)}),
         ${guardCtes(db, p, work)},
-        ${heads(db, p, shape, sql`coalesce((select lim from allowed), 0)`)},
+        ${firstJobs(db, p, shape, sql`coalesce((select lim from allowed), 0)`)},
         ${stampCte(sql`next`)},
         taken as (
           update ${db.jobs.as('j')} set ${takeUnderLease(db, p.worker, p.lock, sql`(select at from stamp)`)}

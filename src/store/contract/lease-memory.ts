@@ -1,5 +1,5 @@
 /** What this store knows of a job it handed out. */
-export interface Known {
+export interface KnownLeases {
   /** Handed out to a worker under this lease: what follows may change the job only while that lease holds. */
   readonly claimed: number | undefined;
   /** Listed as stalled under this lease a moment ago: what follows may change it only while it still is. */
@@ -24,7 +24,7 @@ interface Entry {
  * this memory they are fenced all the same. (Two workers of one store that hold the same job one after the other
  * cannot be told apart this way: the newer lease counts.)
  */
-export class Fences {
+export class LeaseMemory {
   readonly #known = new Map<string, Entry>();
   readonly #ended = new Map<string, number>();
 
@@ -40,7 +40,7 @@ export class Fences {
     put(this.#known, k, { claimed, stalled: lease, stalledUntil: performance.now() + STALLED_MS }, CAPACITY);
   }
 
-  get(queueName: string, id: string): Known {
+  get(queueName: string, id: string): KnownLeases {
     const entry = this.#known.get(key(queueName, id));
     if (!entry) return { claimed: undefined, stalled: undefined };
     const { claimed, stalled, stalledUntil } = entry;

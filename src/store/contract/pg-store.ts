@@ -18,7 +18,7 @@ import { failParent, getChildrenJobs, notifyChildCompleted, saveFlow } from '../
 import { promoteAll, promoteDue } from '../change/promote.js';
 import { retryJobs } from '../change/retry-jobs.js';
 import { claimJobs } from '../claim/dispatch.js';
-import { announceParents, LOOK } from '../events/announce.js';
+import { announceParents, DUE_NOW } from '../events/announce.js';
 import { aggregateMetrics } from '../metrics/fold.js';
 import {
   countActive,
@@ -34,7 +34,7 @@ import { readMetrics, requireMetrics } from '../read/metrics.js';
 import { getPausedNames, pauseName, resumeName } from '../read/pauses.js';
 import { listQueues } from '../read/queues.js';
 import { searchByName, searchByPayload, searchJobs } from '../read/search.js';
-import type { Done } from '../remove/chunks.js';
+import type { BulkResult } from '../remove/chunks.js';
 import { clean } from '../remove/clean.js';
 import { truncateAll } from '../remove/delete-expired.js';
 import { drain } from '../remove/drain.js';
@@ -42,8 +42,8 @@ import { obliterate } from '../remove/obliterate.js';
 import type { StoredJob } from '../rows/job-row.js';
 import { Engine } from '../runtime/engine.js';
 import { type PgStoreOptions, resolveOptions } from '../runtime/options.js';
-import { DamageReport } from './damage-report.js';
-import { Fences } from './lease-memory.js';
+import { DamagedRows } from './damaged-rows.js';
+import { LeaseMemory } from './lease-memory.js';
 import { extendLock, releaseLock, removeFenced, updateJob } from './update.js';
 
 const MAX_LOCK_MS = 2_147_483_647;
@@ -57,12 +57,12 @@ const MAX_LOCK_MS = 2_147_483_647;
 export class PgStore implements StoreInterface {
   /** The verbs beneath `StoreInterface`, for this package's own core. @internal */
   readonly engine: Engine;
-  readonly #fences = new Fences();
-  readonly #damage: DamageReport;
+  readonly #fences = new LeaseMemory();
+  readonly #damage: DamagedRows;
 
   constructor(options: PgStoreOptions) {
     this.engine = new Engine(resolveOptions(options));
-    this.#damage = new DamageReport(this.engine.options.logger);
+    this.#damage = new DamagedRows(this.engine.options.logger);
   }
 
   connect(): Promise<void> {
@@ -180,23 +180,23 @@ export class PgStore implements StoreInterface {
 
   async clean(queueName: string, state: JobState, grace: number): Promise<number> {
     const { count, parents } = await clean(this.#executor, queueName, state, grace);
-    announceParents(this.engine.hub, parents);
+    announceParents(this.engine.notifier, parents);
     return count;
   }
 
   async drain(queueName: string): Promise<void> {
     const { parents } = await drain(this.#executor, queueName);
-    announceParents(this.engine.hub, parents);
+    announceParents(this.engine.notifier, parents);
   }
 
   async obliterate(queueName: string, options: { force?: boolean } = {}): Promise<void> {
     validateQueueName(queueName);
     try {
       const { parents } = await obliterate(this.#executor, queueName, options.force ?? false);
-      announceParents(this.engine.hub, parents);
+      announceParents(this.engine.notifier, parents);
     } finally {
       // The queue was stopped for a moment: whoever looked then looks again.
-      this.engine.hub.ring(queueName);
+      this.engine.notifier.wake(queueName);
     }
   }
 
@@ -208,8 +208,8 @@ export class PgStore implements StoreInterface {
     return stored && this.#damage.read(stored);
   }
 
-  #nowWaiting(queueName: string, { count }: Done): number {
-    if (count > 0) this.engine.hub.ring(queueName);
+  #nowWaiting(queueName: string, { count }: BulkResult): number {
+    if (count > 0) this.engine.notifier.wake(queueName);
     return count;
   }
 
@@ -220,7 +220,7 @@ export class PgStore implements StoreInterface {
 
   async resumeJobName(queueName: string, jobName: string): Promise<void> {
     await resumeName(this.#executor, queueName, jobName);
-    this.engine.hub.ring(queueName);
+    this.engine.notifier.wake(queueName);
   }
 
   async getPausedJobNames(queueName: string): Promise<string[]> {
@@ -264,7 +264,7 @@ export class PgStore implements StoreInterface {
 
   async cancelJob(queueName: string, jobId: string): Promise<boolean> {
     const cancelled = await cancelActive(this.#executor, queueName, jobId);
-    if (cancelled) this.engine.hub.tell('job:cancelled', queueName, jobId);
+    if (cancelled) this.engine.notifier.publish('job:cancelled', queueName, jobId);
     return cancelled;
   }
 
@@ -277,8 +277,8 @@ export class PgStore implements StoreInterface {
 
   async notifyChildCompleted(parentQueueName: string, parentId: string): Promise<JobState> {
     const state = await notifyChildCompleted(this.#executor, parentQueueName, parentId);
-    if (state === 'waiting') this.engine.hub.ring(parentQueueName);
-    else if (state === 'delayed') this.engine.hub.ring(parentQueueName, LOOK);
+    if (state === 'waiting') this.engine.notifier.wake(parentQueueName);
+    else if (state === 'delayed') this.engine.notifier.wake(parentQueueName, DUE_NOW);
     return state;
   }
 
@@ -291,15 +291,15 @@ export class PgStore implements StoreInterface {
   }
 
   subscribe(queueName: string, callback: StoreEventCallback): void {
-    this.engine.hub.subscribe(validateQueueName(queueName), callback);
+    this.engine.notifier.subscribe(validateQueueName(queueName), callback);
   }
 
   unsubscribe(queueName: string, callback?: StoreEventCallback): void {
-    this.engine.hub.unsubscribe(queueName, callback);
+    this.engine.notifier.unsubscribe(queueName, callback);
   }
 
   async publish(event: StoreEvent): Promise<void> {
-    this.engine.hub.publish(event);
+    this.engine.notifier.publishEvent(event);
   }
 
   async getMetrics(queueName: string, query: MetricsQuery): Promise<MetricsBucket[]> {
@@ -314,8 +314,8 @@ export class PgStore implements StoreInterface {
 
   /** Whoever adds jobs by these calls, workers hear of them at once. */
   #ringFor(queueName: string, { state, delayUntil }: NewJobData): void {
-    if (state === 'waiting') this.engine.hub.ring(queueName);
-    else if (state === 'delayed' && delayUntil) this.engine.hub.ring(queueName, delayUntil.getTime() - Date.now());
+    if (state === 'waiting') this.engine.notifier.wake(queueName);
+    else if (state === 'delayed' && delayUntil) this.engine.notifier.wake(queueName, delayUntil.getTime() - Date.now());
   }
 
   #record(queueName: string, job: NewJobData): JobRecord {

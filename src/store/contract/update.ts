@@ -5,13 +5,13 @@ import { InvalidJobStateError, LeaseLostError } from '../../model/errors.js';
 import type { JobData, JobState } from '../../model/job.js';
 import { assertJobState } from '../../model/options/names.js';
 import type { UpdateJobOptions } from '../../model/store-interface.js';
-import { raceForKey } from '../rules/deduplication.js';
+import { retryOnKeyConflict } from '../rules/deduplication.js';
 import type { Engine } from '../runtime/engine.js';
-import type { Fences, Known } from './lease-memory.js';
+import type { KnownLeases, LeaseMemory } from './lease-memory.js';
 import { encodeUpdates } from './update-fields.js';
 import { mergeIntoJob } from './update-statement.js';
 
-const UNKNOWN: Known = { claimed: undefined, stalled: undefined };
+const UNKNOWN: KnownLeases = { claimed: undefined, stalled: undefined };
 
 /**
  * Merges fields into a job, by its id alone: fenced by what this store knows of it.
@@ -21,7 +21,7 @@ const UNKNOWN: Known = { claimed: undefined, stalled: undefined };
  */
 export async function updateJob(
   engine: Engine,
-  fences: Fences,
+  fences: LeaseMemory,
   queueName: string,
   id: string,
   updates: Partial<JobData>,
@@ -33,7 +33,7 @@ export async function updateJob(
   // Who expects any other state does not claim to hold the job.
   const known = expected === null || expected.includes('active') ? fences.get(queueName, id) : UNKNOWN;
   const metrics = engine.options.metrics.enabled;
-  const [row] = await raceForKey((drop) =>
+  const [row] = await retryOnKeyConflict((drop) =>
     engine.executor.run(mergeIntoJob, {
       queue: queueName,
       id,
@@ -58,8 +58,8 @@ export async function updateJob(
     return;
   }
   if (before === 'active' && after !== 'active') fences.left(queueName, id, after as string);
-  if (after === 'waiting' && before !== 'waiting') engine.hub.ring(queueName);
-  if (after === 'delayed' && until != null) engine.hub.ring(queueName, Number(until) - Date.now());
+  if (after === 'waiting' && before !== 'waiting') engine.notifier.wake(queueName);
+  if (after === 'delayed' && until != null) engine.notifier.wake(queueName, Number(until) - Date.now());
 }
 
 const prolong = statement(
@@ -78,7 +78,7 @@ const prolong = statement(
 /** False when the job is not active, or not under the lease that this store handed it out with. */
 export async function extendLock(
   executor: Executor,
-  fences: Fences,
+  fences: LeaseMemory,
   queueName: string,
   id: string,
   ms: number,
@@ -106,7 +106,12 @@ const unlock = statement(
  *
  * @throws LeaseLostError when this store handed the job out and it is somebody else's by now
  */
-export async function releaseLock(executor: Executor, fences: Fences, queueName: string, id: string): Promise<void> {
+export async function releaseLock(
+  executor: Executor,
+  fences: LeaseMemory,
+  queueName: string,
+  id: string,
+): Promise<void> {
   const { claimed } = fences.get(queueName, id);
   const lease = claimed ?? fences.ended(queueName, id) ?? null;
   const rows = await executor.run(unlock, { queue: queueName, id, lease });
@@ -133,7 +138,12 @@ const removeUnderLease = statement(
  *
  * @throws LeaseLostError when this store handed the job out and it is somebody else's by now
  */
-export async function removeFenced(executor: Executor, fences: Fences, queueName: string, id: string): Promise<void> {
+export async function removeFenced(
+  executor: Executor,
+  fences: LeaseMemory,
+  queueName: string,
+  id: string,
+): Promise<void> {
   const lease = fences.get(queueName, id).claimed ?? null;
   const [row] = await executor.run(removeUnderLease, { queue: queueName, id, lease });
   if (row?.[0] === '0' && lease !== null) throw new LeaseLostError(id, queueName);

@@ -1,6 +1,6 @@
 import type { StoreEventType } from '../../model/event.js';
 import type { ParentChange } from '../settle/settle.js';
-import type { EventHub } from './notifier.js';
+import type { Notifier } from './notifier.js';
 
 const EVENT_OF: Partial<Record<ParentChange['state'], StoreEventType>> = {
   waiting: 'job:waiting',
@@ -10,14 +10,14 @@ const EVENT_OF: Partial<Record<ParentChange['state'], StoreEventType>> = {
 };
 
 /** Rung like a job that is due: the look that follows finds when the one that was put off is. */
-export const LOOK = 0;
+export const DUE_NOW = 0;
 
 /** Says what became of ancestors, and wakes the workers of those that can run now. */
-export function announceParents(hub: EventHub, parents: readonly ParentChange[]): void {
+export function announceParents(notifier: Notifier, parents: readonly ParentChange[]): void {
   for (const { queueName, id, state, reason } of parents) {
     const type = EVENT_OF[state];
-    if (type) hub.tell(type, queueName, id, state === 'failed' ? { failedReason: reason ?? '' } : undefined);
-    if (state === 'waiting') hub.ring(queueName);
-    else if (state === 'delayed') hub.ring(queueName, LOOK);
+    if (type) notifier.publish(type, queueName, id, state === 'failed' ? { failedReason: reason ?? '' } : undefined);
+    if (state === 'waiting') notifier.wake(queueName);
+    else if (state === 'delayed') notifier.wake(queueName, DUE_NOW);
   }
 }

@@ -10,7 +10,7 @@ import {
   encodeEvent,
   encodeEventJson,
   encodeMessage,
-  type Outgoing,
+  type OutgoingMessage,
 } from './wire.js';
 
 const notify = statement(
@@ -26,21 +26,21 @@ const FLUSH_MS = 3;
 const MAX_FLUSH_EVENTS = 2_000;
 
 /** Told that jobs of a queue may run now (null), or that one comes due in so many ms. */
-export type BellCallback = (dueIn: number | null) => void;
+export type WakeCallback = (dueIn: number | null) => void;
 
 /** A look at the tables finds what comes due later than this. */
-const DUE_HORIZON_MS = 15_000;
+const MAX_DUE_NOTICE_MS = 15_000;
 
 /** Whether it is worth telling that a job comes due in so many ms. */
-export const isDueSoon = (dueIn: number): boolean => dueIn <= DUE_HORIZON_MS;
+export const isDueSoon = (dueIn: number): boolean => dueIn <= MAX_DUE_NOTICE_MS;
 
-interface Follower {
+interface InternalSubscriber {
   readonly callback: StoreEventCallback;
   /** Others it does not hear. */
   readonly types: ReadonlySet<string> | undefined;
 }
 
-export interface HubOptions {
+export interface NotifierOptions {
   executor: () => Executor | undefined;
   schema: string | undefined;
   source: string;
@@ -56,19 +56,19 @@ export interface HubOptions {
  * (inside the data's transaction it would hold a lock of the whole server through the write to disk), batched.
  * Nothing waits for it and nothing fails with it: it is a hint; the tables are the truth.
  */
-export class EventHub {
-  readonly #options: HubOptions;
+export class Notifier {
+  readonly #options: NotifierOptions;
   readonly #decoder: Decoder;
   readonly #subscribers = new Map<string, Set<StoreEventCallback>>();
-  readonly #followers = new Map<string, Set<Follower>>();
-  readonly #bells = new Map<string, Set<BellCallback>>();
-  #outbox = new Map<string, Outgoing>();
+  readonly #internalSubscribers = new Map<string, Set<InternalSubscriber>>();
+  readonly #wakeCallbacks = new Map<string, Set<WakeCallback>>();
+  #outbox = new Map<string, OutgoingMessage>();
   #outboxSize = 0;
   #sending: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
   #lastSent = 0;
 
-  constructor(options: HubOptions) {
+  constructor(options: NotifierOptions) {
     this.#options = options;
     this.#decoder = new Decoder(options.source);
   }
@@ -86,57 +86,60 @@ export class EventHub {
    *
    * @param types hear only these; default: all
    */
-  follow(queueName: string, callback: StoreEventCallback, types?: ReadonlySet<string>): () => void {
+  on(queueName: string, callback: StoreEventCallback, types?: ReadonlySet<string>): () => void {
     const follower = { callback, types };
-    this.#add(this.#followers, queueName, follower);
-    return () => this.#remove(this.#followers, queueName, follower);
+    this.#add(this.#internalSubscribers, queueName, follower);
+    return () => this.#remove(this.#internalSubscribers, queueName, follower);
   }
 
   /** Calls back when jobs of the queue may be there for the taking; returns what ends it. */
-  onBell(queueName: string, callback: BellCallback): () => void {
-    this.#add(this.#bells, queueName, callback);
-    return () => this.#remove(this.#bells, queueName, callback);
+  onWake(queueName: string, callback: WakeCallback): () => void {
+    this.#add(this.#wakeCallbacks, queueName, callback);
+    return () => this.#remove(this.#wakeCallbacks, queueName, callback);
   }
 
   /** Channels that somebody here wants to hear. */
   channels(): string[] {
-    const queues = [this.#subscribers, this.#followers, this.#bells].flatMap((map) => [...map.keys()]);
+    const queues = [this.#subscribers, this.#internalSubscribers, this.#wakeCallbacks].flatMap((map) => [
+      ...map.keys(),
+    ]);
     return [...new Set(queues)].map((queue) => this.#channel(queue));
   }
 
-  publish(event: StoreEvent): void {
+  publishEvent(event: StoreEvent): void {
     // First for the others: who hears it here may change it, or publish what follows from it.
     this.#post(event.queueName, encodedEvent(event));
     this.#deliver(event);
   }
 
   /** The same for an event of now. Where nobody here listens, it is not even made. */
-  tell(type: StoreEventType, queueName: string, jobId?: string, data?: unknown): void {
+  publish(type: StoreEventType, queueName: string, jobId?: string, data?: unknown): void {
     const timestamp = Date.now();
     this.#post(queueName, encodeEvent(type, jobId, timestamp, data));
-    if (this.#hears(queueName, type)) this.#deliver(newEvent(type, queueName, jobId, timestamp, data));
+    if (this.#hasSubscriber(queueName, type)) this.#deliver(newEvent(type, queueName, jobId, timestamp, data));
   }
 
   /** The same with the event's data as the JSON text that it is already. */
-  tellJson(type: StoreEventType, queueName: string, jobId: string, data: string): void {
+  publishJson(type: StoreEventType, queueName: string, jobId: string, data: string): void {
     const timestamp = Date.now();
     this.#post(queueName, encodeEventJson(type, jobId, timestamp, data));
-    if (this.#hears(queueName, type)) this.#deliver(newEvent(type, queueName, jobId, timestamp, JSON.parse(data)));
+    if (this.#hasSubscriber(queueName, type))
+      this.#deliver(newEvent(type, queueName, jobId, timestamp, JSON.parse(data)));
   }
 
   /** Tells workers that jobs of the queue can run now, or that one comes due in so many ms. */
-  ring(queueName: string, dueIn: number | null = null): void {
+  wake(queueName: string, dueIn: number | null = null): void {
     if (dueIn !== null && !isDueSoon(dueIn)) return;
-    this.#ringHere(queueName, dueIn);
+    this.#wakeHere(queueName, dueIn);
     const message = this.#message(queueName);
-    if (dueIn === null) message.bell = true;
+    if (dueIn === null) message.wake = true;
     else message.dueIn = Math.min(message.dueIn ?? dueIn, dueIn);
     this.#outboxSize++;
     this.#schedule();
   }
 
   /** The same from inside a caller's transaction: heard when it commits, and only then. */
-  async announceIn(transaction: Executor, messages: readonly Outgoing[]): Promise<void> {
+  async notifyIn(transaction: Executor, messages: readonly OutgoingMessage[]): Promise<void> {
     // No sender: this process must hear it as well, for it does not know when the transaction commits.
     await transaction.run(notify, { messages: this.#encode('', messages) });
   }
@@ -146,8 +149,8 @@ export class EventHub {
     const message = this.#decoder.decode(payload);
     if (!message) return;
     for (const event of message.events) this.#deliver(event);
-    if (message.bell) this.#ringHere(message.queueName, null);
-    if (message.dueIn !== null) this.#ringHere(message.queueName, message.dueIn);
+    if (message.wake) this.#wakeHere(message.queueName, null);
+    if (message.dueIn !== null) this.#wakeHere(message.queueName, message.dueIn);
   }
 
   /** Resolves when what was published so far has been sent, or could not be. */
@@ -165,8 +168,8 @@ export class EventHub {
     // Else it would still seem to be set when the store is connected again.
     this.#timer = undefined;
     this.#subscribers.clear();
-    this.#followers.clear();
-    this.#bells.clear();
+    this.#internalSubscribers.clear();
+    this.#wakeCallbacks.clear();
     this.#outbox.clear();
     this.#outboxSize = 0;
   }
@@ -192,20 +195,20 @@ export class EventHub {
     else set.clear();
     if (set.size > 0) return;
     map.delete(queueName);
-    if (![this.#subscribers, this.#followers, this.#bells].some((other) => other.has(queueName))) {
+    if (![this.#subscribers, this.#internalSubscribers, this.#wakeCallbacks].some((other) => other.has(queueName))) {
       this.#options.unlisten(this.#channel(queueName));
     }
   }
 
-  #hears(queueName: string, type: StoreEventType): boolean {
+  #hasSubscriber(queueName: string, type: StoreEventType): boolean {
     if (this.#subscribers.has(queueName)) return true;
-    for (const { types } of this.#followers.get(queueName) ?? []) if (!types || types.has(type)) return true;
+    for (const { types } of this.#internalSubscribers.get(queueName) ?? []) if (!types || types.has(type)) return true;
     return false;
   }
 
   #deliver(event: StoreEvent): void {
     const subscribers = this.#subscribers.get(event.queueName) ?? [];
-    const followers = [...(this.#followers.get(event.queueName) ?? [])]
+    const followers = [...(this.#internalSubscribers.get(event.queueName) ?? [])]
       .filter(({ types }) => !types || types.has(event.type))
       .map(({ callback }) => callback);
     for (const callback of [...followers, ...subscribers]) {
@@ -226,8 +229,8 @@ export class EventHub {
     }
   }
 
-  #ringHere(queueName: string, dueIn: number | null): void {
-    for (const callback of [...(this.#bells.get(queueName) ?? [])]) callback(dueIn);
+  #wakeHere(queueName: string, dueIn: number | null): void {
+    for (const callback of [...(this.#wakeCallbacks.get(queueName) ?? [])]) callback(dueIn);
   }
 
   #post(queueName: string, event: string): void {
@@ -236,16 +239,16 @@ export class EventHub {
     this.#schedule();
   }
 
-  #message(queueName: string): Outgoing {
+  #message(queueName: string): OutgoingMessage {
     let message = this.#outbox.get(queueName);
     if (!message) {
-      message = { queueName, events: [], bell: false, dueIn: null };
+      message = { queueName, events: [], wake: false, dueIn: null };
       this.#outbox.set(queueName, message);
     }
     return message;
   }
 
-  #encode(source: string, messages: readonly Outgoing[]): string {
+  #encode(source: string, messages: readonly OutgoingMessage[]): string {
     return JSON.stringify(
       messages.flatMap((message) =>
         encodeMessage(source, message).map((p) => ({ c: this.#channel(message.queueName), p })),

@@ -22,16 +22,16 @@ export interface Message {
   queueName: string;
   events: StoreEvent[];
   /** Jobs can run now: look. */
-  bell: boolean;
+  wake: boolean;
   /** A delayed job comes due in so many ms: a span, for clocks differ. */
   dueIn: number | null;
 }
 
 /** What one process has to tell the others, its events as they travel. */
-export interface Outgoing {
+export interface OutgoingMessage {
   readonly queueName: string;
   readonly events: string[];
-  bell: boolean;
+  wake: boolean;
   dueIn: number | null;
 }
 
@@ -75,9 +75,9 @@ export const encodedEvent = ({ type, jobId, timestamp, data }: StoreEvent): stri
   encodeEvent(type, jobId ?? undefined, timestamp.getTime() || 0, data);
 
 /** The payloads that carry a message, each small enough for one NOTIFY. */
-export function encodeMessage(source: string, message: Outgoing): string[] {
+export function encodeMessage(source: string, message: OutgoingMessage): string[] {
   const head: Envelope = { s: source, q: message.queueName };
-  if (message.bell) head.b = 1;
+  if (message.wake) head.b = 1;
   if (message.dueIn !== null) head.d = Math.round(message.dueIn);
   const payloads: string[] = [];
   let batch: string[] = [];
@@ -146,7 +146,7 @@ export class Decoder {
       if (data !== undefined) event.data = data;
       return event;
     });
-    return { queueName, events, bell: parsed.b === 1, dueIn: parsed.d ?? null };
+    return { queueName, events, wake: parsed.b === 1, dueIn: parsed.d ?? null };
   }
 
   #join([source, number, index, count, text]: Part): string | undefined {

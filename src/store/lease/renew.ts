@@ -6,7 +6,7 @@ import { stillIn } from '../rules/states.js';
 export { SWEEP_CHUNK, sweep } from './sweep.js';
 
 /** One hold on a job: what a worker's every write must name. */
-export interface Hold {
+export interface JobLease {
   readonly queueName: string;
   readonly id: string;
   readonly lease: number;
@@ -54,7 +54,7 @@ const renewLeases = statement(
   { repeatable: true },
 );
 
-export async function renew(executor: Executor, holds: readonly Hold[], lockDuration: number): Promise<Renewed[]> {
+export async function renew(executor: Executor, holds: readonly JobLease[], lockDuration: number): Promise<Renewed[]> {
   if (holds.length === 0) return [];
   const json = JSON.stringify(
     holds.map(({ queueName, id, lease, workerId }) => ({ q: queueName, id, lease, worker: workerId })),
@@ -93,7 +93,7 @@ const releaseUnheld = statement(
  * Gives back what this worker has claimed without knowing it: the answer to the claim was lost with its connection.
  * Without this those jobs would wait for their lease to run out, and count as stalled. True when there were any.
  */
-export async function releaseUnknown(
+export async function releaseUnknownLeases(
   executor: Executor,
   queueName: string,
   workerId: string,

@@ -113,7 +113,7 @@ const updateProgress = statement(
   { repeatable: true },
 );
 
-export interface Fence {
+export interface Lease {
   readonly lease: number;
   readonly workerId: string;
 }
@@ -124,7 +124,7 @@ export async function setProgress(
   queueName: string,
   id: string,
   progress: number,
-  fence: Fence | null,
+  fence: Lease | null,
 ): Promise<boolean> {
   const rows = await executor.run(updateProgress, {
     queue: queueName,
@@ -157,7 +157,7 @@ export async function appendLog(
   queueName: string,
   id: string,
   lines: string,
-  fence: Fence | null,
+  fence: Lease | null,
 ): Promise<boolean> {
   const rows = await executor.run(appendToLog, {
     queue: queueName,

@@ -19,15 +19,15 @@ export interface Chunk {
 }
 
 /** What a whole piece of maintenance did. */
-export interface Done {
+export interface BulkResult {
   readonly count: number;
   /** Ancestors that changed with it, in whatever queue: to be announced. */
   readonly parents: readonly ParentChange[];
 }
 
-export const NOTHING: Done = { count: 0, parents: [] };
+export const NO_CHANGE: BulkResult = { count: 0, parents: [] };
 
-export function together(...all: readonly Done[]): Done {
+export function combine(...all: readonly BulkResult[]): BulkResult {
   return { count: all.reduce((sum, { count }) => sum + count, 0), parents: all.flatMap(({ parents }) => parents) };
 }
 
@@ -39,14 +39,14 @@ export type Worker = (limit: number, wait: boolean) => Promise<Chunk>;
  * then waited for, one in a statement: who holds nothing while he waits cannot be waited for crosswise. When one is
  * free, most likely all of them are, so that the next chunk is a large one again.
  */
-export async function inChunks(work: Worker, size = CHUNK): Promise<Done> {
-  let done = NOTHING;
+export async function inChunks(work: Worker, size = CHUNK): Promise<BulkResult> {
+  let done = NO_CHANGE;
   for (;;) {
     const chunk = await work(size, false);
-    done = together(done, chunk);
+    done = combine(done, chunk);
     if (chunk.picked > 0) continue;
     if (!chunk.held) return done;
-    done = together(done, await work(1, true));
+    done = combine(done, await work(1, true));
   }
 }
 
@@ -64,7 +64,7 @@ export interface Horizon {
   readonly time: number;
 }
 
-export async function horizon(executor: Executor): Promise<Horizon> {
+export async function cutoff(executor: Executor): Promise<Horizon> {
   const [row] = await executor.run(selectHorizon, {});
   return { seq: Number(row?.[0]), time: Number(row?.[1]) };
 }

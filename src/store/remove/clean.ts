@@ -5,9 +5,9 @@ import { instantOf } from '../../db/statement.js';
 import type { JobState } from '../../model/job.js';
 import { assertJobState, integerIn, validateQueueName } from '../../model/options/names.js';
 import { finishTime, perState } from '../rules/states.js';
-import { type Done, horizon, together } from './chunks.js';
-import { removeAll } from './delete.js';
-import { type Bound, removalOfRoots, removalOfState } from './delete-in-state.js';
+import { type BulkResult, combine, cutoff } from './chunks.js';
+import { deleteAll } from './delete.js';
+import { type Bound, deletionInState, deletionOfRoots } from './delete-in-state.js';
 
 type JobNames = ReturnType<Relations['jobs']['of']>;
 
@@ -40,18 +40,18 @@ function statementsFor(state: JobState) {
     case 'completed':
     case 'failed':
       return [
-        removalOfState(
+        deletionInState(
           state,
           older((j) => finishTime(j, state) as SQL),
         ),
-        removalOfState(state, endUnknown(state)),
+        deletionInState(state, endUnknown(state)),
       ];
     case 'waiting-children':
-      return [removalOfRoots(createdBefore), removalOfState(state, createdBefore)];
+      return [deletionOfRoots(createdBefore), deletionInState(state, createdBefore)];
     case 'active':
-      return [removalOfState(state, abandoned)];
+      return [deletionInState(state, abandoned)];
     default:
-      return [removalOfState(state, createdBefore)];
+      return [deletionInState(state, createdBefore)];
   }
 }
 
@@ -61,12 +61,17 @@ const statements = perState(statementsFor);
  * Removes jobs of a state that are older than `grace` ms, by the database's clock: by the end of finished jobs, else by
  * their creation.
  */
-export async function clean(executor: Executor, queueName: string, state: JobState, grace: number): Promise<Done> {
+export async function clean(
+  executor: Executor,
+  queueName: string,
+  state: JobState,
+  grace: number,
+): Promise<BulkResult> {
   const queue = validateQueueName(queueName);
   assertJobState(state);
   integerIn(grace, 'grace', 0, Number.MAX_SAFE_INTEGER);
-  const before = (await horizon(executor)).time - Math.min(grace, MAX_GRACE_MS);
-  const done: Done[] = [];
-  for (const each of statements[state]) done.push(await removeAll(executor, each, { queue, before }));
-  return together(...done);
+  const before = (await cutoff(executor)).time - Math.min(grace, MAX_GRACE_MS);
+  const done: BulkResult[] = [];
+  for (const each of statements[state]) done.push(await deleteAll(executor, each, { queue, before }));
+  return combine(...done);
 }

@@ -2,9 +2,9 @@ import { sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { statement } from '../../db/statement.js';
 import { CHUNK, readChunk } from './chunks.js';
-import { removal } from './delete.js';
+import { deletion } from './delete.js';
 
-const outlived = removal({
+const outlived = deletion({
   name: 'remove outlived',
   params: [],
   ended: true,
@@ -13,7 +13,7 @@ const outlived = removal({
 }).skipping;
 
 /** Deletes finished jobs whose `removeOnComplete` or `removeOnFail` time has passed; a locked one the next time. */
-export async function removeOutlived(executor: Executor): Promise<void> {
+export async function deleteExpired(executor: Executor): Promise<void> {
   while (readChunk(await executor.run(outlived, { limit: CHUNK })).picked > 0);
 }
 

@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm';
 import type { Relations } from '../../db/relation.js';
 import type { JobState } from '../../model/job.js';
 import { inState } from '../rules/states.js';
-import { type RemovalStatements, removal } from './delete.js';
+import { type DeletionStatements, deletion } from './delete.js';
 
 type JobNames = ReturnType<Relations['jobs']['of']>;
 
@@ -39,11 +39,11 @@ function indexOrder(j: JobNames, state: JobState): SQL {
 }
 
 /** Removes a queue's jobs of one state. */
-export function removalOfState<const K extends string>(
+export function deletionInState<const K extends string>(
   state: JobState,
   bound: Bound<K>,
-): RemovalStatements<K | 'queue'> {
-  return removal<K | 'queue'>({
+): DeletionStatements<K | 'queue'> {
+  return deletion<K | 'queue'>({
     name: `${bound.label} ${state}`,
     params: ['queue', ...bound.params],
     ended: state === 'completed' || state === 'failed',
@@ -59,8 +59,8 @@ type Queue = { readonly queue: SQL };
  * statement would be treated by its policy, and be failed where it was to be removed. Whoever goes in circles (no flow
  * does) is left over for `removalOfState`.
  */
-export function removalOfRoots<const K extends string>(bound: Bound<K>): RemovalStatements<K | 'queue'> {
-  return removal<K | 'queue'>({
+export function deletionOfRoots<const K extends string>(bound: Bound<K>): DeletionStatements<K | 'queue'> {
+  return deletion<K | 'queue'>({
     name: `${bound.label} waiting-children from the root`,
     params: ['queue', ...bound.params],
     ended: false,

@@ -3,7 +3,7 @@ import type { Executor } from '../../db/executor.js';
 import type { Relations } from '../../db/relation.js';
 import { columns, type Param, type Statement, statement } from '../../db/statement.js';
 import { cascade } from '../rules/cascade.js';
-import { chunkColumns, type Done, inChunks, readChunk } from './chunks.js';
+import { type BulkResult, chunkColumns, inChunks, readChunk } from './chunks.js';
 
 /** What a parent is told of a child that was removed before it ended: `Child failed: …`. */
 export const REMOVED_REASON = 'Job was removed';
@@ -12,7 +12,7 @@ type JobNames = ReturnType<Relations['jobs']['of']>;
 type Slots<K extends string> = { readonly [P in K]: SQL };
 
 /** Which jobs go, chunk by chunk. */
-export interface Removal<K extends string> {
+export interface Deletion<K extends string> {
   readonly name: string;
   readonly params: readonly K[];
   /** They have ended: nobody waits for them, only their values are wanted still. */
@@ -23,12 +23,12 @@ export interface Removal<K extends string> {
 }
 
 /** The same twice: passing over rows that others hold, and waiting for them. */
-export interface RemovalStatements<K extends string> {
+export interface DeletionStatements<K extends string> {
   readonly skipping: Statement<K | 'limit'>;
   readonly waiting: Statement<K | 'limit'>;
 }
 
-export function removal<const K extends string>(of: Removal<K>): RemovalStatements<K> {
+export function deletion<const K extends string>(of: Deletion<K>): DeletionStatements<K> {
   return { skipping: removalStatement(of, false), waiting: removalStatement(of, true) };
 }
 
@@ -36,7 +36,7 @@ export function removal<const K extends string>(of: Removal<K>): RemovalStatemen
  * Deletes a chunk, and does in the same statement what follows for parents, in whatever queue they are. A parent that
  * goes with the chunk is deleted before `cascade` looks for it.
  */
-function removalStatement<K extends string>(of: Removal<K>, wait: boolean): Statement<K | 'limit'> {
+function removalStatement<K extends string>(of: Deletion<K>, wait: boolean): Statement<K | 'limit'> {
   return statement<K | 'limit'>(`${of.name}${wait ? ' (held)' : ''}`, [...of.params, 'limit'], (db, p) => {
     const j = db.jobs.of('j');
     const rest = sql`from ${db.jobs.as('j')} where ${of.where(j, p as Slots<K>, db)} order by ${of.order(j)}`;
@@ -85,11 +85,11 @@ export function keptValues(db: Relations): SQL {
 }
 
 /** Removes all that match, as `inChunks` says. */
-export function removeAll<K extends string>(
+export function deleteAll<K extends string>(
   executor: Executor,
-  { skipping, waiting }: RemovalStatements<K>,
+  { skipping, waiting }: DeletionStatements<K>,
   values: Readonly<Record<K, Param>>,
-): Promise<Done> {
+): Promise<BulkResult> {
   return inChunks(async (limit, wait) => {
     const params = { ...values, limit } as Record<K | 'limit', Param>;
     return readChunk(await executor.run(wait ? waiting : skipping, params));

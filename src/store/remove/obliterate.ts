@@ -6,20 +6,20 @@ import { validateQueueName } from '../../model/options/names.js';
 import { countActive } from '../read/count.js';
 import { ALL_NAMES, pauseName, resumeName } from '../read/pauses.js';
 import { ofAnyJob } from '../rules/states.js';
-import { type Done, horizon, NOTHING, together } from './chunks.js';
-import { removeAll } from './delete.js';
-import { beforeSeq, removalOfRoots, removalOfState } from './delete-in-state.js';
-import { writersEnded } from './open-writers.js';
+import { type BulkResult, combine, cutoff, NO_CHANGE } from './chunks.js';
+import { deleteAll } from './delete.js';
+import { beforeSeq, deletionInState, deletionOfRoots } from './delete-in-state.js';
+import { waitForOpenWriters } from './open-writers.js';
 import { removeAllSchedules, removeQueueRows } from './queue-rows.js';
 
 /** Each round takes what was there when it began; a queue that is still added to is not chased for ever. */
 const ROUNDS = 10;
 
 const bound = beforeSeq('obliterate');
-const ROOTS = removalOfRoots(bound);
+const ROOTS = deletionOfRoots(bound);
 /** In the order in which a job goes from one state to the next, so that none is missed on its way. */
-const stateRemovals = (states: readonly Parameters<typeof removalOfState>[0][]) =>
-  states.map((state) => removalOfState(state, bound));
+const stateRemovals = (states: readonly Parameters<typeof deletionInState>[0][]) =>
+  states.map((state) => deletionInState(state, bound));
 const INACTIVE = [ROOTS, ...stateRemovals(['waiting-children', 'delayed', 'waiting', 'completed', 'failed'])];
 const ALL = [ROOTS, ...stateRemovals(['waiting-children', 'active', 'delayed', 'waiting', 'completed', 'failed'])];
 
@@ -43,19 +43,19 @@ const selectAnyJob = statement(
  *
  * @throws ConveyorError `ACTIVE_JOBS_EXIST`; `QUEUE_BUSY` when a transaction that writes jobs does not end
  */
-export async function obliterate(executor: Executor, queueName: string, force: boolean): Promise<Done> {
+export async function obliterate(executor: Executor, queueName: string, force: boolean): Promise<BulkResult> {
   const queue = validateQueueName(queueName);
   const done = force ? await removeQueue(executor, queue, true) : await whileStopped(executor, queue);
   // The queue's own jobs are gone whatever became of them on the way.
   return { count: done.count, parents: done.parents.filter((parent) => parent.queueName !== queue) };
 }
 
-async function whileStopped(executor: Executor, queue: string): Promise<Done> {
+async function whileStopped(executor: Executor, queue: string): Promise<BulkResult> {
   // Most refusals need no pause at all.
   await refuseActive(executor, queue);
   const stopped = await pauseName(executor, queue, ALL_NAMES);
   try {
-    await writersEnded(executor, queue);
+    await waitForOpenWriters(executor, queue);
     await refuseActive(executor, queue);
   } catch (error) {
     if (stopped) await resumeName(executor, queue, ALL_NAMES);
@@ -73,14 +73,14 @@ async function refuseActive(executor: Executor, queue: string): Promise<void> {
   );
 }
 
-async function removeQueue(executor: Executor, queue: string, force: boolean): Promise<Done> {
+async function removeQueue(executor: Executor, queue: string, force: boolean): Promise<BulkResult> {
   // Schedules first: they would make new jobs.
   await removeAllSchedules(executor, queue);
-  let done = NOTHING;
+  let done = NO_CHANGE;
   for (let round = 0; round < ROUNDS; round++) {
-    const { seq } = await horizon(executor);
+    const { seq } = await cutoff(executor);
     for (const statements of force ? ALL : INACTIVE) {
-      done = together(done, await removeAll(executor, statements, { queue, seq }));
+      done = combine(done, await deleteAll(executor, statements, { queue, seq }));
     }
     if (!force) await refuseActive(executor, queue);
     const [row] = await executor.run(selectAnyJob, { queue });

@@ -32,7 +32,7 @@ const selectWriters = statement(
  *
  * @throws ConveyorError `QUEUE_BUSY` when one of them stays open
  */
-export async function writersEnded(executor: Executor, queue: string): Promise<void> {
+export async function waitForOpenWriters(executor: Executor, queue: string): Promise<void> {
   const deadline = performance.now() + WRITERS_LIMIT;
   const ask = async (known: string | null) => (await executor.run(selectWriters, { queue, known })).map(([id]) => id);
   let open = await ask(null);

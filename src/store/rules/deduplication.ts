@@ -17,7 +17,7 @@ const ROUNDS = 3;
  * Runs a statement that brings a job back to life with its deduplication key. The unique index decides who holds a
  * key: when it refused, the holder can be seen the next time; at last the job gives its key up unasked (`drop`).
  */
-export async function raceForKey<T>(run: (drop: 'drop' | null) => Promise<T>): Promise<T> {
+export async function retryOnKeyConflict<T>(run: (drop: 'drop' | null) => Promise<T>): Promise<T> {
   for (let round = 1; ; round++) {
     try {
       return await run(round <= ROUNDS ? null : 'drop');

@@ -13,14 +13,14 @@ import { ClosedError, ConveyorError } from '../../model/errors.js';
 import { generateId } from '../../model/ids.js';
 import { insertBatch, type JobRecord, type Saved } from '../add/insert.js';
 import { announceParents } from '../events/announce.js';
-import { EventHub } from '../events/notifier.js';
+import { Notifier } from '../events/notifier.js';
 import { aggregateMetrics } from '../metrics/fold.js';
-import { removeOutlived } from '../remove/delete-expired.js';
+import { deleteExpired } from '../remove/delete-expired.js';
 import { type ParentChange, type Settled, type Settlement, settle, settledAlready } from '../settle/settle.js';
 import { Batcher } from './batcher.js';
 import type { ResolvedOptions } from './options.js';
-import { glanceStatement, readGlance } from './poll-statement.js';
-import { Watch } from './poller.js';
+import { pollStatement, readPollResult } from './poll-statement.js';
+import { Poller } from './poller.js';
 
 /** What disconnecting waits for what is under way. */
 const CLOSE_LIMIT_S = 2;
@@ -43,8 +43,8 @@ export const METRIC_SHARDS = 64;
 /** Where the statements of one store run, and what keeps them company: events, batches, the watch over due times. */
 export class Engine {
   readonly options: ResolvedOptions;
-  readonly hub: EventHub;
-  readonly watch: Watch;
+  readonly notifier: Notifier;
+  readonly poller: Poller;
   /** Names this store in notifications, so that it does not hear itself. */
   readonly source = generateId();
   readonly shard = randomInt(METRIC_SHARDS);
@@ -68,22 +68,22 @@ export class Engine {
     this.options = options;
     this.#relations = relationsIn(options.schema);
     const executor = () => this.#executor;
-    this.hub = new EventHub({
+    this.notifier = new Notifier({
       executor,
       schema: options.schema,
       source: this.source,
       logger: options.logger,
       onEventHandlerError: options.onEventHandlerError,
       // A notification may have been sent between the first look and this.
-      listen: (channel) => void this.#listener?.listen(channel).then((fresh) => fresh && this.watch.look()),
+      listen: (channel) => void this.#listener?.listen(channel).then((fresh) => fresh && this.poller.poll()),
       unlisten: (channel) => void this.#listener?.unlisten(channel),
     });
-    this.watch = new Watch({
+    this.poller = new Poller({
       executor,
       logger: options.logger,
       listening: () => this.#listener?.connected ?? false,
-      removeOutlived: () => removeOutlived(this.executor),
-      foldMetrics: options.metrics.enabled ? () => aggregateMetrics(this.executor, options.metrics) : undefined,
+      deleteExpired: () => deleteExpired(this.executor),
+      aggregateMetrics: options.metrics.enabled ? () => aggregateMetrics(this.executor, options.metrics) : undefined,
     });
     this.adds = new Batcher((records) => insertBatch(this.executor, records), { ...BATCH, parallel: 2 });
     this.contestedAdds = new Batcher((records) => insertBatch(this.executor, records), CONTESTED);
@@ -219,26 +219,26 @@ export class Engine {
   }
 
   async #startListener(connection: ConnectionOptions): Promise<void> {
-    const look = compile(glanceStatement, this.#relations);
+    const look = compile(pollStatement, this.#relations);
     const listener = new Listener(connection, {
       logger: this.options.logger,
-      onNotification: (_channel, payload) => this.hub.receive(payload),
+      onNotification: (_channel, payload) => this.notifier.receive(payload),
       onReconnect: () => {
-        this.watch.look();
+        this.poller.poll();
         for (const callback of [...this.#reconnectCallbacks]) callback();
       },
       // The heartbeat is a look at the watched queues: an idle process needs no other statement.
       heartbeat: async (client) => {
-        const queues = JSON.stringify(this.watch.queues());
+        const queues = JSON.stringify(this.poller.queues());
         const rows = await client.unsafe(look.text, look.bind({ queues }), { prepare: false }).values();
-        this.watch.saw(rows.map((row) => readGlance(row as (string | null)[])));
+        this.poller.handle(rows.map((row) => readPollResult(row as (string | null)[])));
       },
     });
-    for (const channel of this.hub.channels()) void listener.listen(channel);
+    for (const channel of this.notifier.channels()) void listener.listen(channel);
     this.#listener = listener;
     await listener.start();
     // Subscribed while the connection was opening.
-    for (const channel of this.hub.channels()) void listener.listen(channel);
+    for (const channel of this.notifier.channels()) void listener.listen(channel);
   }
 
   async #close(): Promise<void> {
@@ -248,18 +248,18 @@ export class Engine {
     await connecting?.catch(() => {});
     await Promise.race([
       Promise.all([
-        this.watch.close(),
-        this.hub.flush(),
+        this.poller.close(),
+        this.notifier.flush(),
         // What they bring about is to be told, too.
         Promise.all([this.adds.idle(), this.contestedAdds.idle(), this.settlements.idle()]).then(() =>
-          this.hub.flush(),
+          this.notifier.flush(),
         ),
       ]),
       new Promise((resolve) => setTimeout(resolve, CLOSE_LIMIT_S * 1000).unref()),
     ]);
     this.#executor = undefined;
     for (const callback of [...this.#closeCallbacks]) callback();
-    this.hub.clear();
+    this.notifier.clear();
     await this.#release();
   }
 
@@ -311,7 +311,7 @@ export class Engine {
       const { outcomes } = await settle(this.executor, batch, options, parents);
       return outcomes;
     } finally {
-      announceParents(this.hub, parents);
+      announceParents(this.notifier, parents);
     }
   }
 }

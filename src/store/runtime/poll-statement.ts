@@ -3,7 +3,7 @@ import type { Executor } from '../../db/executor.js';
 import { columns, type Row, statement } from '../../db/statement.js';
 
 /** What one look at a queue finds; durations in ms from now, negative when overdue, null for none. */
-export interface Glance {
+export interface PollResult {
   readonly queueName: string;
   readonly waiting: boolean;
   readonly delayedIn: number | null;
@@ -18,7 +18,7 @@ export interface Glance {
  * by that index rather than asked with EXISTS, which may be planned as a scan of the table as long as many rows match,
  * and reads all of it when none do.
  */
-export const glanceStatement = statement(
+export const pollStatement = statement(
   'glance',
   ['queues'],
   (db, p) => {
@@ -44,7 +44,7 @@ export const glanceStatement = statement(
   { repeatable: true },
 );
 
-export function readGlance(row: Row): Glance {
+export function readPollResult(row: Row): PollResult {
   const [queueName, waiting, delayedIn, stalled, tickIn, removable] = row;
   const ms = (text: string | null | undefined) => (text == null ? null : Number(text));
   return {
@@ -57,7 +57,7 @@ export function readGlance(row: Row): Glance {
   };
 }
 
-export async function glance(executor: Executor, queues: readonly string[]): Promise<Glance[]> {
+export async function pollQueues(executor: Executor, queues: readonly string[]): Promise<PollResult[]> {
   if (queues.length === 0) return [];
-  return (await executor.run(glanceStatement, { queues: JSON.stringify(queues) })).map(readGlance);
+  return (await executor.run(pollStatement, { queues: JSON.stringify(queues) })).map(readPollResult);
 }

@@ -1,9 +1,9 @@
 import type { Executor } from '../../db/executor.js';
 import type { Logger } from '../../model/logger.js';
-import { type Glance, glance } from './poll-statement.js';
+import { type PollResult, pollQueues } from './poll-statement.js';
 
 /** What a worker's process does when a look at its queue finds something. */
-export interface Watcher {
+export interface PolledQueue {
   readonly queueName: string;
   /** How often to look at least, in ms: an expired lease must not wait much longer than this. */
   readonly interval: number;
@@ -17,122 +17,122 @@ export interface Watcher {
   tick(): Promise<number>;
 }
 
-export interface WatchOptions {
+export interface PollerOptions {
   executor: () => Executor | undefined;
   logger: Logger;
   /** Whether notifications arrive: without them the watch must look often. */
   listening: () => boolean;
   /** Deletes finished jobs that have outlived their keep time. */
-  removeOutlived: () => Promise<void>;
+  deleteExpired: () => Promise<void>;
   /** Folds metrics and drops old ones; undefined when there are none to keep. */
-  foldMetrics: (() => Promise<void>) | undefined;
+  aggregateMetrics: (() => Promise<void>) | undefined;
 }
 
 /** How often a process that watches queues folds the metrics. */
-const FOLD_MS = 600_000;
+const AGGREGATE_MS = 600_000;
 
 /** With notifications a look is only a backstop, and the listener's heartbeat already takes one every 10 s. */
-const IDLE_LOOK_MS = 10_000;
+const IDLE_POLL_MS = 10_000;
 const HEARTBEAT_LEAD = 1.25;
-const POLL_MS = 1_000;
+const UNNOTIFIED_POLL_MS = 1_000;
 const CONTENDED_MS = 100;
 /** A due time further off than this is found by a later look. */
-export const HORIZON_MS = 15_000;
+export const MAX_EXPECT_MS = 15_000;
 
 /**
  * One per store, however many workers: knows when the next thing comes due in any watched queue, sleeps until then,
  * and looks at the tables from time to time in case a notification was lost. Each look is one statement.
  */
-export class Watch {
-  readonly #options: WatchOptions;
-  readonly #watchers = new Map<string, Set<Watcher>>();
+export class Poller {
+  readonly #options: PollerOptions;
+  readonly #polled = new Map<string, Set<PolledQueue>>();
   readonly #due = new Map<string, number>();
-  #lookTimer: NodeJS.Timeout | undefined;
+  #pollTimer: NodeJS.Timeout | undefined;
   #dueTimer: NodeJS.Timeout | undefined;
   #dueAt = Number.POSITIVE_INFINITY;
-  #looking: Promise<void> | undefined;
-  #lookAgain = false;
-  #lastLook = 0;
+  #polling: Promise<void> | undefined;
+  #pollAgain = false;
+  #lastPoll = 0;
   #closed = false;
-  #removing = false;
+  #deleting = false;
   readonly #underWay = new Set<string>();
-  #foldedAt = Number.NEGATIVE_INFINITY;
+  #aggregatedAt = Number.NEGATIVE_INFINITY;
 
-  constructor(options: WatchOptions) {
+  constructor(options: PollerOptions) {
     this.#options = options;
   }
 
-  add(watcher: Watcher): () => void {
+  add(watcher: PolledQueue): () => void {
     const { queueName } = watcher;
-    const set = this.#watchers.get(queueName) ?? new Set();
-    this.#watchers.set(queueName, set.add(watcher));
+    const set = this.#polled.get(queueName) ?? new Set();
+    this.#polled.set(queueName, set.add(watcher));
     this.#closed = false;
-    this.look();
+    this.poll();
     return () => {
       set.delete(watcher);
       if (set.size > 0) return;
-      this.#watchers.delete(queueName);
+      this.#polled.delete(queueName);
       this.#due.delete(queueName);
-      if (this.#watchers.size === 0) this.#stopTimers();
+      if (this.#polled.size === 0) this.#stopTimers();
     };
   }
 
   queues(): string[] {
-    return [...this.#watchers.keys()];
+    return [...this.#polled.keys()];
   }
 
   /** Something of this queue comes due in `ms`. */
   expect(queueName: string, ms: number): void {
-    if (!this.#watchers.has(queueName) || ms > HORIZON_MS) return;
+    if (!this.#polled.has(queueName) || ms > MAX_EXPECT_MS) return;
     const at = performance.now() + Math.max(0, ms);
     this.#due.set(queueName, Math.min(at, this.#due.get(queueName) ?? Number.POSITIVE_INFINITY));
     this.#armDue();
   }
 
   /** Looks at all watched queues; looks asked for meanwhile become one more. */
-  look(): void {
-    if (this.#looking) {
-      this.#lookAgain = true;
+  poll(): void {
+    if (this.#polling) {
+      this.#pollAgain = true;
       return;
     }
-    this.#looking = this.#look().finally(() => {
-      this.#looking = undefined;
-      if (this.#lookAgain) {
-        this.#lookAgain = false;
-        this.look();
+    this.#polling = this.#pollOnce().finally(() => {
+      this.#polling = undefined;
+      if (this.#pollAgain) {
+        this.#pollAgain = false;
+        this.poll();
       } else {
-        this.#armLook();
+        this.#armPoll();
       }
     });
   }
 
   /** A look that somebody else took (the heartbeat, on its own connection). */
-  saw(found: readonly Glance[]): void {
-    this.#lastLook = performance.now();
+  handle(found: readonly PollResult[]): void {
+    this.#lastPoll = performance.now();
     this.#act(found);
   }
 
   async close(): Promise<void> {
     this.#closed = true;
     this.#stopTimers();
-    await this.#looking?.catch(() => {});
+    await this.#polling?.catch(() => {});
   }
 
-  async #look(): Promise<void> {
+  async #pollOnce(): Promise<void> {
     const executor = this.#options.executor();
-    if (this.#closed || !executor || this.#watchers.size === 0) return;
-    this.#lastLook = performance.now();
+    if (this.#closed || !executor || this.#polled.size === 0) return;
+    this.#lastPoll = performance.now();
     try {
-      this.#act(await glance(executor, this.queues()));
+      this.#act(await pollQueues(executor, this.queues()));
     } catch (error) {
       this.#options.logger.warn(`conveyor: could not look at the queues: ${(error as Error).message}`);
     }
   }
 
-  #act(found: readonly Glance[]): void {
+  #act(found: readonly PollResult[]): void {
     if (this.#closed) return;
     for (const { queueName, waiting, delayedIn, stalled, tickIn } of found) {
-      const watchers = [...(this.#watchers.get(queueName) ?? [])];
+      const watchers = [...(this.#polled.get(queueName) ?? [])];
       const [first] = watchers;
       if (!first) continue;
       if (waiting) for (const watcher of watchers) watcher.wake();
@@ -144,30 +144,30 @@ export class Watch {
       if (tickIn !== null && tickIn <= 0) this.#run(queueName, 'tick', first);
       if (next > 0) this.expect(queueName, next);
     }
-    if (found.some(({ removable }) => removable)) this.#removeOutlived();
-    this.#foldMetrics();
+    if (found.some(({ removable }) => removable)) this.#deleteExpired();
+    this.#aggregateMetrics();
   }
 
-  #foldMetrics(): void {
-    const { foldMetrics, logger } = this.#options;
-    if (!foldMetrics || performance.now() - this.#foldedAt < FOLD_MS) return;
-    this.#foldedAt = performance.now();
-    foldMetrics().catch((error) => logger.warn(`conveyor: could not fold metrics: ${(error as Error).message}`));
+  #aggregateMetrics(): void {
+    const { aggregateMetrics, logger } = this.#options;
+    if (!aggregateMetrics || performance.now() - this.#aggregatedAt < AGGREGATE_MS) return;
+    this.#aggregatedAt = performance.now();
+    aggregateMetrics().catch((error) => logger.warn(`conveyor: could not fold metrics: ${(error as Error).message}`));
   }
 
-  #removeOutlived(): void {
-    if (this.#removing) return;
-    this.#removing = true;
+  #deleteExpired(): void {
+    if (this.#deleting) return;
+    this.#deleting = true;
     void this.#options
-      .removeOutlived()
+      .deleteExpired()
       .catch((error) => this.#options.logger.warn(`conveyor: could not remove old jobs: ${(error as Error).message}`))
       .finally(() => {
-        this.#removing = false;
+        this.#deleting = false;
       });
   }
 
   /** After what came due there is one more look: it may have been one of many. */
-  #run(queueName: string, kind: 'sweep' | 'promote' | 'tick', watcher: Watcher): void {
+  #run(queueName: string, kind: 'sweep' | 'promote' | 'tick', watcher: PolledQueue): void {
     const key = `${kind} ${queueName}`;
     // The next look finds what the one under way leaves.
     if (this.#underWay.has(key)) return;
@@ -177,7 +177,7 @@ export class Watch {
     work.then(
       (count) => {
         if (!again) return;
-        if (count > 0) this.look();
+        if (count > 0) this.poll();
         // Another process holds what is due: it will be gone in a moment.
         else this.expect(queueName, CONTENDED_MS);
       },
@@ -195,7 +195,7 @@ export class Watch {
       () => {
         this.#dueAt = Number.POSITIVE_INFINITY;
         this.#due.clear();
-        this.look();
+        this.poll();
       },
       // Timers fire up to a millisecond early: then the look would find nothing due yet.
       Math.max(0, at - performance.now() + 1),
@@ -203,19 +203,19 @@ export class Watch {
     this.#dueTimer.unref();
   }
 
-  #armLook(): void {
-    clearTimeout(this.#lookTimer);
-    if (this.#closed || this.#watchers.size === 0) return;
-    const wanted = Math.min(...[...this.#watchers.values()].flatMap((set) => [...set].map((w) => w.interval)));
+  #armPoll(): void {
+    clearTimeout(this.#pollTimer);
+    if (this.#closed || this.#polled.size === 0) return;
+    const wanted = Math.min(...[...this.#polled.values()].flatMap((set) => [...set].map((w) => w.interval)));
     // The heartbeat's look counts, and it comes first: an idle process asks once, not twice.
     const period = this.#options.listening()
-      ? Math.min(wanted, IDLE_LOOK_MS) * HEARTBEAT_LEAD
-      : Math.min(wanted, POLL_MS);
-    const left = this.#lastLook + period - performance.now();
-    this.#lookTimer = setTimeout(
+      ? Math.min(wanted, IDLE_POLL_MS) * HEARTBEAT_LEAD
+      : Math.min(wanted, UNNOTIFIED_POLL_MS);
+    const left = this.#lastPoll + period - performance.now();
+    this.#pollTimer = setTimeout(
       () => {
-        if (performance.now() >= this.#lastLook + period) this.look();
-        else this.#armLook();
+        if (performance.now() >= this.#lastPoll + period) this.poll();
+        else this.#armPoll();
       },
       // Not unref'd: a process whose worker runs must not end by itself while the database is away.
       Math.max(1, left),
@@ -223,7 +223,7 @@ export class Watch {
   }
 
   #stopTimers(): void {
-    clearTimeout(this.#lookTimer);
+    clearTimeout(this.#pollTimer);
     clearTimeout(this.#dueTimer);
     this.#dueAt = Number.POSITIVE_INFINITY;
     this.#due.clear();

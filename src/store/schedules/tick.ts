@@ -14,7 +14,7 @@ import { advanceSchedule, dueSchedules, postponeSchedule } from './advance.js';
  * of the first tick to come.
  */
 export async function tickSchedules(engine: Engine, queueName: string): Promise<number> {
-  const { executor, hub, options } = engine;
+  const { executor, notifier, options } = engine;
   const { schedules, now } = await dueSchedules(executor, queueName);
   let made = 0;
   for (const schedule of schedules) {
@@ -24,7 +24,7 @@ export async function tickSchedules(engine: Engine, queueName: string): Promise<
       const { jobId } = await advanceSchedule(executor, schedule, next, record);
       if (jobId === null) continue;
       made++;
-      hub.tell('job:delayed', queueName, jobId);
+      notifier.publish('job:delayed', queueName, jobId);
     } catch (error) {
       // A lost connection is nobody's fault: the tick is still due then. A damaged row must not keep the others waiting.
       if (faultOf(error) !== 'refused') throw error;

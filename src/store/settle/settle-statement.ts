@@ -22,7 +22,7 @@ export interface SettleShape {
   metrics: boolean;
   removal: boolean;
   /** Says which transaction it runs in, so that whether that has committed can be asked later. */
-  named: boolean;
+  returnXid: boolean;
 }
 
 type Params = 'batch' | 'holders' | 'shard' | 'patience';
@@ -69,9 +69,9 @@ function asked(p: Record<Params, SQL>, { completed }: SettleShape): SQL {
  * ending, with the places in the batch of those that ended so.
  */
 function build(shape: SettleShape): Statement<Params> {
-  const { completed, flows, metrics, removal, named } = shape;
+  const { completed, flows, metrics, removal, returnXid } = shape;
   return statement(
-    `settle${completed ? ' completed' : ''}${flows ? ' flows' : ''}${metrics ? ' metrics' : ''}${removal ? ' removal' : ''}${named ? ' named' : ''}`,
+    `settle${completed ? ' completed' : ''}${flows ? ' flows' : ''}${metrics ? ' metrics' : ''}${removal ? ' removal' : ''}${returnXid ? ' returnXid' : ''}`,
     ['batch', 'holders', 'shard', 'patience'],
     (db, p) => {
       const j = db.jobs.of('j');
@@ -146,7 +146,7 @@ function build(shape: SettleShape): Statement<Params> {
             : sql``
         }
         ${metrics ? sql`, ${countMetrics(db, p.shard)}` : sql``}
-        select ${columns(sql`string_agg(n::text, ',')`, sql`state`, sql`cancelled`, sql`removed`, named ? sql`txid_current()` : sql`null`, sql`null`, sql`null`)}
+        select ${columns(sql`string_agg(n::text, ',')`, sql`state`, sql`cancelled`, sql`removed`, returnXid ? sql`txid_current()` : sql`null`, sql`null`, sql`null`)}
         from outcomes group by state, cancelled, removed
         ${
           flows
@@ -164,7 +164,7 @@ const shapes = new Map<string, Statement<Params>>();
 
 /** Built once per shape, so that each is one prepared statement. */
 export function settleStatement(wanted: SettleShape): Statement<Params> {
-  const key = `${wanted.completed}${wanted.flows}${wanted.metrics}${wanted.removal}${wanted.named}`;
+  const key = `${wanted.completed}${wanted.flows}${wanted.metrics}${wanted.removal}${wanted.returnXid}`;
   let found = shapes.get(key);
   if (!found) {
     found = build(wanted);

@@ -29,7 +29,7 @@ export interface SettleOptions {
   /** ms to wait for a row that somebody has locked, 0: as long as it takes. Default: what the transaction says. */
   readonly lockTimeout?: number;
   /** Asks for the number of the transaction. */
-  readonly named?: boolean;
+  readonly returnXid?: boolean;
 }
 
 export interface SettleResult {
@@ -65,7 +65,7 @@ async function settleInto(
   executor: Executor,
   batch: readonly Settlement[],
   completed: boolean,
-  { metrics, shard, lockTimeout, named = false }: SettleOptions,
+  { metrics, shard, lockTimeout, returnXid = false }: SettleOptions,
   outcomes: (Settled | undefined)[],
   parents: ParentChange[],
 ): Promise<string | undefined> {
@@ -76,7 +76,7 @@ async function settleInto(
     flows: asked.some((s) => s.hasParent),
     metrics,
     removal: asked.some((s) => s.removeCompletedAfter === 0 || s.removeFailedAfter === 0),
-    named,
+    returnXid,
   };
   let transaction: string | undefined;
   const rows = await executor.run(settleStatement(wanted), {

@@ -122,7 +122,7 @@ await proves('rolls back: no job, no event, no doorbell', async () => {
   const still = new Queue<unknown>('still', { store });
   const said: string[] = [];
   elsewhere.subscribe('still', (event) => said.push(`${event.type} ${event.jobId}`));
-  const silence = elsewhere.engine.hub.onBell('still', () => said.push('bell'));
+  const silence = elsewhere.engine.notifier.onWake('still', () => said.push('bell'));
   const ids: string[] = [];
   await rolledBack(async (tx) => {
     ids.push((await still.withTransaction(tx).add('a', 'rolled back')).id);

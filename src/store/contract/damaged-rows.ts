@@ -6,7 +6,7 @@ import type { StoredJob } from '../rows/job-row.js';
 const MEMORY = 1_000;
 
 /** Says of rows that somebody changed by hand to nonsense that they are so, once each. */
-export class DamageReport {
+export class DamagedRows {
   readonly #logger: Logger;
   readonly #said = new Set<string>();
 
