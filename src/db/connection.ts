@@ -75,7 +75,7 @@ export async function openPool(connection: ConnectionOptions, timeout: number): 
 /** One connection that stays: for LISTEN, and for migrations. */
 export async function openSingle(connection: ConnectionOptions, extra: PostgresOptions = {}): Promise<postgres.Sql> {
   // A pool's options come without the listeners of its owner.
-  const forced: PostgresOptions = { ...extra, max: 1, idle_timeout: 0, max_lifetime: null };
+  const forced: PostgresOptions = { ...extra, max: 1, idle_timeout: 0, max_lifetime: null, prepare: false };
   return probed(connection, (settings) => open(connection, settings, {}, forced), {});
 }
 

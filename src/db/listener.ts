@@ -1,7 +1,7 @@
 import type postgres from 'postgres';
 import type { Logger } from '../model/logger.js';
 import { type ConnectionOptions, closeClient, openSingle } from './connection.js';
-import { quoteIdentifier } from './relation.js';
+import { quoteIdentifier } from './tables.js';
 
 /** Together under 15 s: a connection that stopped answering is noticed in that time. */
 export const HEARTBEAT_MS = 10_000;

@@ -56,3 +56,11 @@ export function textRows(rows: readonly object[], columns: number): Row[] {
     }),
   );
 }
+
+/**
+ * A statement's text as postgres.js takes it from a tagged template: the chunks between its values. So a text that was
+ * compiled once runs prepared and pipelined through the client's own tag.
+ */
+export function template(chunks: readonly string[]): TemplateStringsArray {
+  return Object.assign([...chunks], { raw: chunks });
+}

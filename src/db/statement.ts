@@ -1,6 +1,6 @@
-import { fillPlaceholders, type SQL, sql } from 'drizzle-orm';
+import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 import { PgDialect } from 'drizzle-orm/pg-core';
-import type { Relations } from './relation.js';
+import type { Tables } from './tables.js';
 
 /** Everything crosses the driver as text, so that no driver's type guessing can change or refuse a value. */
 export type Param = string | number | null;
@@ -8,87 +8,137 @@ export type Param = string | number | null;
 /** A row as it comes back from any driver: one text (or null) per output column, in order. */
 export type Row = readonly (string | null)[];
 
-type Slots<K extends string> = { readonly [P in K]: SQL };
+export type Slots<K extends string> = { readonly [P in K]: SQL };
 
 /** A named statement: its SQL is built once per installation, from the schema's names and numbered parameters. */
 export interface Statement<K extends string> {
   readonly name: string;
   /** Safe to send again when it is not known whether it took effect: a read, or a write fenced against itself. */
   readonly repeatable: boolean;
-  build(db: Relations, p: Slots<K>): SQL;
   readonly params: readonly K[];
+  build(db: Tables, p: Slots<K>): SQL;
 }
 
-export function statement<const K extends string>(
+const registry: (() => readonly Statement<string>[])[] = [];
+
+/** Every statement of the modules that are loaded, variants included: for tools that print or explain them. */
+export function allStatements(): Statement<string>[] {
+  return registry.flatMap((statements) => statements());
+}
+
+function make<const K extends string>(
   name: string,
   params: readonly K[],
-  build: (db: Relations, p: Slots<K>) => SQL,
+  build: (db: Tables, p: Slots<K>) => SQL,
   options: { repeatable?: boolean } = {},
 ): Statement<K> {
   return { name, params, build, repeatable: options.repeatable ?? false };
 }
 
-/** An output list: every column as text under a name of its own, which is what makes rows alike on every driver. */
-export function columns(...expressions: SQL[]): SQL {
-  return sql.join(
-    expressions.map((expression, i) => sql`(${expression})::text as ${sql.raw(`c${i}`)}`),
-    sql`, `,
-  );
+/** Declares a statement. `build` writes it with Drizzle's `sql`; each of its parameters is sent once, as text. */
+export const statement: typeof make = (name, params, build, options) => {
+  const made = make(name, params, build, options);
+  registry.push(() => [made as unknown as Statement<string>]);
+  return made;
+};
+
+type Shape<A> = { readonly [N in keyof A]: A[N] extends readonly (infer V)[] ? V : never };
+
+/**
+ * The variants of a statement, one for each combination of `axes`: fragments differ, so each is a text of its own. Built
+ * when it is first needed, and once, because a prepared statement goes by its identity.
+ */
+export function variants<
+  const A extends Readonly<Record<string, readonly (string | number | boolean)[]>>,
+  K extends string,
+>(axes: A, build: (shape: Shape<A>, declare: typeof make) => Statement<K>): (shape: Shape<A>) => Statement<K> {
+  const names = Object.keys(axes);
+  const built = new Map<string, Statement<K>>();
+  const variant = (shape: Shape<A>) => {
+    const key = names.map((name) => String(shape[name as keyof A])).join(' ');
+    let found = built.get(key);
+    if (!found) {
+      found = build(shape, make);
+      built.set(key, found);
+    }
+    return found;
+  };
+  registry.push(() => {
+    const shapes = names.reduce<Record<string, unknown>[]>(
+      (all, name) =>
+        all.flatMap((shape) => (axes[name] as readonly unknown[]).map((value) => ({ ...shape, [name]: value }))),
+      [{}],
+    );
+    return shapes.map((shape) => variant(shape as Shape<A>) as unknown as Statement<string>);
+  });
+  return variant;
 }
 
-/** A duration parameter in ms as an interval. */
-export const interval = (ms: SQL): SQL => sql`(${ms}::float8 * interval '1 millisecond')`;
-/** Epoch milliseconds as a time. */
-export const instantOf = (ms: SQL): SQL => sql`to_timestamp(${ms}::float8 / 1000)`;
-/**
- * A time as whole epoch milliseconds; null for `infinity`, which only a hand can have written. By `date_part`, whose
- * double is exact enough and several times as fast as the numeric that `extract` gives.
- */
-export const epochMs = (time: SQL): SQL =>
-  sql`case when isfinite(${time}) then (date_part('epoch', ${time}) * 1000)::bigint end`;
-/**
- * The database's clock. Not `now()`: that is when the transaction began, and a statement may stand in a caller's
- * transaction that has been open for a while.
- */
-export const statementTime: SQL = sql`statement_timestamp()`;
-/** The same in whole milliseconds: what JavaScript can give back exactly. */
-export const now: SQL = sql`date_trunc('milliseconds', ${statementTime})`;
+/** The axis of a fragment that is there or not. */
+export const OPTIONAL = [false, true] as const;
 
 export interface Compiled<K extends string> {
+  readonly name: string;
+  /** With `$1`, `$2`, … in the order of their first mention. */
   readonly text: string;
+  /** The same text, cut where a parameter is first mentioned: later mentions name its number. For a template's tag. */
+  readonly chunks: readonly string[];
   bind(values: Readonly<Record<K, Param>>): (string | null)[];
 }
 
 const dialect = new PgDialect();
+/** Marks a parameter in the text until it gets its number. */
+const MARK = /\{\{(\w+)\}\}/g;
 
-function slots<K extends string>(params: readonly K[], slot: (name: K) => SQL): Slots<K> {
-  return Object.fromEntries(params.map((name) => [name, slot(name)])) as Slots<K>;
-}
-
-export function compile<K extends string>(statement: Statement<K>, relations: Relations): Compiled<K> {
-  const built = statement.build(
-    relations,
-    slots(statement.params, (name) => sql`${sql.placeholder(name)}::text`),
-  );
-  const query = dialect.sqlToQuery(built);
+export function compile<K extends string>(statement: Statement<K>, tables: Tables): Compiled<K> {
+  const slots = Object.fromEntries(statement.params.map((param) => [param, sql.raw(`{{${param}}}::text`)])) as Slots<K>;
+  const query = dialect.sqlToQuery(statement.build(tables, slots));
+  if (query.params.length > 0) {
+    throw new TypeError(
+      `Statement "${statement.name}" holds the bare value ${JSON.stringify(query.params[0])}: use literal().`,
+    );
+  }
+  const sent: K[] = [];
+  const chunks = [`/* conveyor: ${statement.name} */ `];
+  let end = 0;
+  const add = (text: string) => {
+    chunks[chunks.length - 1] += text;
+  };
+  for (const { 0: mark, 1: name, index } of query.sql.matchAll(MARK)) {
+    add(query.sql.slice(end, index));
+    end = index + mark.length;
+    const known = sent.indexOf(name as K);
+    if (known >= 0) add(`$${known + 1}`);
+    else {
+      sent.push(name as K);
+      chunks.push('');
+    }
+  }
+  add(query.sql.slice(end));
   return {
-    text: query.sql,
-    bind: (values) => fillPlaceholders(query.params, values).map(asText),
+    name: statement.name,
+    chunks,
+    text: chunks.reduce((text, chunk, i) => `${text}$${i}${chunk}`),
+    bind: (values) => sent.map((param) => asText(values[param])),
   };
 }
 
-/** The same statement with its values in place, for a driver that is reached through Drizzle. */
-export function bound<K extends string>(
-  statement: Statement<K>,
-  relations: Relations,
-  values: Readonly<Record<K, Param>>,
-): SQL {
-  return statement.build(
-    relations,
-    slots(statement.params, (name) => sql`${sql.param(asText(values[name]))}::text`),
+/** A compiled statement with its values, for a driver that is reached through Drizzle. */
+export function bound<K extends string>(compiled: Compiled<K>, values: Readonly<Record<K, Param>>): SQL {
+  const texts = compiled.bind(values);
+  return sql.join(
+    compiled.chunks.flatMap((chunk, i) => (i === 0 ? [sql.raw(chunk)] : [sql.param(texts[i - 1]), sql.raw(chunk)])),
   );
 }
 
-function asText(value: unknown): string | null {
+function asText(value: Param | undefined): string | null {
   return value === null || value === undefined ? null : String(value);
+}
+
+/** An output list: every column as text under a name of its own, which is what makes rows alike on every driver. */
+export function columns(...expressions: SQLWrapper[]): SQL {
+  return sql.join(
+    expressions.map((expression, i) => sql`(${expression})::text as ${sql.raw(`c${i}`)}`),
+    sql`, `,
+  );
 }

@@ -1,10 +1,13 @@
 import { sql } from 'drizzle-orm';
 import { type ConnectionOptions, closeClient, openSingle } from '../db/connection.js';
 import { translate } from '../db/driver-errors.js';
+import { DrizzleExecutor } from '../db/drizzle-executor.js';
 import type { DrizzleTransactor } from '../db/drizzle-like.js';
-import { DrizzleExecutor, type Executor, PreparedExecutor } from '../db/executor.js';
-import { quoteIdentifier, quoteLiteral, relationsIn } from '../db/relation.js';
+import type { Executor } from '../db/executor.js';
+import { template } from '../db/postgres-js.js';
+import { PreparedExecutor } from '../db/prepared-executor.js';
 import { columns, type Row, statement } from '../db/statement.js';
+import { bare, quoteIdentifier, quoteLiteral, tablesIn } from '../db/tables.js';
 import { SchemaError } from '../model/errors.js';
 import type { Applied } from './applied.js';
 import { MIGRATIONS, type Migration } from './generated.js';
@@ -17,7 +20,7 @@ const MIGRATION_TIMEOUT = 3_600_000;
 const recordedMigrations = statement(
   'recorded migrations',
   [],
-  (db) => sql`select ${columns(db.migrations.col.version, db.migrations.col.name)} from ${db.migrations.table}`,
+  (db) => sql`select ${columns(bare(db.migrations).version, bare(db.migrations).name)} from ${db.migrations}`,
   { repeatable: true },
 );
 
@@ -146,8 +149,8 @@ export async function migrateConnection(connection: ConnectionOptions, schema: s
   };
   const client = await openSingle(connection, { onclose });
   try {
-    await client.unsafe(`set statement_timeout = 0; select pg_advisory_lock(${lockKey(schema)})`);
-    const executor = new PreparedExecutor(() => client, relationsIn(schema), {
+    await client(template([`set statement_timeout = 0; select pg_advisory_lock(${lockKey(schema)})`])).simple();
+    const executor = new PreparedExecutor(() => client, tablesIn(schema), {
       prepare: false,
       timeout: MIGRATION_TIMEOUT,
     });
@@ -158,7 +161,7 @@ export async function migrateConnection(connection: ConnectionOptions, schema: s
           // A connection that came back no longer holds the lock.
           if (lost)
             throw new SchemaError('The connection was lost while migrating; nothing was left half-done. Try again.');
-          await client.unsafe(['begin', ...searchPath(schema), ...statements, 'commit'].join(';\n'));
+          await client(template([['begin', ...searchPath(schema), ...statements, 'commit'].join(';\n')])).simple();
         },
       },
       schema,
@@ -173,7 +176,7 @@ export async function migrateConnection(connection: ConnectionOptions, schema: s
 /** Migrates through an app's Drizzle database of any driver, in one transaction of it. */
 export async function migrateDrizzle(db: DrizzleTransactor, schema: string | undefined): Promise<Applied> {
   return db.transaction(async (tx) => {
-    const executor = new DrizzleExecutor(tx, relationsIn(schema), { inTransaction: true, timeout: MIGRATION_TIMEOUT });
+    const executor = new DrizzleExecutor(tx, tablesIn(schema), { inTransaction: true, timeout: MIGRATION_TIMEOUT });
     await tx.execute(sql.raw('set local statement_timeout = 0'));
     await tx.execute(sql.raw(`select pg_advisory_xact_lock(${lockKey(schema)})`));
     return migrateIn(

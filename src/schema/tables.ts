@@ -6,7 +6,7 @@ import {
   doublePrecision,
   index,
   integer,
-  type PgSchema,
+  PgSchema,
   pgSchema,
   pgTable,
   primaryKey,
@@ -250,4 +250,14 @@ export function defineConveyor(schema?: string): ConveyorTables {
   if (schema === undefined || schema === 'public') return makeTables<string, unknown>(undefined);
   const conveyorSchema = pgSchema(schema);
   return Object.assign(makeTables<string, unknown>(conveyorSchema), { conveyorSchema });
+}
+
+/**
+ * The tables as statements name them. Unlike `defineConveyor('public')`, whose tables drizzle-kit must take for those
+ * of the search path, a schema that was named qualifies them whatever it is called.
+ */
+export function qualifiedTables(schema: string | undefined): ConveyorTables {
+  return makeTables<string, unknown>(
+    schema === undefined ? undefined : (Reflect.construct(PgSchema, [schema]) as PgSchema),
+  );
 }

@@ -13,7 +13,7 @@ function freezeAt(store: PgStore, n: number): { frozen: Promise<void>; thaw(): v
   let count = 0;
   onStatements(store, async (name, run) => {
     if (count >= n) return later(run);
-    const last = name !== 'notify' && name !== 'glance' && ++count === n;
+    const last = name !== 'notify' && name !== 'poll' && ++count === n;
     const answer = await run();
     if (!last) return answer;
     frozen.resolve();

@@ -7,6 +7,6 @@ const store = new PgStore({ connection, autoMigrate: false, listen: how !== 'pol
 await store.connect();
 const statements = countStatements(store);
 const say = (line: unknown) => console.log(JSON.stringify(line));
-new Worker(queueName, async (job) => say({ ran: job.id, glances: statements.count('glance') }), { store });
+new Worker(queueName, async (job) => say({ ran: job.id, polls: statements.count('poll') }), { store });
 await untilAsleep(statements);
 say('idle');

@@ -32,9 +32,9 @@ it('workers of one store share one connection that listens, to all of their queu
 it('they look once for all of them', async () => {
   const { store, statements } = await crowd();
   store.engine.poller.poll();
-  await until(() => statements.count('glance') === 1);
+  await until(() => statements.count('poll') === 1);
   await store.engine.poller.close();
-  expect(statements.count('glance')).toBe(1);
+  expect(statements.count('poll')).toBe(1);
 });
 
 it('one delayed job is promoted once, though many workers wait for it', async () => {
@@ -42,7 +42,7 @@ it('one delayed job is promoted once, though many workers wait for it', async ()
   const job = await queue.add('work', null, { delay: 100 });
   expect(await job.waitUntilFinished()).toBe('ran');
   expect(statements.count('promote due')).toBe(1);
-  expect(statements.count('glance')).toBeLessThanOrEqual(3);
+  expect(statements.count('poll')).toBeLessThanOrEqual(3);
 });
 
 it('one tick is advanced once', async () => {
@@ -82,7 +82,7 @@ it('what is under way is not begun again, however often they look', async () => 
   statements.reset();
   for (let look = 1; look <= 5; look++) {
     store.engine.poller.poll();
-    await until(() => statements.count('glance') >= look);
+    await until(() => statements.count('poll') >= look);
   }
   release.resolve();
   await until(async () => (await queue.count('completed')) === 3);

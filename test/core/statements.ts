@@ -48,7 +48,7 @@ export async function untilAsleep(statements: Statements): Promise<void> {
   await until(async () => {
     const { length } = statements.names;
     await sleep(50);
-    return statements.count('glance') > 0 && statements.count(/^claim/) > 0 && statements.names.length === length;
+    return statements.count('poll') > 0 && statements.count(/^claim/) > 0 && statements.names.length === length;
   });
   statements.reset();
 }

@@ -124,7 +124,7 @@ it('refills a slot as soon as it is free: nobody has to look', async () => {
   const statements = countStatements(store);
   worker.start();
   await until(() => done === 20);
-  expect(statements.count('glance')).toBeLessThanOrEqual(2);
+  expect(statements.count('poll')).toBeLessThanOrEqual(2);
 });
 
 it('gives back what it took ahead when the jobs turn out to be long', async () => {

@@ -122,7 +122,7 @@ describe('limits over all workers', () => {
     const statements = countStatements(store);
     worker.start();
     await until(async () => (await queue.count('completed')) === 6);
-    expect(statements.count('glance')).toBeLessThanOrEqual(3);
+    expect(statements.count('poll')).toBeLessThanOrEqual(3);
   });
 
   it('a worker with limits is not kept awake by an empty queue', async () => {

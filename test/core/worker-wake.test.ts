@@ -31,7 +31,7 @@ it('a new job wakes an idle worker of another store, without a poll', async () =
     const { id } = await queue.add('work', i);
     await until(() => ran.includes(id), SOON);
   }
-  expect(statements.count('glance')).toBe(0);
+  expect(statements.count('poll')).toBe(0);
 });
 
 it.each(['addBulk', 'promote', 'retry', 'resume', 'promoteJobs', 'retryJobs'])('so does %s', async (how) => {
@@ -54,7 +54,7 @@ it.each(['addBulk', 'promote', 'retry', 'resume', 'promoteJobs', 'retryJobs'])('
     await queue.resume();
   }
   await until(() => ran.length === 1, SOON);
-  expect(statements.count('glance')).toBe(0);
+  expect(statements.count('poll')).toBe(0);
 });
 
 it('a job that is tried again at once does', async () => {
@@ -64,7 +64,7 @@ it('a job that is tried again at once does', async () => {
   const job = await queue.add('work', null, { attempts: 3 });
   await until(() => ran.length === 3, SOON);
   expect(await job.waitUntilFinished()).toBeNull();
-  expect(statements.count('glance')).toBe(0);
+  expect(statements.count('poll')).toBe(0);
 });
 
 it('what a closing worker gives back does', async () => {
@@ -78,7 +78,7 @@ it('what a closing worker gives back does', async () => {
   await untilAsleep(statements);
   await busy.close(0);
   expect(await job.waitUntilFinished('5s')).toBe('ran');
-  expect(statements.count('glance')).toBe(0);
+  expect(statements.count('poll')).toBe(0);
 });
 
 it('what a sweeper returns does', async () => {
@@ -87,7 +87,7 @@ it('what a sweeper returns does', async () => {
   await play.database.sql`update conveyor_jobs set state = 'active', lock_until = now() where id = ${job.id}`;
   await sweepQueue(producer.engine, queue.name, 1, () => {});
   await until(() => ran.length === 1, SOON);
-  expect(statements.count('glance')).toBe(0);
+  expect(statements.count('poll')).toBe(0);
 });
 
 it('a parent whose last child ends does', async () => {
@@ -104,7 +104,7 @@ it('a parent whose last child ends does', async () => {
     children: [1, 2, 3].map((data) => ({ name: 'child', queueName: children.name, data })),
   });
   await until(() => ran.length === 2, SOON);
-  expect(statements.count('glance')).toBe(0);
+  expect(statements.count('poll')).toBe(0);
 });
 
 it.each(['cancel', 'remove', 'moveToFailed'] as const)('so does one that ignores its child: %s', async (how) => {
@@ -118,14 +118,14 @@ it.each(['cancel', 'remove', 'moveToFailed'] as const)('so does one that ignores
   });
   await (await queue.getJob(children?.[0]?.job.id ?? ''))?.[how]('ended');
   await until(() => ran.length === 1, SOON);
-  expect(statements.count('glance')).toBe(0);
+  expect(statements.count('poll')).toBe(0);
 });
 
 it('a delayed job runs when it is due: known by a timer, not by polling', async () => {
   const { queue, ran, statements } = await idleWorker();
   await queue.schedule(150, 'work', null);
   await until(() => ran.length === 1, SOON);
-  expect(statements.count('glance')).toBeLessThanOrEqual(3);
+  expect(statements.count('poll')).toBeLessThanOrEqual(3);
 });
 
 it('a new job wakes an idle worker of another process', async () => {
@@ -139,8 +139,8 @@ it('a new job wakes an idle worker of another process', async () => {
     const { id } = await queue.add('work', i);
     await script.waitFor(({ ran }: { ran: string }) => ran === id);
   }
-  const last = script.lines.at(-1) as { glances: number };
-  expect(last.glances).toBe(0);
+  const last = script.lines.at(-1) as { polls: number };
+  expect(last.polls).toBe(0);
   await script.kill();
 });
 

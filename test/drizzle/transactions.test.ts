@@ -78,9 +78,9 @@ describe('adding in a transaction', () => {
     await kept.commit();
     // It did not look for itself: it was told.
     const ran = (id: string) => script.waitFor((line: { ran?: string }) => line.ran === id);
-    expect(await ran(job.id)).toEqual({ ran: job.id, glances: 0 });
-    expect(await ran(flow.children![0]!.job.id)).toMatchObject({ glances: 0 });
-    expect(await ran(flow.job.id)).toMatchObject({ glances: 0 });
+    expect(await ran(job.id)).toEqual({ ran: job.id, polls: 0 });
+    expect(await ran(flow.children![0]!.job.id)).toMatchObject({ polls: 0 });
+    expect(await ran(flow.job.id)).toMatchObject({ polls: 0 });
     expect(script.lines).toHaveLength(4);
     await script.kill();
   });

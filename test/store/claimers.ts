@@ -1,8 +1,9 @@
 import type postgres from 'postgres';
 import { afterAll } from 'vitest';
 import { openPool } from '../../src/db/connection.js';
-import { type Executor, PreparedExecutor } from '../../src/db/executor.js';
-import { relationsIn } from '../../src/db/relation.js';
+import type { Executor } from '../../src/db/executor.js';
+import { PreparedExecutor } from '../../src/db/prepared-executor.js';
+import { tablesIn } from '../../src/db/tables.js';
 import type { ClaimRequest } from '../../src/store/claim/claim.js';
 import { claimWithin, type FetchLimits } from '../../src/store/claim/dispatch.js';
 import type { StoredJob } from '../../src/store/rows/job-row.js';
@@ -20,9 +21,9 @@ export class Claimer {
   readonly #queueName: string;
 
   constructor(client: postgres.Sql, id: string, queueName: string) {
-    const inner = new PreparedExecutor(() => client, relationsIn(undefined), { prepare: true, timeout: 30_000 });
+    const inner = new PreparedExecutor(() => client, tablesIn(undefined), { prepare: true, timeout: 30_000 });
     this.executor = {
-      relations: inner.relations,
+      tables: inner.tables,
       run: (statement, values, options) => {
         this.statements++;
         return inner.run(statement, values, options);

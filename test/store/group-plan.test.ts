@@ -1,16 +1,17 @@
 import type postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { openPool } from '../../src/db/connection.js';
-import { type Executor, PreparedExecutor } from '../../src/db/executor.js';
-import { relationsIn } from '../../src/db/relation.js';
+import type { Executor } from '../../src/db/executor.js';
+import { PreparedExecutor } from '../../src/db/prepared-executor.js';
 import { compile, type Statement } from '../../src/db/statement.js';
+import { tablesIn } from '../../src/db/tables.js';
 import { claimWithin, type FetchLimits } from '../../src/store/claim/dispatch.js';
 import { refreshGroups } from '../../src/store/claim/group-refresh.js';
 import { useDatabase } from '../support/database.js';
 import { insertRows } from '../support/rows.js';
 
 const database = useDatabase();
-const relations = relationsIn(undefined);
+const tables = tablesIn(undefined);
 let client: postgres.Sql;
 beforeAll(async () => {
   const { hostname, port, username, password, pathname } = new URL(database.url);
@@ -41,12 +42,12 @@ let prepared = 0;
 
 /** Runs what it is given with its plan, on the connection's generic one, and remembers how many jobs each read. */
 class Explainer implements Executor {
-  readonly relations = relations;
+  readonly tables = tables;
   read = 0;
   readonly #prepared = new Map<unknown, string>();
 
   async run<K extends string>(statement: Statement<K>, values: Readonly<Record<K, unknown>>) {
-    const compiled = compile(statement, relations);
+    const compiled = compile(statement, tables);
     const params = compiled.bind(values as never);
     let name = this.#prepared.get(statement);
     if (!name) {
@@ -94,7 +95,7 @@ describe.each([
   ['1,000 groups, planned while the tables were empty', 1_000, false],
 ])('100,000 waiting in %s', (label, groups, analyzed) => {
   const explainer = new Explainer();
-  const executor = new PreparedExecutor(() => client, relations, { prepare: true, timeout: 30_000 });
+  const executor = new PreparedExecutor(() => client, tables, { prepare: true, timeout: 30_000 });
   beforeAll(async () => {
     await database.sql`truncate conveyor_jobs, conveyor_group_cursors, conveyor_rate_limits`;
     if (!analyzed) {

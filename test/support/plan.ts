@@ -1,7 +1,7 @@
 import type postgres from 'postgres';
 import type { Executor } from '../../src/db/executor.js';
-import { relationsIn } from '../../src/db/relation.js';
 import { compile, type Param, type Statement } from '../../src/db/statement.js';
+import { tablesIn } from '../../src/db/tables.js';
 
 interface Sent {
   statement: Statement<string>;
@@ -15,7 +15,7 @@ interface Sent {
 export async function statementOf(work: (executor: Executor) => Promise<unknown>, name?: string): Promise<Sent> {
   let sent: Sent | undefined;
   const executor: Executor = {
-    relations: relationsIn(undefined),
+    tables: tablesIn(undefined),
     async run(statement, values) {
       if (statement.name === 'horizon') return [[String(2 ** 40), String(Date.now())]];
       if (name !== undefined && statement.name !== name) return [];
@@ -47,7 +47,7 @@ export async function planOf(
   { statement, values }: Sent,
   settings: Record<string, string> = {},
 ): Promise<PlanNode[]> {
-  const { text, bind } = compile(statement, relationsIn(undefined));
+  const { text, bind } = compile(statement, tablesIn(undefined));
   const params = bind(values).map((value) => (value === null ? 'null' : `'${value.replaceAll("'", "''")}'`));
   const connection = await sql.reserve();
   try {

@@ -1,7 +1,7 @@
 import { cancelJob } from '../../store/change/job-verbs.js';
 import { announceParents } from '../../store/events/announce.js';
+import { CANCELLED_REASON } from '../../store/rules/reasons.js';
 import type { Engine } from '../../store/runtime/engine.js';
-import { CANCELLED_REASON } from '../../store/settle/settle.js';
 
 /**
  * Cancels a job wherever it is. One that waits fails at once; an active one is told by its signal, and ends failed

@@ -1,6 +1,8 @@
 import { sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
-import { columns, epochMs, statement } from '../../db/statement.js';
+import { columns, statement } from '../../db/statement.js';
+import { alias } from '../../db/tables.js';
+import { epochMs } from '../../db/time.js';
 import type { StoreEvent } from '../../model/event.js';
 import type { JobState } from '../../model/job.js';
 import { Batcher } from '../../store/runtime/batcher.js';
@@ -21,10 +23,10 @@ const selectStandings = statement(
   'standings',
   ['jobs'],
   (db, p) => {
-    const j = db.jobs.of('j');
+    const j = alias(db.jobs, 'j');
     return sql`select ${columns(sql`k.q`, sql`k.id`, j.state, j.returnvalue, j.failedReason, epochMs(j.cancelledAt), j.progress)}
       from jsonb_to_recordset(${p.jobs}::jsonb) as k(q text, id text)
-      join ${db.jobs.as('j')} on ${j.queueName} = k.q and ${j.id} = k.id`;
+      join ${db.jobs} as ${j} on ${j.queueName} = k.q and ${j.id} = k.id`;
   },
   { repeatable: true },
 );

@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { columns, statement } from '../../db/statement.js';
+import { alias } from '../../db/tables.js';
 import type { JobRecord } from './insert.js';
 
 /** Something is in the way of a flow's record. */
@@ -16,14 +17,14 @@ const selectTree = statement(
   'flow tree',
   ['queue', 'id'],
   (db, p) => {
-    const j = db.jobs.of('j');
+    const j = alias(db.jobs, 'j');
     return sql`
       with recursive tree(q, id, children) as (
-        select ${j.queueName}, ${j.id}, ${j.childrenIds} from ${db.jobs.as('j')}
+        select ${j.queueName}, ${j.id}, ${j.childrenIds} from ${db.jobs} as ${j}
         where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id}
         union
         select ${j.queueName}, ${j.id}, ${j.childrenIds} from tree
-        join ${db.jobs.as('j')} on ${j.parentId} = tree.id and ${j.parentQueueName} = tree.q)
+        join ${db.jobs} as ${j} on ${j.parentId} = tree.id and ${j.parentQueueName} = tree.q)
       select ${columns(sql`q`, sql`id`, sql`children`)} from tree`;
   },
   { repeatable: true },

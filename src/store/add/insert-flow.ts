@@ -1,7 +1,9 @@
 import { sql } from 'drizzle-orm';
 import { codeOf } from '../../db/driver-errors.js';
 import type { Executor } from '../../db/executor.js';
-import { columns, now, type Row, statement, statementTime } from '../../db/statement.js';
+import { columns, type Row, statement } from '../../db/statement.js';
+import { alias, bare } from '../../db/tables.js';
+import { now, statementTime } from '../../db/time.js';
 import { ConveyorError } from '../../model/errors.js';
 import type { JobData, JobState } from '../../model/job.js';
 import { cleanText } from '../../model/payload/values.js';
@@ -19,19 +21,19 @@ const insertFlow = statement(
   'insert flow',
   ['jobs'],
   (db, p) => {
-    const j = db.jobs.of('j');
+    const j = alias(db.jobs, 'j');
     return sql`
       with x as materialized (${insertInput(db, p.jobs)}),
       ${freedKeys(db)},
       taken as materialized (
         select x.ordinality as n, ${j.id} as id, null as key from x
-        join ${db.jobs.as('j')} on ${j.queueName} = x.q and ${j.id} = x.id
+        join ${db.jobs} as ${j} on ${j.queueName} = x.q and ${j.id} = x.id
         union all
         select x.ordinality, ${j.id}, x.dedup from x
-        join ${db.jobs.as('j')} on ${j.queueName} = x.q and ${j.deduplicationKey} = x.dedup
+        join ${db.jobs} as ${j} on ${j.queueName} = x.q and ${j.deduplicationKey} = x.dedup
         where ${holdsKey(j)} and not exists (select 1 from freed f where f.q = ${j.queueName} and f.id = ${j.id})),
       inserted as (
-        insert into ${db.jobs.table} ${insertSelect(db)} from x
+        insert into ${db.jobs} ${insertSelect(db)} from x
         where not exists (select 1 from taken) order by x.q, x.dedup nulls first, x.id)
       select ${columns(sql`n`, sql`id`, sql`key`)} from taken order by n, key nulls first`;
   },
@@ -101,9 +103,9 @@ function conflict(records: readonly JobRecord[], { index, id, key }: Taken): Con
 }
 
 const countDown = statement('count child down', ['queue', 'id'], (db, p) => {
-  const j = db.jobs.of('j');
-  const { col } = db.jobs;
-  return sql`update ${db.jobs.as('j')} set
+  const j = alias(db.jobs, 'j');
+  const col = bare(db.jobs);
+  return sql`update ${db.jobs} as ${j} set
       ${col.pendingChildrenCount} = greatest(0, ${j.pendingChildrenCount} - 1),
       ${col.state} = case when ${j.pendingChildrenCount} > 1 then ${j.state}
         when ${j.delayUntil} > ${statementTime} then 'delayed' else 'waiting' end,
@@ -122,10 +124,10 @@ export async function notifyChildCompleted(executor: Executor, queueName: string
 }
 
 const failForChild = statement('fail for child', ['queue', 'id', 'reason'], (db, p) => {
-  const j = db.jobs.of('j');
-  const { col } = db.jobs;
+  const j = alias(db.jobs, 'j');
+  const col = bare(db.jobs);
   const keep = sql`${j.opts} -> 'removeOnFail'`;
-  return sql`update ${db.jobs.as('j')} set ${col.state} = 'failed', ${col.failedAt} = ${now},
+  return sql`update ${db.jobs} as ${j} set ${col.state} = 'failed', ${col.failedAt} = ${now},
       ${col.failedReason} = 'Child failed: ' || ${p.reason}, ${col.delayUntil} = null,
       ${col.removeAt} = case when jsonb_typeof(${keep}) = 'number'
         then ${now} + (${keep})::text::float8 * interval '1 millisecond' end
@@ -143,8 +145,8 @@ const selectChildren = statement(
   'children',
   ['queue', 'id'],
   (db, p) => {
-    const j = db.jobs.of('j');
-    return sql`select ${jobColumns(j)} from ${db.jobs.as('j')}
+    const j = alias(db.jobs, 'j');
+    return sql`select ${jobColumns(j)} from ${db.jobs} as ${j}
       where ${j.parentId} = ${p.id} and ${j.parentQueueName} = ${p.queue} order by ${j.createdAt}, ${j.seq}`;
   },
   { repeatable: true },

@@ -1,6 +1,8 @@
 import { sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
-import { columns, epochMs, statement } from '../../db/statement.js';
+import { columns, statement } from '../../db/statement.js';
+import { alias, bare } from '../../db/tables.js';
+import { epochMs } from '../../db/time.js';
 import { GroupFullError } from '../../model/errors.js';
 import { holdsKey, insertInput, insertSelect, type JobRecord, keyExpired, type Saved } from './insert.js';
 
@@ -19,19 +21,19 @@ const insertGuarded = statement(
   'insert into group',
   ['jobs', 'queue', 'group', 'max'],
   (db, p) => {
-    const j = db.jobs.of('j');
-    const c = db.groupCursors.of('c');
-    const { col } = db.jobs;
-    const cursor = db.groupCursors.col;
-    const guard = sql`${db.groupCursors.as('c')} where ${c.queueName} = ${p.queue} and ${c.groupId} = ${p.group}`;
-    const inGroup = sql`${db.jobs.as('j')} where ${j.queueName} = ${p.queue} and ${j.groupId} = ${p.group}`;
+    const j = alias(db.jobs, 'j');
+    const c = alias(db.groupCursors, 'c');
+    const col = bare(db.jobs);
+    const cursor = bare(db.groupCursors);
+    const guard = sql`${db.groupCursors} as ${c} where ${c.queueName} = ${p.queue} and ${c.groupId} = ${p.group}`;
+    const inGroup = sql`${db.jobs} as ${j} where ${j.queueName} = ${p.queue} and ${j.groupId} = ${p.group}`;
     const expired = sql`${j.queueName} = x.q and ${j.deduplicationKey} = x.dedup and ${holdsKey(j)} and ${keyExpired(j)}`;
     return sql`
     with x as materialized (${insertInput(db, p.jobs)}),
     there as materialized (
-      select ${j.id} as id from x join ${db.jobs.as('j')} on ${j.queueName} = x.q and ${j.id} = x.id
+      select ${j.id} as id from x join ${db.jobs} as ${j} on ${j.queueName} = x.q and ${j.id} = x.id
       union all
-      select ${j.id} from x join ${db.jobs.as('j')} on ${j.queueName} = x.q and ${j.deduplicationKey} = x.dedup
+      select ${j.id} from x join ${db.jobs} as ${j} on ${j.queueName} = x.q and ${j.deduplicationKey} = x.dedup
         and ${holdsKey(j)} and not ${keyExpired(j)}),
     seen as materialized (
       select ${c.added} as added,
@@ -39,7 +41,7 @@ const insertGuarded = statement(
         + (select count(*) from (select 1 from ${inGroup} and ${j.state} = 'delayed' limit ${p.max}::int) b) as size
       from ${guard}),
     prepared as (
-      insert into ${db.groupCursors.table} (${cursor.queueName}, ${cursor.groupId})
+      insert into ${db.groupCursors} (${cursor.queueName}, ${cursor.groupId})
       select ${p.queue}, ${p.group} where not exists (select 1 from seen) and not exists (select 1 from there)
       on conflict do nothing returning 1),
     locked as (
@@ -49,16 +51,16 @@ const insertGuarded = statement(
     room as materialized (
       select 1 from locked l cross join seen s where s.size + l.added - s.added < ${p.max}::int),
     freed as (
-      update ${db.jobs.as('j')} set ${col.deduplicationKey} = null
+      update ${db.jobs} as ${j} set ${col.deduplicationKey} = null
       from x where ${expired} and exists (select 1 from room)
       returning 1),
     inserted as (
-      insert into ${db.jobs.table} ${insertSelect(db)} from x
+      insert into ${db.jobs} ${insertSelect(db)} from x
       where exists (select 1 from room) and (select count(*) from freed) >= 0
       on conflict do nothing
       returning ${col.id} as id, ${col.delayUntil} as until),
     counted as (
-      update ${db.groupCursors.as('c')} set ${cursor.added} = ${c.added} + 1
+      update ${db.groupCursors} as ${c} set ${cursor.added} = ${c.added} + 1
       from inserted where ${c.queueName} = ${p.queue} and ${c.groupId} = ${p.group}
       returning 1)
     select ${columns(

@@ -1,8 +1,9 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { codeOf } from '../../db/driver-errors.js';
 import type { Executor } from '../../db/executor.js';
-import type { Relations } from '../../db/relation.js';
-import { columns, epochMs, statement, statementTime } from '../../db/statement.js';
+import { columns, statement } from '../../db/statement.js';
+import { alias, bare, type Jobs, type Tables } from '../../db/tables.js';
+import { epochMs, statementTime } from '../../db/time.js';
 import { insertInput, insertSelect } from '../rows/insert-columns.js';
 import type { JobRecord } from '../rows/new-job.js';
 
@@ -18,8 +19,8 @@ const insertFresh = statement(
   ['jobs'],
   (db, p) => sql`
     with inserted as (
-      insert into ${db.jobs.table} ${insertSelect(db, 'new')} from (${insertInput(db, p.jobs, 'new')}) x
-      returning ${db.jobs.col.queueName} as q, ${db.jobs.col.id} as id, ${db.jobs.col.delayUntil} as until)
+      insert into ${db.jobs} ${insertSelect(db, 'new')} from (${insertInput(db, p.jobs, 'new')}) x
+      returning ${bare(db.jobs).queueName} as q, ${bare(db.jobs).id} as id, ${bare(db.jobs).delayUntil} as until)
     select ${columns(sql`q`, sql`id`, epochMs(sql`until`))} from inserted where until is not null`,
   // Sent again after its answer was lost, it stumbles over its own rows, and `insertBatch` finds them.
   { repeatable: true },
@@ -33,10 +34,10 @@ const insertJobs = statement(
   'insert jobs',
   ['jobs'],
   (db, p) => sql`
-    insert into ${db.jobs.table} ${insertSelect(db)} from (${insertInput(db, p.jobs)}) x
+    insert into ${db.jobs} ${insertSelect(db)} from (${insertInput(db, p.jobs)}) x
     order by x.q, x.id, x.ordinality
     on conflict do nothing
-    returning ${columns(db.jobs.col.queueName, db.jobs.col.id, epochMs(db.jobs.col.delayUntil))}`,
+    returning ${columns(bare(db.jobs).queueName, bare(db.jobs).id, epochMs(bare(db.jobs).delayUntil))}`,
   // Ids are the caller's: sent again, it finds its own rows and inserts nothing twice.
   { repeatable: true },
 );
@@ -51,13 +52,13 @@ const insertDeduplicated = statement(
   'insert deduplicated jobs',
   ['jobs'],
   (db, p) => {
-    const j = db.jobs.of('j');
-    const { col } = db.jobs;
+    const j = alias(db.jobs, 'j');
+    const col = bare(db.jobs);
     return sql`
     with x as materialized (${insertInput(db, p.jobs)}),
     ${freedKeys(db)},
     inserted as (
-      insert into ${db.jobs.table} ${insertSelect(db)} from x
+      insert into ${db.jobs} ${insertSelect(db)} from x
       where (select count(*) from freed) >= 0
       order by x.q, x.dedup nulls first, case when x.dedup is null then x.id end, x.ordinality
       on conflict do nothing
@@ -74,44 +75,42 @@ const insertDeduplicated = statement(
     left join inserted i on i.seq = x.seq
     left join inserted k on k.q = x.q and k.dedup = x.dedup and k.live
     left join lateral (
-      select ${j.id} as id from ${db.jobs.as('j')}
+      select ${j.id} as id from ${db.jobs} as ${j}
       where ${j.queueName} = x.q and ${j.deduplicationKey} = x.dedup and ${holdsKey(j)} and not ${keyExpired(j)}
         and not exists (select 1 from freed f where f.q = ${j.queueName} and f.id = ${j.id}) limit 1) h on true
     left join lateral (
-      select ${j.id} as id from ${db.jobs.as('j')} where ${j.queueName} = x.q and ${j.id} = x.id limit 1) s on true
+      select ${j.id} as id from ${db.jobs} as ${j} where ${j.queueName} = x.q and ${j.id} = x.id limit 1) s on true
     order by x.ordinality`;
   },
   { repeatable: true },
 );
 
-type JobNames = ReturnType<Relations['jobs']['of']>;
-
 /**
  * The CTE `freed(q, id)`: holders of the keys of `x(q, dedup)` whose time to live has passed, and who have given them up.
  */
-export function freedKeys(db: Relations): SQL {
-  const j = db.jobs.of('j');
-  const { col } = db.jobs;
+export function freedKeys(db: Tables): SQL {
+  const j = alias(db.jobs, 'j');
+  const col = bare(db.jobs);
   return sql`
     expired as materialized (
-      select ${j.queueName} as q, ${j.id} as id from ${db.jobs.as('j')}
+      select ${j.queueName} as q, ${j.id} as id from ${db.jobs} as ${j}
       join (select distinct q, dedup from x where dedup is not null) k
         on ${j.queueName} = k.q and ${j.deduplicationKey} = k.dedup
       where ${holdsKey(j)} and ${keyExpired(j)}
       order by ${j.queueName}, ${j.deduplicationKey} for update of j),
     freed as (
-      update ${db.jobs.as('j')} set ${col.deduplicationKey} = null from expired e
+      update ${db.jobs} as ${j} set ${col.deduplicationKey} = null from expired e
       where ${j.queueName} = e.q and ${j.id} = e.id and ${holdsKey(j)} and ${keyExpired(j)}
       returning ${j.queueName} as q, ${j.id} as id)`;
 }
 
 /** As in the predicate of the unique index, so that the index serves it. */
-export function holdsKey(j: JobNames): SQL {
+export function holdsKey(j: Jobs): SQL {
   return sql`${j.deduplicationKey} is not null and ${j.state} not in ('completed', 'failed')`;
 }
 
 /** Past the time to live in the stored job's options; options changed by hand to nonsense never expire. */
-export function keyExpired(j: JobNames): SQL {
+export function keyExpired(j: Jobs): SQL {
   const ttl = sql`${j.opts} #> '{deduplication,ttl}'`;
   return sql`(case when jsonb_typeof(${ttl}) = 'number'
     then ${j.createdAt} + (${ttl})::text::float8 * interval '1 millisecond' < ${statementTime} else false end)`;

@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { Relations } from '../../db/relation.js';
 import { columns, type Row, type Statement, statement } from '../../db/statement.js';
+import { alias, type Tables } from '../../db/tables.js';
 import type { JobState } from '../../model/job.js';
 import type { ParentChange } from '../settle/settle.js';
 
@@ -50,21 +50,21 @@ interface Change {
 export function change<const K extends string>(
   name: string,
   params: readonly K[],
-  change: (db: Relations, p: Slots<K>) => Change,
+  change: (db: Tables, p: Slots<K>) => Change,
   options: { repeatable?: boolean } = {},
 ): Statement<K | 'queue' | 'id'> {
   return statement(
     name,
     ['queue', 'id', ...params],
     (db, p) => {
-      const j = db.jobs.of('j');
+      const j = alias(db.jobs, 'j');
       const { allowed, set } = change(db, p as Slots<K>);
       const own = sql`${j.queueName} = ${p.queue} and ${j.id} = ${p.id}`;
       return sql`
         with seen as materialized (
-          select ${j.state} as state, ${allowed} as allowed from ${db.jobs.as('j')} where ${own} for update),
+          select ${j.state} as state, ${allowed} as allowed from ${db.jobs} as ${j} where ${own} for update),
         changed as (
-          update ${db.jobs.as('j')} set ${set} from seen where ${own} and seen.allowed returning ${j.state} as state)
+          update ${db.jobs} as ${j} set ${set} from seen where ${own} and seen.allowed returning ${j.state} as state)
         select ${columns(
           sql`'job'`,
           sql`seen.state`,

@@ -1,39 +1,41 @@
-import { type SQL, sql } from 'drizzle-orm';
+import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
-import type { Relations } from '../../db/relation.js';
-import { columns, now, statement } from '../../db/statement.js';
+import { columns, statement } from '../../db/statement.js';
+import { alias, bare, type Tables } from '../../db/tables.js';
+import { now } from '../../db/time.js';
 import type { JobState } from '../../model/job.js';
 import { cleanText } from '../../model/payload/values.js';
 import type { Lease } from '../read/find.js';
-import { keptValues, REMOVED_REASON } from '../remove/delete.js';
+import { keptValues } from '../remove/delete.js';
 import { cascade } from '../rules/cascade.js';
 import { countMetrics } from '../rules/metrics-buckets.js';
-import { CANCELLED_REASON, type ParentChange } from '../settle/settle.js';
+import { cancelledReason, removedReason } from '../rules/reasons.js';
+import type { ParentChange } from '../settle/settle.js';
 import { type ChangeAnswer, readAnswer } from './change.js';
 
-const live = (state: SQL) => sql`${state} not in ('completed', 'failed')`;
+const live = (state: SQLWrapper) => sql`${state} not in ('completed', 'failed')`;
 
 /**
  * Ends one job as failed, and all that follows, as CTEs. Needs `seen(state, ends, …)`: the job as it is now, locked;
  * it is ended when `ends`. With `removeOnFail: true` it is deleted instead.
  */
-function failSeen(db: Relations, own: SQL, reason: SQL, more: SQL): SQL {
-  const j = db.jobs.of('j');
-  const { col } = db.jobs;
+function failSeen(db: Tables, own: SQLWrapper, reason: SQLWrapper, more: SQLWrapper): SQL {
+  const j = alias(db.jobs, 'j');
+  const col = bare(db.jobs);
   const keep = sql`(${j.opts} -> 'removeOnFail')`;
   const drop = sql`coalesce(${keep} = 'true'::jsonb or ${keep} = '0'::jsonb, false)`;
   const outcome = sql`${j.queueName} as q, ${j.id} as id, ${j.name} as name, ${j.parentQueueName} as parent_q,
     ${j.parentId} as parent_id, seen.state as before, 'failed' as state, ${j.processedAt} as processed`;
   return sql`
     failed as (
-      update ${db.jobs.as('j')} set ${col.state} = 'failed', ${col.failedAt} = ${now}, ${col.failedReason} = ${reason},
+      update ${db.jobs} as ${j} set ${col.state} = 'failed', ${col.failedAt} = ${now}, ${col.failedReason} = ${reason},
         ${col.delayUntil} = null, ${col.lockUntil} = null, ${col.lockedBy} = null,
         ${col.removeAt} = case when jsonb_typeof(${keep}) = 'number'
           then ${now} + ${keep}::text::float8 * interval '1 millisecond' end${more}
       from seen where ${own} and seen.ends and not ${drop}
       returning ${outcome}, ${j.failedReason} as reason, false as removed),
     dropped as (
-      delete from ${db.jobs.as('j')} using seen where ${own} and seen.ends and ${drop}
+      delete from ${db.jobs} as ${j} using seen where ${own} and seen.ends and ${drop}
       returning ${outcome}, ${reason} as reason, true as removed),
     over as materialized (select * from failed union all select * from dropped),
     ended as materialized (
@@ -43,17 +45,17 @@ function failSeen(db: Relations, own: SQL, reason: SQL, more: SQL): SQL {
 }
 
 const cancel = statement('cancel job', ['queue', 'id'], (db, p) => {
-  const j = db.jobs.of('j');
-  const { col } = db.jobs;
+  const j = alias(db.jobs, 'j');
+  const col = bare(db.jobs);
   const own = sql`${j.queueName} = ${p.queue} and ${j.id} = ${p.id}`;
   const mark = sql`${col.cancelledAt} = coalesce(${j.cancelledAt}, ${now})`;
   return sql`
     with seen as materialized (
       select ${j.state} as state, ${live(j.state)} and ${j.state} <> 'active' as ends
-      from ${db.jobs.as('j')} where ${own} for update),
+      from ${db.jobs} as ${j} where ${own} for update),
     signalled as (
-      update ${db.jobs.as('j')} set ${mark} from seen where ${own} and seen.state = 'active' returning 1),
-    ${failSeen(db, own, sql`${CANCELLED_REASON}::text`, sql`, ${mark}`)}
+      update ${db.jobs} as ${j} set ${mark} from seen where ${own} and seen.state = 'active' returning 1),
+    ${failSeen(db, own, sql`${cancelledReason}::text`, sql`, ${mark}`)}
     select ${columns(sql`'job'`, sql`seen.state`, live(sql`seen.state`), sql`case when seen.ends then 'failed' else seen.state end`, sql`null`)}
     from seen union all select 'parent', q, id, state, reason from parents`;
 });
@@ -74,10 +76,10 @@ export async function cancelJob(executor: Executor, queueName: string, id: strin
 }
 
 const fail = statement('fail job', ['queue', 'id', 'reason', 'stack', 'lease', 'worker', 'shard'], (db, p) => {
-  const j = db.jobs.of('j');
-  const { col } = db.jobs;
+  const j = alias(db.jobs, 'j');
+  const col = bare(db.jobs);
   const own = sql`${j.queueName} = ${p.queue} and ${j.id} = ${p.id}`;
-  const iso = (time: SQL) => sql`to_char(${time} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
+  const iso = (time: SQLWrapper) => sql`to_char(${time} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
   // Of an active job it ends an attempt, and that is on record.
   const attempt = sql`jsonb_build_object('attempt', ${j.attemptsMade} + 1, 'startedAt', ${iso(j.processedAt)},
     'endedAt', ${iso(now)}, 'status', 'failed', 'error', ${p.reason}, 'stacktrace', ${p.stack}, 'logs', '[]'::jsonb)`;
@@ -89,7 +91,7 @@ const fail = statement('fail job', ['queue', 'id', 'reason', 'stack', 'lease', '
     with seen as materialized (
       select ${j.state} as state, ${live(j.state)} and (${p.lease} is null or (${j.state} = 'active'
         and ${j.lease} = ${p.lease}::int and coalesce(${j.lockedBy} = ${p.worker}, false))) as ends
-      from ${db.jobs.as('j')} where ${own} for update),
+      from ${db.jobs} as ${j} where ${own} for update),
     ${failSeen(db, own, p.reason, more)},
     outcomes as materialized (
       select q, name, state, processed from over where before = 'active' and ${p.shard} is not null),
@@ -121,16 +123,16 @@ const remove = statement(
   'remove one',
   ['queue', 'id', 'lease', 'worker'],
   (db, p) => {
-    const j = db.jobs.of('j');
+    const j = alias(db.jobs, 'j');
     return sql`
       with gone as (
-        delete from ${db.jobs.as('j')} where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id}
+        delete from ${db.jobs} as ${j} where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id}
           and (${p.lease} is null
             or (${j.state} = 'active' and ${j.lease} = ${p.lease}::int and ${j.lockedBy} = ${p.worker}))
         returning ${j.queueName} as q, ${j.id} as id, ${j.parentQueueName} as parent_q, ${j.parentId} as parent_id,
           ${j.state} as state, ${j.returnvalue} as value),
       ended as materialized (
-        select q, id, parent_q, parent_id, true as failed, ${REMOVED_REASON}::text as reason, null::jsonb as value, true as removed
+        select q, id, parent_q, parent_id, true as failed, ${removedReason}::text as reason, null::jsonb as value, true as removed
         from gone where parent_id is not null and ${live(sql`state`)}),
       ${cascade(db)},
       ${keptValues(db)}

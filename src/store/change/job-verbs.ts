@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
-import type { Relations } from '../../db/relation.js';
-import { instantOf, interval, now } from '../../db/statement.js';
+import { alias, bare, type Tables } from '../../db/tables.js';
+import { instantOf, interval, now } from '../../db/time.js';
 import type { Lease } from '../read/find.js';
 import { type ChangeAnswer, change, readAnswer } from './change.js';
 
@@ -9,12 +9,12 @@ export type { ChangeAnswer } from './change.js';
 export { type CancelAnswer, cancelJob, failOne, removeOne } from './end.js';
 export { retryOne } from './retry.js';
 
-const notEnded = (db: Relations) => sql`${db.jobs.of('j').state} not in ('completed', 'failed')`;
-const isDelayed = (db: Relations) => sql`${db.jobs.of('j').state} = 'delayed'`;
+const notEnded = (db: Tables) => sql`${alias(db.jobs, 'j').state} not in ('completed', 'failed')`;
+const isDelayed = (db: Tables) => sql`${alias(db.jobs, 'j').state} = 'delayed'`;
 
 const promote = change('promote job', [], (db) => ({
   allowed: isDelayed(db),
-  set: sql`${db.jobs.col.state} = 'waiting', ${db.jobs.col.delayUntil} = null`,
+  set: sql`${bare(db.jobs).state} = 'waiting', ${bare(db.jobs).delayUntil} = null`,
 }));
 
 /** A delayed job can run now. */
@@ -27,7 +27,7 @@ const redelay = change(
   ['ms'],
   (db, p) => ({
     allowed: isDelayed(db),
-    set: sql`${db.jobs.col.delayUntil} = ${now} + ${interval(p.ms)}`,
+    set: sql`${bare(db.jobs).delayUntil} = ${now} + ${interval(p.ms)}`,
   }),
   { repeatable: true },
 );
@@ -43,8 +43,8 @@ export async function changeDelay(
 }
 
 const putOff = change('delay job', ['until', 'lease', 'worker'], (db, p) => {
-  const j = db.jobs.of('j');
-  const { col } = db.jobs;
+  const j = alias(db.jobs, 'j');
+  const col = bare(db.jobs);
   return {
     // A cancelled job ends as cancelled: it must not run once more.
     allowed: sql`case when ${p.lease} is null then ${j.state} in ('waiting', 'delayed')
@@ -73,12 +73,12 @@ const reprioritise = change(
   'change priority',
   ['priority'],
   (db, p) => {
-    const { opts } = db.jobs.of('j');
+    const { opts } = alias(db.jobs, 'j');
     const option = sql`jsonb_build_object('priority', ${p.priority}::int)`;
     return {
       allowed: notEnded(db),
-      set: sql`${db.jobs.col.priority} = ${p.priority}::int,
-        ${db.jobs.col.opts} = case when jsonb_typeof(${opts}) = 'object' then ${opts} || ${option} else ${option} end`,
+      set: sql`${bare(db.jobs).priority} = ${p.priority}::int,
+        ${bare(db.jobs).opts} = case when jsonb_typeof(${opts}) = 'object' then ${opts} || ${option} else ${option} end`,
     };
   },
   { repeatable: true },
@@ -97,8 +97,8 @@ export async function changePriority(
 const FENCE = ['lease', 'worker'] as const;
 
 /** Without a fence anybody may; with one only who holds the active job under it. */
-function fenced(db: Relations, p: Readonly<Record<(typeof FENCE)[number], SQL>>): SQL {
-  const j = db.jobs.of('j');
+function fenced(db: Tables, p: Readonly<Record<(typeof FENCE)[number], SQL>>): SQL {
+  const j = alias(db.jobs, 'j');
   return sql`(${p.lease} is null or (${j.state} = 'active' and ${j.lease} = ${p.lease}::int
     and coalesce(${j.lockedBy} = ${p.worker}, false)))`;
 }
@@ -110,7 +110,7 @@ const replaceData = change(
   ['data', ...FENCE],
   (db, p) => ({
     allowed: sql`${notEnded(db)} and ${fenced(db, p)}`,
-    set: sql`${db.jobs.col.data} = ${p.data}::jsonb`,
+    set: sql`${bare(db.jobs).data} = ${p.data}::jsonb`,
   }),
   { repeatable: true },
 );
@@ -131,7 +131,7 @@ const discard = change(
   [...FENCE],
   (db, p) => ({
     allowed: sql`${notEnded(db)} and ${fenced(db, p)}`,
-    set: sql`${db.jobs.col.discarded} = true`,
+    set: sql`${bare(db.jobs).discarded} = true`,
   }),
   { repeatable: true },
 );
@@ -150,10 +150,10 @@ const cutLogs = change(
   'clear logs',
   ['keep', ...FENCE],
   (db, p) => {
-    const { logs } = db.jobs.of('j');
+    const { logs } = alias(db.jobs, 'j');
     return {
       allowed: fenced(db, p),
-      set: sql`${db.jobs.col.logs} = case when jsonb_typeof(${logs}) = 'array' then (
+      set: sql`${bare(db.jobs).logs} = case when jsonb_typeof(${logs}) = 'array' then (
         select coalesce(jsonb_agg(line order by n), '[]'::jsonb) from jsonb_array_elements(${logs}) with ordinality as l(line, n)
         where n > jsonb_array_length(${logs}) - ${p.keep}::int) else '[]'::jsonb end`,
     };

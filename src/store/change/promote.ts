@@ -1,33 +1,33 @@
 import { type SQL, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
-import type { Relations } from '../../db/relation.js';
-import { columns, instantOf, type Statement, statement } from '../../db/statement.js';
+import { columns, type Statement, statement } from '../../db/statement.js';
+import { alias, bare, type Jobs } from '../../db/tables.js';
+import { instantOf } from '../../db/time.js';
 import { validateQueueName } from '../../model/options/names.js';
 import { show } from '../../model/text.js';
 import { type BulkResult, CHUNK, chunkColumns, cutoff, inChunks, readChunk } from '../remove/chunks.js';
 import { stillIn } from '../rules/states.js';
 
-type JobNames = ReturnType<Relations['jobs']['of']>;
 type Params = 'queue' | 'bound' | 'limit';
 
 /** Delayed jobs become waiting and are counted where they are; they come back to nobody. */
-function promotion(name: string, within: (j: JobNames, bound: SQL) => SQL, wait: boolean): Statement<Params> {
+function promotion(name: string, within: (j: Jobs, bound: SQL) => SQL, wait: boolean): Statement<Params> {
   return statement(`${name}${wait ? ' (held)' : ''}`, ['queue', 'bound', 'limit'], (db, p) => {
-    const j = db.jobs.of('j');
-    const { col } = db.jobs;
+    const j = alias(db.jobs, 'j');
+    const col = bare(db.jobs);
     const delayed = sql`${j.queueName} = ${p.queue} and ${j.state} = 'delayed' and ${within(j, p.bound)}`;
-    const rest = sql`from ${db.jobs.as('j')} where ${delayed} order by ${j.delayUntil}`;
+    const rest = sql`from ${db.jobs} as ${j} where ${delayed} order by ${j.delayUntil}`;
     return sql`
       with picked as materialized (
-        select ${j.ctid} ${rest} limit ${p.limit}::int for update${wait ? sql`` : sql` skip locked`}),
+        select ${j}.ctid ${rest} limit ${p.limit}::int for update${wait ? sql`` : sql` skip locked`}),
       promoted as (
-        update ${db.jobs.as('j')} set ${col.state} = 'waiting', ${col.delayUntil} = null
-        where ${j.ctid} = any(array(select ctid from picked)) and ${stillIn(j, 'delayed')} returning 1)
+        update ${db.jobs} as ${j} set ${col.state} = 'waiting', ${col.delayUntil} = null
+        where ${j}.ctid = any(array(select ctid from picked)) and ${stillIn(j, 'delayed')} returning 1)
       select ${columns(...chunkColumns(sql`promoted`, rest))}`;
   });
 }
 
-const beforeSeq = (j: JobNames, seq: SQL) => sql`abs(${j.seq}) < ${seq}::bigint`;
+const beforeSeq = (j: Jobs, seq: SQL) => sql`abs(${j.seq}) < ${seq}::bigint`;
 const all = {
   skipping: promotion('promote all', beforeSeq, false),
   waiting: promotion('promote all', beforeSeq, true),

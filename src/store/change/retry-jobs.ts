@@ -1,8 +1,8 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { isDeduplicationConflict } from '../../db/driver-errors.js';
 import type { Executor } from '../../db/executor.js';
-import type { Relations } from '../../db/relation.js';
 import { columns, type Statement, statement } from '../../db/statement.js';
+import { alias, bare, type Jobs, type Tables } from '../../db/tables.js';
 import { oneOf, validateQueueName } from '../../model/options/names.js';
 import { holdsKey } from '../add/insert.js';
 import {
@@ -19,8 +19,6 @@ import { retryOnKeyConflict } from '../rules/deduplication.js';
 import { finishTime, inState, stillIn } from '../rules/states.js';
 
 type Ended = 'failed' | 'completed';
-type JobNames = ReturnType<Relations['jobs']['of']>;
-
 /**
  * Whose turn it is. Children go before their parents, so that a parent counts those that run again; whoever goes in
  * circles goes at last.
@@ -41,21 +39,21 @@ type Params = 'queue' | 'seq' | 'limit' | 'drop';
  */
 function retryStatement(state: Ended, turn: Turn, wait: boolean): Statement<Params> {
   return statement(`retry ${state}, ${turn}${wait ? ' (held)' : ''}`, ['queue', 'seq', 'limit', 'drop'], (db, p) => {
-    const j = db.jobs.of('j');
+    const j = alias(db.jobs, 'j');
     const finish = finishTime(j, state) as SQL;
     const ended = sql`${j.queueName} = ${p.queue} and ${inState(j, state)} and abs(${j.seq}) < ${p.seq}::bigint`;
-    const rest = sql`from ${db.jobs.as('j')} where ${ended}${mayGo(db, j, state, turn)} order by ${finish}, ${j.seq}`;
+    const rest = sql`from ${db.jobs} as ${j} where ${ended}${mayGo(db, j, state, turn)} order by ${finish}, ${j.seq}`;
     const lock = sql`for update${wait ? sql`` : sql` skip locked`}`;
-    const mine = sql`${j.ctid}, ${j.id} as id, ${j.priority} as priority, ${j.seq} as seq, ${j.deduplicationKey} as dedup`;
+    const mine = sql`${j}.ctid, ${j.id} as id, ${j.priority} as priority, ${j.seq} as seq, ${j.deduplicationKey} as dedup`;
     const picked =
       turn === 'childless'
         ? sql`picked as materialized (select ${mine} ${rest} limit ${p.limit}::int ${lock})`
         : sql`
-          candidates as materialized (select ${j.ctid}, ${j.id} as id ${rest} limit ${p.limit}::int),
+          candidates as materialized (select ${j}.ctid, ${j.id} as id ${rest} limit ${p.limit}::int),
           ${lockedChildren(db, p.queue)},
           picked as materialized (
-            select ${mine} from ${db.jobs.as('j')}
-            where (select count(*) from children) >= 0 and ${j.ctid} = any(array(select ctid from candidates)) and ${stillIn(j, state)}
+            select ${mine} from ${db.jobs} as ${j}
+            where (select count(*) from children) >= 0 and ${j}.ctid = any(array(select ctid from candidates)) and ${stillIn(j, state)}
             order by ${j.id} ${lock})`;
     return sql`
       with ${picked},
@@ -71,8 +69,8 @@ function retryStatement(state: Ended, turn: Turn, wait: boolean): Statement<Para
             then dedup end as key
         from placed),
       retried as (
-        update ${db.jobs.as('j')} set ${startedOver(db)} from fresh
-        where ${j.ctid} = any(array(select ctid from fresh)) and ${j.ctid} = fresh.ctid and ${stillIn(j, state)}
+        update ${db.jobs} as ${j} set ${startedOver(db)} from fresh
+        where ${j}.ctid = any(array(select ctid from fresh)) and ${j}.ctid = fresh.ctid and ${stillIn(j, state)}
         returning ${j.parentQueueName} as parent_q, ${j.parentId} as parent_id),
       ${countedAgain(db)}
       select ${columns(...chunkColumns(sql`retried`, rest))}`;
@@ -83,28 +81,28 @@ function retryStatement(state: Ended, turn: Turn, wait: boolean): Statement<Para
  * A probe of one index per job, whatever the planner believes: a subquery with LIMIT is not made a join of, and for what
  * is in the CASE no other index is looked for.
  */
-function mayGo(db: Relations, j: JobNames, state: Ended, turn: Turn): SQL {
+function mayGo(db: Tables, j: Jobs, state: Ended, turn: Turn): SQL {
   if (turn === 'left over') return sql``;
-  const c = db.jobs.of('c');
+  const c = alias(db.jobs, 'c');
   const first = sql`(case when ${c.queueName} = ${j.queueName} and ${inState(c, state)} then true else false end)`;
-  return sql` and (select true from ${db.jobs.as('c')}
+  return sql` and (select true from ${db.jobs} as ${c}
     where ${c.parentId} = ${j.id} and ${c.parentQueueName} = ${j.queueName}${turn === 'childless' ? sql`` : sql` and ${first}`}
     limit 1) is null`;
 }
 
 /** All of them, also those that have ended: somebody may be retrying them right now. */
-function lockedChildren(db: Relations, queue: SQL): SQL {
-  const c = db.jobs.of('c');
+function lockedChildren(db: Tables, queue: SQL): SQL {
+  const c = alias(db.jobs, 'c');
   return sql`children as materialized (
     select n.id as parent_id, child.state from candidates n cross join lateral (
-      select ${c.state} as state from ${db.jobs.as('c')}
+      select ${c.state} as state from ${db.jobs} as ${c}
       where ${c.parentId} = n.id and ${c.parentQueueName} = ${queue}
       order by ${c.queueName}, ${c.id} for update) child)`;
 }
 
 /** The job as a new one, but with the logs of its former life. */
-function startedOver(db: Relations): SQL {
-  const { col } = db.jobs;
+function startedOver(db: Tables): SQL {
+  const col = bare(db.jobs);
   const results = [col.returnvalue, col.failedReason, col.failedAt, col.completedAt, col.processedAt, col.cancelledAt];
   const nulls = [...results, col.delayUntil, col.lockUntil, col.lockedBy, col.removeAt].map((c) => sql`${c} = null`);
   const zeros = [col.attemptsMade, col.progress, col.stalledCount].map((c) => sql`${c} = 0`);
@@ -113,24 +111,24 @@ function startedOver(db: Relations): SQL {
     ${col.stacktrace} = '[]'::jsonb, ${col.discarded} = false, ${sql.join([...nulls, ...zeros], sql`, `)}`;
 }
 
-function keyHeld(db: Relations, queue: SQL): SQL {
-  const h = db.jobs.of('h');
-  return sql`exists (select 1 from ${db.jobs.as('h')}
+function keyHeld(db: Tables, queue: SQL): SQL {
+  const h = alias(db.jobs, 'h');
+  return sql`exists (select 1 from ${db.jobs} as ${h}
     where ${h.queueName} = ${queue} and ${h.deduplicationKey} = placed.dedup and ${holdsKey(h)})`;
 }
 
 /** A parent that waits for children still has one more to wait for. */
-function countedAgain(db: Relations): SQL {
-  const g = db.jobs.of('g');
-  const { col } = db.jobs;
+function countedAgain(db: Tables): SQL {
+  const g = alias(db.jobs, 'g');
+  const col = bare(db.jobs);
   return sql`
     expectant as materialized (
       select ${g.queueName} as q, ${g.id} as id, ${g.state} as state, r.n
       from (select parent_q, parent_id, count(*)::int as n from retried where parent_id is not null group by 1, 2) r
-      join ${db.jobs.as('g')} on ${g.queueName} = r.parent_q and ${g.id} = r.parent_id
+      join ${db.jobs} as ${g} on ${g.queueName} = r.parent_q and ${g.id} = r.parent_id
       order by ${g.queueName}, ${g.id} for update of g),
     counted as (
-      update ${db.jobs.as('g')} set ${col.pendingChildrenCount} = ${g.pendingChildrenCount} + e.n
+      update ${db.jobs} as ${g} set ${col.pendingChildrenCount} = ${g.pendingChildrenCount} + e.n
       from expectant e where ${g.queueName} = e.q and ${g.id} = e.id and e.state = 'waiting-children'
       returning 1)`;
 }

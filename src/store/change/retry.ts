@@ -1,6 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { columns, statement } from '../../db/statement.js';
+import { alias, bare } from '../../db/tables.js';
 import { heldByAnother, retryOnKeyConflict } from '../rules/deduplication.js';
 import { type ChangeAnswer, readAnswer } from './change.js';
 
@@ -10,10 +11,10 @@ import { type ChangeAnswer, readAnswer } from './change.js';
  * parent that waits for its children again waits for this one too.
  */
 const startOver = statement('retry job', ['queue', 'id', 'drop'], (db, p) => {
-  const j = db.jobs.of('j');
-  const c = db.jobs.of('c');
-  const u = db.jobs.of('u');
-  const { col } = db.jobs;
+  const j = alias(db.jobs, 'j');
+  const c = alias(db.jobs, 'c');
+  const u = alias(db.jobs, 'u');
+  const col = bare(db.jobs);
   const own = sql`${j.queueName} = ${p.queue} and ${j.id} = ${p.id}`;
   const unfinished = sql`(select count(*)::int from kids where state not in ('completed', 'failed'))`;
   const cleared: SQL[] = [
@@ -31,18 +32,18 @@ const startOver = statement('retry job', ['queue', 'id', 'drop'], (db, p) => {
   const zeroed = [col.attemptsMade, col.progress, col.stalledCount].map((column) => sql`${column} = 0`);
   return sql`
     with kids as materialized (
-      select ${c.state} as state from ${db.jobs.as('c')}
+      select ${c.state} as state from ${db.jobs} as ${c}
       where ${c.parentId} = ${p.id} and ${c.parentQueueName} = ${p.queue}
       order by ${c.queueName}, ${c.id} for update),
     seen as materialized (
       select ${j.state} as state, ${j.parentQueueName} as parent_q, ${j.parentId} as parent_id
-      from ${db.jobs.as('j')} where ${own} and (select count(*) from kids) >= 0 for update of j),
+      from ${db.jobs} as ${j} where ${own} and (select count(*) from kids) >= 0 for update of j),
     above as materialized (
-      select ${u.queueName} as q, ${u.id} as id, ${u.state} as state from seen join ${db.jobs.as('u')}
+      select ${u.queueName} as q, ${u.id} as id, ${u.state} as state from seen join ${db.jobs} as ${u}
         on ${u.queueName} = seen.parent_q and ${u.id} = seen.parent_id
       where seen.state = 'failed' for update of u),
     changed as (
-      update ${db.jobs.as('j')} set ${sql.join([...zeroed, ...cleared], sql`, `)},
+      update ${db.jobs} as ${j} set ${sql.join([...zeroed, ...cleared], sql`, `)},
         ${col.state} = case when ${unfinished} > 0 then 'waiting-children' else 'waiting' end,
         ${col.pendingChildrenCount} = ${unfinished},
         ${col.stacktrace} = '[]'::jsonb, ${col.discarded} = false, ${col.seq} = ${db.nextSeq},
@@ -50,7 +51,7 @@ const startOver = statement('retry job', ['queue', 'id', 'drop'], (db, p) => {
           then null else ${j.deduplicationKey} end
       from seen where ${own} and seen.state = 'failed' returning ${j.state} as state),
     raised as (
-      update ${db.jobs.as('u')} set ${col.pendingChildrenCount} = ${u.pendingChildrenCount} + 1
+      update ${db.jobs} as ${u} set ${col.pendingChildrenCount} = ${u.pendingChildrenCount} + 1
       from above where ${u.queueName} = above.q and ${u.id} = above.id and above.state = 'waiting-children')
     select ${columns(
       sql`'job'`,

@@ -1,7 +1,8 @@
-import { type SQL, sql } from 'drizzle-orm';
+import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
-import type { Relations } from '../../db/relation.js';
-import { interval, now, type Statement, statement } from '../../db/statement.js';
+import { type Statement, statement } from '../../db/statement.js';
+import { alias, bare, type Jobs, type Tables } from '../../db/tables.js';
+import { interval, now } from '../../db/time.js';
 import { readJob, type StoredJob, takenColumns } from '../rows/job-row.js';
 
 /** Where a claim's scan begins: everything of a lower priority value, or before `seq` in it, is passed over. */
@@ -27,17 +28,15 @@ export interface ClaimRequest {
  * The limit of a claim, and the one place that turns off waiting for the disk: if the server dies before a claim is
  * on disk, the job is simply waiting again. The settling that follows waits for the disk, and covers the claim.
  */
-export function asyncCommitLimit(limit: SQL): SQL {
+export function asyncCommitLimit(limit: SQLWrapper): SQL {
   return sql`(select case set_config('synchronous_commit', 'off', true) when 'off' then ${limit}::int end)`;
 }
 
-type JobNames = ReturnType<Relations['jobs']['of']>;
-
 /** Names that must not be claimed now, as one array; `__all__` among them stops the queue. */
-export function pausedNames(db: Relations, queue: SQL): SQL {
-  const n = db.pausedNames.of('n');
+export function pausedNames(db: Tables, queue: SQLWrapper): SQL {
+  const n = alias(db.pausedNames, 'n');
   return sql`select coalesce(array_agg(${n.jobName}), '{}'::text[]) as names
-    from ${db.pausedNames.as('n')} where ${n.queueName} = ${queue}`;
+    from ${db.pausedNames} as ${n} where ${n.queueName} = ${queue}`;
 }
 
 /**
@@ -45,7 +44,7 @@ export function pausedNames(db: Relations, queue: SQL): SQL {
  * so that it is decided once and not per waiting job. The CASE keeps the planner from guessing that hardly any row
  * passes: it would then read and sort the whole backlog instead of the head of the index.
  */
-export function claimable(j: JobNames, jobName: SQL | undefined): SQL {
+export function claimable(j: Jobs, jobName: SQLWrapper | undefined): SQL {
   const paused = sql`(select names from paused)::text[]`;
   const byName = jobName ? sql` and (case when ${j.name} = ${jobName} then true else false end)` : sql``;
   return sql`${running} and (case when cardinality(${paused}) = 0 then true
@@ -59,14 +58,19 @@ export const running: SQL = sql`not ('__all__' = any((select names from paused):
  * A locked row is still what it was locked for. As a CASE, because no index shall be found for it: while the table was
  * small, reading a whole index of waiting jobs seemed as good as the few rows by their place.
  */
-export function stillWaiting(j: JobNames): SQL {
+export function stillWaiting(j: Jobs): SQL {
   return sql`(case ${j.state} when 'waiting' then true else false end)`;
 }
 
 /** What a claim makes of a job. (The sub-select is computed once, not for each row.) */
-export function takeUnderLease(db: Relations, worker: SQL, lock: SQL, time: SQL = sql`(select ${now})`): SQL {
-  const { col } = db.jobs;
-  const j = db.jobs.of('j');
+export function takeUnderLease(
+  db: Tables,
+  worker: SQLWrapper,
+  lock: SQLWrapper,
+  time: SQL = sql`(select ${now})`,
+): SQL {
+  const col = bare(db.jobs);
+  const j = alias(db.jobs, 'j');
   return sql`${col.state} = 'active', ${col.lease} = ${j.lease} + 1, ${col.lockedBy} = ${worker},
     ${col.processedAt} = ${time}, ${col.lockUntil} = ${time} + ${interval(lock)}`;
 }
@@ -88,26 +92,26 @@ function claimStatement(shape: Variant): Statement<ClaimParams> {
     `claim${shape.lifo ? ' lifo' : ''}${shape.byName ? ' by name' : ''}`,
     ['queue', 'worker', 'lock', 'limit', 'name', 'priority', 'seq'],
     (db, p) => {
-      const j = db.jobs.of('j');
+      const j = alias(db.jobs, 'j');
       return sql`
         with ${shape.lifo ? sql`recursive` : sql``} paused as materialized (${pausedNames(db, p.queue)}),
         ${firstJobs(db, p, shape, asyncCommitLimit(p.limit))}
-        update ${db.jobs.as('j')} set ${takeUnderLease(db, p.worker, p.lock)}
-        where ${j.ctid} = any(array(select ctid from next)) and ${stillWaiting(j)}
+        update ${db.jobs} as ${j} set ${takeUnderLease(db, p.worker, p.lock)}
+        where ${j}.ctid = any(array(select ctid from next)) and ${stillWaiting(j)}
         returning ${takenColumns(j)}`;
     },
   );
 }
 
 /** The CTE `next(ctid)`: the queue's first `limit` jobs, locked. It needs `paused`, and for lifo `with recursive`. */
-export function firstJobs(db: Relations, p: Record<HeadParams, SQL>, { lifo, byName }: Variant, limit: SQL): SQL {
+export function firstJobs(db: Tables, p: Record<HeadParams, SQL>, { lifo, byName }: Variant, limit: SQLWrapper): SQL {
   return lifo ? newestFirst(db, p, limit) : oldestFirst(db, p, byName ? p.name : undefined, limit);
 }
 
-function oldestFirst(db: Relations, p: Record<HeadParams, SQL>, name: SQL | undefined, limit: SQL): SQL {
-  const j = db.jobs.of('j');
+function oldestFirst(db: Tables, p: Record<HeadParams, SQL>, name: SQLWrapper | undefined, limit: SQLWrapper): SQL {
+  const j = alias(db.jobs, 'j');
   return sql`next as (
-    select ${j.ctid} from ${db.jobs.as('j')}
+    select ${j}.ctid from ${db.jobs} as ${j}
     where ${j.queueName} = ${p.queue} and ${j.state} = 'waiting'
       and (${j.priority}, ${j.seq}) > (${p.priority}::int, ${p.seq}::bigint) and ${claimable(j, name)}
     order by ${j.priority}, ${j.seq} limit ${limit} for update skip locked)`;
@@ -117,18 +121,18 @@ function oldestFirst(db: Relations, p: Record<HeadParams, SQL>, name: SQL | unde
  * Priority ascending but newest first inside one is not an order of the index: walk from priority to priority, and
  * read each backwards. The walk ends as soon as enough rows are found.
  */
-function newestFirst(db: Relations, p: Record<HeadParams, SQL>, limit: SQL): SQL {
-  const j = db.jobs.of('j');
+function newestFirst(db: Tables, p: Record<HeadParams, SQL>, limit: SQLWrapper): SQL {
+  const j = alias(db.jobs, 'j');
   const waiting = sql`${j.queueName} = ${p.queue} and ${j.state} = 'waiting'`;
   return sql`priorities as (
-    (select ${j.priority} as priority from ${db.jobs.as('j')} where ${waiting} order by ${j.priority}, ${j.seq} limit 1)
+    (select ${j.priority} as priority from ${db.jobs} as ${j} where ${waiting} order by ${j.priority}, ${j.seq} limit 1)
     union all
-    select (select ${j.priority} from ${db.jobs.as('j')} where ${waiting} and ${j.priority} > r.priority
+    select (select ${j.priority} from ${db.jobs} as ${j} where ${waiting} and ${j.priority} > r.priority
       order by ${j.priority}, ${j.seq} limit 1)
     from priorities r where r.priority is not null),
   next as (
     select head.ctid from priorities r cross join lateral (
-      select ${j.ctid} from ${db.jobs.as('j')}
+      select ${j}.ctid from ${db.jobs} as ${j}
       where ${waiting} and ${j.priority} = r.priority
         and ${claimable(j, undefined)} and (${p.name} is null or ${j.name} = ${p.name})
       order by ${j.seq} desc limit ${limit} for update skip locked) head

@@ -1,5 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { Relations } from '../../db/relation.js';
+import { alias, bare, type Tables } from '../../db/tables.js';
 import { claimable, running } from './claim.js';
 import type { LimitedParams } from './limited.js';
 import { recentFetches } from './rate-window.js';
@@ -15,8 +15,8 @@ const WALKED = 2 * MANY_GROUPS;
  * Groups that have waiting jobs, by stepping from one to the next in the index: `walk(n, id)`, ended by a null. Some
  * microseconds per step, whatever the backlog.
  */
-export function groupWalk(db: Relations, queue: SQL, when: SQL, steps: SQL): SQL {
-  const j = db.jobs.of('j');
+export function groupWalk(db: Tables, queue: SQL, when: SQL, steps: SQL): SQL {
+  const j = alias(db.jobs, 'j');
   const waiting = waitingIn(db, queue);
   return sql`walk as (
     (select 1 as n, ${j.groupId} as id ${waiting} and ${j.groupId} is not null and ${when}
@@ -30,20 +30,20 @@ export function groupWalk(db: Relations, queue: SQL, when: SQL, steps: SQL): SQL
  * A waiting job without a group, if there is one. The index is named in full: `is null` does not tell the planner that
  * it is in order. (Not to be put into EXISTS, which drops the order: without it any index of waiting jobs may do.)
  */
-export function ungroupedHead(db: Relations, queue: SQL, when: SQL): SQL {
-  const j = db.jobs.of('j');
+export function ungroupedHead(db: Tables, queue: SQL, when: SQL): SQL {
+  const j = alias(db.jobs, 'j');
   return sql`select 1 ${waitingIn(db, queue)} and ${j.groupId} is null and ${when}
     order by ${j.groupId}, ${j.priority}, ${j.seq} limit 1`;
 }
 
-export function waitingIn(db: Relations, queue: SQL): SQL {
-  const j = db.jobs.of('j');
-  return sql`from ${db.jobs.as('j')} where ${j.queueName} = ${queue} and ${j.state} = 'waiting'`;
+export function waitingIn(db: Tables, queue: SQL): SQL {
+  const j = alias(db.jobs, 'j');
+  return sql`from ${db.jobs} as ${j} where ${j.queueName} = ${queue} and ${j.state} = 'waiting'`;
 }
 
 /** May be claimed, and is of the wanted name if one is wanted. */
-export function wanted(db: Relations, p: Params): SQL {
-  const j = db.jobs.of('j');
+export function wanted(db: Tables, p: Params): SQL {
+  const j = alias(db.jobs, 'j');
   return sql`${claimable(j, undefined)} and (case when coalesce(${j.name} = ${p.name}, true) then true else false end)`;
 }
 
@@ -56,11 +56,11 @@ export function wanted(db: Relations, p: Params): SQL {
  * passing over groups that have nothing (any more). A group that is not listed yet joins at the next survey, a moment
  * later; and no claim that found too little ends without one.
  */
-export function lineCtes(db: Relations, p: Params): SQL {
-  const c = db.groupCursors.of('c');
-  const { col, table } = db.groupCursors;
+export function lineCtes(db: Tables, p: Params): SQL {
+  const c = alias(db.groupCursors, 'c');
+  const col = bare(db.groupCursors);
   const cursor = (key: SQL) =>
-    sql`from ${db.groupCursors.as('c')} where ${c.queueName} = ${p.queue} and ${c.groupId} = ${key}`;
+    sql`from ${db.groupCursors} as ${c} where ${c.queueName} = ${p.queue} and ${c.groupId} = ${key}`;
   const few = sql`not coalesce((select crowded from mode), false)`;
   return sql`
     excluded as materialized (select id from jsonb_array_elements_text(${p.excluded}) as x(id)),
@@ -79,16 +79,16 @@ export function lineCtes(db: Relations, p: Params): SQL {
     missing as materialized (
       select key from candidates where served is null union select '' where not exists (select 1 from mode)),
     added as (
-      insert into ${table} (${col.queueName}, ${col.groupId}) select ${p.queue}, key from missing order by key
+      insert into ${db.groupCursors} (${col.queueName}, ${col.groupId}) select ${p.queue}, key from missing order by key
       on conflict do nothing returning 1),
     overflow as materialized (select 1 from walk where n > ${sql.raw(String(WALKED))} and id is not null),
     ${eligible(db, p)}`;
 }
 
 /** The groups in their order, `line`, and those of them that have room, and a job that may be claimed. */
-function eligible(db: Relations, p: Params): SQL {
-  const j = db.jobs.of('j');
-  const c = db.groupCursors.of('c');
+function eligible(db: Tables, p: Params): SQL {
+  const j = alias(db.jobs, 'j');
+  const c = alias(db.groupCursors, 'c');
   const waiting = waitingIn(db, p.queue);
   const may = wanted(db, p);
   const first = sql`order by ${j.groupId}, ${j.priority}, ${j.seq}`;
@@ -99,7 +99,7 @@ function eligible(db: Relations, p: Params): SQL {
       (select id, key, served, fetches from candidates
         where not exists (select 1 from missing) and not exists (select 1 from overflow) order by served, key)
       union all
-      (select nullif(${c.groupId}, ''), ${c.groupId}, ${c.servedSeq}, ${c.fetches} from ${db.groupCursors.as('c')}
+      (select nullif(${c.groupId}, ''), ${c.groupId}, ${c.servedSeq}, ${c.fetches} from ${db.groupCursors} as ${c}
         where ${c.queueName} = ${p.queue} and ${c.listed} and (select crowded from mode) and ${running}
           and ${c.groupId} not in (select id from excluded)
         order by ${c.servedSeq}, ${c.groupId} limit 2147483647)),
@@ -111,7 +111,7 @@ function eligible(db: Relations, p: Params): SQL {
           select case when l.id is not null then least(
             case when ${p.groupActive} is not null then ${p.groupActive} - (
               select count(*) from (
-                select 1 from ${db.jobs.as('j')} where ${j.queueName} = ${p.queue} and ${j.groupId} = l.id
+                select 1 from ${db.jobs} as ${j} where ${j.queueName} = ${p.queue} and ${j.groupId} = l.id
                   and ${j.state} = 'active' limit ${p.groupActive}) x) end,
             case when ${p.groupMax} is not null then
               ${p.groupMax} - ${recentFetches(sql`l.fetches`, p.groupMs)} end) end as room

@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { columns, statement } from '../../db/statement.js';
+import { alias, bare } from '../../db/tables.js';
 import { groupWalk, ungroupedHead } from './group-order.js';
 
 /** ms between surveys of a queue, whoever claims from it; more where one takes more than a tenth of that. */
@@ -14,9 +15,9 @@ const ALL = sql.raw('2147483647');
  * group is the survey's lock: one at a time is enough, so others pass it over.
  */
 const survey = statement('survey groups', ['queue', 'force'], (db, p) => {
-  const c = db.groupCursors.of('c');
-  const { col, table } = db.groupCursors;
-  const cursors = sql`from ${db.groupCursors.as('c')} where ${c.queueName} = ${p.queue}`;
+  const c = alias(db.groupCursors, 'c');
+  const col = bare(db.groupCursors);
+  const cursors = sql`from ${db.groupCursors} as ${c} where ${c.queueName} = ${p.queue}`;
   const mine = sql`exists (select 1 from gate)`;
   return sql`
     with recursive gate as materialized (
@@ -29,12 +30,12 @@ const survey = statement('survey groups', ['queue', 'force'], (db, p) => {
       left join lateral (select ${c.listed} as listed ${cursors} and ${c.groupId} = w.id limit 1) c on true
       where w.id is not null),
     added as (
-      insert into ${table} (${col.queueName}, ${col.groupId}, ${col.listed})
+      insert into ${db.groupCursors} (${col.queueName}, ${col.groupId}, ${col.listed})
       select ${p.queue}, key, true from present where listed is null order by key
       on conflict (${col.queueName}, ${col.groupId}) do update set ${col.listed} = true
       returning true as listed),
     turned as (
-      update ${db.groupCursors.as('c')} set ${col.listed} = not ${c.listed}
+      update ${db.groupCursors} as ${c} set ${col.listed} = not ${c.listed}
       from (
         select key from present where not listed
         union all
@@ -44,7 +45,7 @@ const survey = statement('survey groups', ['queue', 'force'], (db, p) => {
       returning ${c.listed} as listed),
     walked as materialized (select n, clock_timestamp() as at from (select count(*) as n from present) x),
     marked as (
-      update ${db.groupCursors.as('c')} set ${col.listed} = (${ungroupedHead(db, p.queue, sql`true`)}) is not null,
+      update ${db.groupCursors} as ${c} set ${col.listed} = (${ungroupedHead(db, p.queue, sql`true`)}) is not null,
         ${col.groupCount} = (select n from walked),
         ${col.surveyDue} = (
           select at + greatest(${INTERVAL} * interval '1 millisecond', ${SHARE} * (at - now())) from walked)

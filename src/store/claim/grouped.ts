@@ -1,6 +1,7 @@
-import { type SQL, sql } from 'drizzle-orm';
-import type { Relations } from '../../db/relation.js';
-import { epochMs, type Statement, statement } from '../../db/statement.js';
+import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
+import { type Statement, statement } from '../../db/statement.js';
+import { alias, bare, type Tables } from '../../db/tables.js';
+import { epochMs } from '../../db/time.js';
 import { takenColumns } from '../rows/job-row.js';
 import { pausedNames, stillWaiting, takeUnderLease } from './claim.js';
 import { lineCtes, waitingIn, wanted } from './group-order.js';
@@ -31,7 +32,7 @@ function groupStatement(shape: Shape): Statement<LimitedParams> {
   const { lifo, guarded } = shape;
   return statement(`claim by group${guarded ? ' limited' : ''}${lifo ? ' lifo' : ''}`, LIMITED_PARAMS, (db, params) => {
     const { cte, values: p } = given(params);
-    const j = db.jobs.of('j');
+    const j = alias(db.jobs, 'j');
     return sql`
       with recursive ${cte},
       paused as materialized (${pausedNames(db, p.queue)}),
@@ -40,8 +41,8 @@ function groupStatement(shape: Shape): Statement<LimitedParams> {
       ${chosen(db, p, lifo)},
       ${stampCte(sql`chosen`)},
       taken as (
-        update ${db.jobs.as('j')} set ${takeUnderLease(db, p.worker, p.lock, sql`(select at from stamp)`)}
-        where ${j.ctid} = any(array(select place from chosen)) and ${stillWaiting(j)}
+        update ${db.jobs} as ${j} set ${takeUnderLease(db, p.worker, p.lock, sql`(select at from stamp)`)}
+        where ${j}.ctid = any(array(select place from chosen)) and ${stillWaiting(j)}
         returning ${takenColumns(j)}),
       ${cursorUpdate(db, p)}
       ${guarded ? sql`, ${guardUpdate(db, p)}` : sql``}
@@ -58,8 +59,8 @@ function groupStatement(shape: Shape): Statement<LimitedParams> {
  * Locks cursors and jobs: one job of each group where there are as many groups as jobs wanted, else an even share of
  * each, in rounds.
  */
-function chosen(db: Relations, p: Params, lifo: boolean): SQL {
-  const c = db.groupCursors.of('c');
+function chosen(db: Tables, p: Params, lifo: boolean): SQL {
+  const c = alias(db.groupCursors, 'c');
   return sql`
     share as materialized (
       select a.lim, ceil(a.lim::float8 / greatest(1, (
@@ -69,7 +70,7 @@ function chosen(db: Relations, p: Params, lifo: boolean): SQL {
       select e.id, e.key, e.served, least(e.room, (select each from share))::int as take, c.locked
       from eligible e
       left join lateral (
-        select true as locked from ${db.groupCursors.as('c')}
+        select true as locked from ${db.groupCursors} as ${c}
         where ${c.queueName} = ${p.queue} and ${c.groupId} = e.key and ${c.servedSeq} = e.served
         for update skip locked) c on true
       where exists (select 1 from share)),
@@ -85,24 +86,24 @@ function chosen(db: Relations, p: Params, lifo: boolean): SQL {
 }
 
 /** The first jobs of group `t`, `take` of them. A null is no equal, so jobs without a group need their own branch. */
-function groupHeads(db: Relations, p: Params, lifo: boolean): SQL {
-  const j = db.jobs.of('j');
+function groupHeads(db: Tables, p: Params, lifo: boolean): SQL {
+  const j = alias(db.jobs, 'j');
   const first = sql`order by ${j.groupId}, ${j.priority}, ${j.seq}`;
   const last = sql`order by ${j.groupId} desc, ${j.priority} desc, ${j.seq} desc`;
-  const branch = (own: SQL) => {
+  const branch = (own: SQLWrapper) => {
     const rows = sql`${waitingIn(db, p.queue)} and ${own} and ${wanted(db, p)}`;
     // Newest first inside a priority is not an order of the index: only the first priority is read, backwards.
     const order = lifo ? sql`and ${j.priority} = (select ${j.priority} ${rows} ${first} limit 1) ${last}` : first;
     return sql`select b.*, row_number() over () as round from (
-      select ${j.ctid} as place, ${j.id} as id ${rows} ${order} limit t.take for update skip locked) b`;
+      select ${j}.ctid as place, ${j.id} as id ${rows} ${order} limit t.take for update skip locked) b`;
   };
   return sql`${branch(sql`${j.groupId} = t.id`)} union all ${branch(sql`t.id is null and ${j.groupId} is null`)}`;
 }
 
 /** A group's place in the line is that of its last job in the batch. */
-function cursorUpdate(db: Relations, p: Params): SQL {
-  const c = db.groupCursors.of('c');
-  const { col } = db.groupCursors;
+function cursorUpdate(db: Tables, p: Params): SQL {
+  const c = alias(db.groupCursors, 'c');
+  const col = bare(db.groupCursors);
   const window = sql`greatest(${c.windowMs}, ${p.groupMs})`;
   const at = epochMs(sql`(select at from stamp)`);
   return sql`
@@ -110,7 +111,7 @@ function cursorUpdate(db: Relations, p: Params): SQL {
       select s.key, s.n, ${db.nextSeq} as seq from (
         select h.key, count(*) as n from taken t join chosen h on h.id = t.c0 group by h.key order by max(h.pos)) s),
     moved as (
-      update ${db.groupCursors.as('c')} set ${col.servedSeq} = s.seq,
+      update ${db.groupCursors} as ${c} set ${col.servedSeq} = s.seq,
         ${col.lastServedAt} = (select at from stamp), ${col.windowMs} = ${window},
         ${col.fetches} = case when ${p.groupMax} is null then ${c.fetches}
           else ${withFetches(c.fetches, at, sql`s.n`, window)} end

@@ -1,6 +1,6 @@
-import { type SQL, sql } from 'drizzle-orm';
-import type { Relations } from '../../db/relation.js';
-import { epochMs } from '../../db/statement.js';
+import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
+import { alias, bare, type Tables } from '../../db/tables.js';
+import { epochMs } from '../../db/time.js';
 import { nextFetchIn, recentFetches, withFetches } from './rate-window.js';
 
 export type GuardParams = 'queue' | 'limit' | 'rateMax' | 'rateMs' | 'active' | 'groupMax';
@@ -16,20 +16,20 @@ export type GuardParams = 'queue' | 'limit' | 'rateMax' | 'rateMs' | 'active' | 
  *
  * The row is not locked where the snapshot already shows that nothing can be taken: an idle claim writes nothing.
  */
-export function guardCtes(db: Relations, p: Record<GuardParams, SQL>, work: SQL): SQL {
-  const r = db.rateLimits.of('r');
-  const j = db.jobs.of('j');
-  const { col, table } = db.rateLimits;
-  const own = sql`${db.rateLimits.as('r')} where ${r.queueName} = ${p.queue}`;
+export function guardCtes(db: Tables, p: Record<GuardParams, SQL>, work: SQLWrapper): SQL {
+  const r = alias(db.rateLimits, 'r');
+  const j = alias(db.jobs, 'j');
+  const col = bare(db.rateLimits);
+  const own = sql`${db.rateLimits} as ${r} where ${r.queueName} = ${p.queue}`;
   const recent = recentFetches(r.fetches, p.rateMs);
   return sql`
     seen as materialized (select ${r.claimed} as claimed, ${r.fetches} as fetches from ${own}),
     prepared as (
-      insert into ${table} (${col.queueName}) select ${p.queue} where not exists (select 1 from seen)
+      insert into ${db.rateLimits} (${col.queueName}) select ${p.queue} where not exists (select 1 from seen)
       on conflict do nothing returning 1),
     busy as materialized (
       select count(*) as n from (
-        select 1 from ${db.jobs.as('j')} where ${p.active} is not null and ${j.queueName} = ${p.queue}
+        select 1 from ${db.jobs} as ${j} where ${p.active} is not null and ${j.queueName} = ${p.queue}
           and ${j.state} = 'active' limit ${p.active}) x),
     guard as (
       select ${r.claimed} as claimed, ${r.fetches} as fetches from ${own}
@@ -59,14 +59,14 @@ function commitMode(p: Record<GuardParams, SQL>): SQL {
 }
 
 /** To follow `taken`: what was taken goes into the guard's row. It stands in the row that is locked already. */
-export function guardUpdate(db: Relations, p: Record<GuardParams, SQL>): SQL {
-  const r = db.rateLimits.of('r');
-  const { col } = db.rateLimits;
+export function guardUpdate(db: Tables, p: Record<GuardParams, SQL>): SQL {
+  const r = alias(db.rateLimits, 'r');
+  const col = bare(db.rateLimits);
   const window = sql`greatest(${r.windowMs}, ${p.rateMs})`;
   const at = epochMs(sql`(select at from stamp)`);
   return sql`
     counted as (
-      update ${db.rateLimits.as('r')} set ${col.claimed} = ${r.claimed} + t.n, ${col.windowMs} = ${window},
+      update ${db.rateLimits} as ${r} set ${col.claimed} = ${r.claimed} + t.n, ${col.windowMs} = ${window},
         ${col.fetches} = case when ${p.rateMax} is null then ${r.fetches}
           else ${withFetches(r.fetches, at, sql`t.n`, window)} end
       from (select count(*) as n from taken) t where ${r.queueName} = ${p.queue} and t.n > 0
@@ -74,7 +74,7 @@ export function guardUpdate(db: Relations, p: Record<GuardParams, SQL>): SQL {
 }
 
 /** The time of the claim: read when everything is locked, and not before what was counted was counted. */
-export function stampCte(locked: SQL): SQL {
+export function stampCte(locked: SQLWrapper): SQL {
   return sql`stamp as materialized (
     select date_trunc('milliseconds', clock_timestamp()) as at from (select count(*) from ${locked}) x)`;
 }

@@ -1,5 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { columns, type Statement, statement } from '../../db/statement.js';
+import { alias } from '../../db/tables.js';
 import { JOB_COLUMN_COUNT, takenColumns } from '../rows/job-row.js';
 import { claimable, firstJobs, pausedNames, stillWaiting, takeUnderLease, type Variant } from './claim.js';
 import { guardCtes, guardOpensIn, guardUpdate, stampCte } from './guard.js';
@@ -63,8 +64,8 @@ function limitedStatement(shape: Variant): Statement<LimitedParams> {
     LIMITED_PARAMS,
     (db, params) => {
       const { cte, values: p } = given(params);
-      const j = db.jobs.of('j');
-      const work = sql`exists (select 1 from ${db.jobs.as('j')} where ${j.queueName} = ${p.queue}
+      const j = alias(db.jobs, 'j');
+      const work = sql`exists (select 1 from ${db.jobs} as ${j} where ${j.queueName} = ${p.queue}
         and ${j.state} = 'waiting' and ${claimable(j, shape.byName ? p.name : undefined)})`;
       const status = sql`case when not exists (select 1 from seen) then 'prepared'
         when (select count(*) from taken) < (select count(*) from next) then 'contended'
@@ -76,8 +77,8 @@ function limitedStatement(shape: Variant): Statement<LimitedParams> {
         ${firstJobs(db, p, shape, sql`coalesce((select lim from allowed), 0)`)},
         ${stampCte(sql`next`)},
         taken as (
-          update ${db.jobs.as('j')} set ${takeUnderLease(db, p.worker, p.lock, sql`(select at from stamp)`)}
-          where ${j.ctid} = any(array(select ctid from next)) and ${stillWaiting(j)}
+          update ${db.jobs} as ${j} set ${takeUnderLease(db, p.worker, p.lock, sql`(select at from stamp)`)}
+          where ${j}.ctid = any(array(select ctid from next)) and ${stillWaiting(j)}
           returning ${takenColumns(j)}),
         ${guardUpdate(db, p)}
         ${claimAnswer(status, sql`false`, guardOpensIn(p), sql`taken`)}`;

@@ -1,4 +1,4 @@
-import { type SQL, sql } from 'drizzle-orm';
+import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 
 /**
  * A fetch log, `[[ms, count], …]`: what a rate limit counts, kept in the row that its claimers lock. A locked row is
@@ -9,7 +9,8 @@ import { type SQL, sql } from 'drizzle-orm';
 const clockMs = sql`(select floor(extract(epoch from clock_timestamp()) * 1000)::bigint as ms offset 0)`;
 
 /** Entries of what somebody may have changed by hand to something else. */
-const entries = (log: SQL): SQL => sql`jsonb_array_elements(case jsonb_typeof(${log}) when 'array' then ${log} end)`;
+const entries = (log: SQLWrapper): SQL =>
+  sql`jsonb_array_elements(case jsonb_typeof(${log}) when 'array' then ${log} end)`;
 const at = sql`(e ->> 0)::bigint`;
 const count = sql`(e ->> 1)::bigint`;
 
@@ -18,13 +19,13 @@ const count = sql`(e ->> 1)::bigint`;
  * future counts while it can share a window with now, and no longer. The bound itself is included, because times are
  * cut to whole ms: two fetches one window apart may truly be almost 1 ms closer.
  */
-export function recentFetches(log: SQL, duration: SQL): SQL {
+export function recentFetches(log: SQLWrapper, duration: SQLWrapper): SQL {
   return sql`(select coalesce(sum(${count}), 0)::bigint from ${clockMs} clock cross join ${entries(log)} e
     where abs(clock.ms - ${at}) <= ${duration})`;
 }
 
 /** In how many ms the oldest of them will have left the window. */
-export function nextFetchIn(log: SQL, duration: SQL): SQL {
+export function nextFetchIn(log: SQLWrapper, duration: SQLWrapper): SQL {
   return sql`(select min(${at} - clock.ms) + ${duration} + 1 from ${clockMs} clock cross join ${entries(log)} e
     where abs(clock.ms - ${at}) <= ${duration})`;
 }
@@ -42,10 +43,10 @@ const MEMORY = sql.raw('3600000');
  * The log with `n` fetches at `ms` more; `window` is the longest that anybody has asked for. Merged entries keep the
  * later time: they count a little longer than they must, never too short.
  */
-export function withFetches(log: SQL, ms: SQL, n: SQL, window: SQL): SQL {
+export function withFetches(log: SQLWrapper, ms: SQLWrapper, n: SQLWrapper, window: SQLWrapper): SQL {
   const length = sql`(select count(*) from ${entries(log)} e)`;
   // Powers of two, so that what falls together once does so for ever and errors do not add up.
-  const grain = (parts: SQL) =>
+  const grain = (parts: SQLWrapper) =>
     sql`(1::bigint << floor(ln(greatest(${ms} - t.ms, ${parts})::float8 / ${parts}) / ln(2::float8))::int)`;
   return sql`(
     select jsonb_agg(jsonb_build_array(y.ms, y.n) order by y.ms) from (

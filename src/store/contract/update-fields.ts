@@ -1,6 +1,6 @@
-import { type SQL, sql } from 'drizzle-orm';
-import type { Relations } from '../../db/relation.js';
-import { instantOf } from '../../db/statement.js';
+import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
+import { alias, bare, type Tables } from '../../db/tables.js';
+import { instantOf } from '../../db/time.js';
 import type { JobData, JobOptions } from '../../model/job.js';
 import { storableOptions } from '../../model/options/job-options.js';
 import { assertJobState, integerIn, validateName } from '../../model/options/names.js';
@@ -15,7 +15,7 @@ interface Encoding {
 /** How a field travels, and how its column reads it; the JSON text undefined means to leave the field alone. */
 interface Field {
   encode(value: unknown, encoding: Encoding): string | undefined;
-  read(json: SQL, text: SQL): SQL;
+  read(json: SQLWrapper, text: SQLWrapper): SQLWrapper;
 }
 
 const INT_MAX = 2 ** 31 - 1;
@@ -24,10 +24,10 @@ const orNull = (encode: Field['encode']): Field['encode'] => {
   return (value, encoding) => (value === null ? 'null' : encode(value, encoding));
 };
 
-const asText = (_json: SQL, text: SQL) => text;
-const asJson = (json: SQL) => json;
-const asTime = (_json: SQL, text: SQL) => instantOf(text);
-const as = (type: string) => (_json: SQL, text: SQL) => sql`(${text})::${sql.raw(type)}`;
+const asText = (_json: SQLWrapper, text: SQLWrapper) => text;
+const asJson = (json: SQLWrapper) => json;
+const asTime = (_json: SQLWrapper, text: SQLWrapper) => instantOf(text);
+const as = (type: string) => (_json: SQLWrapper, text: SQLWrapper) => sql`(${text})::${sql.raw(type)}`;
 
 const name: Field['encode'] = (value, { path }) => quoted(validateName(value, path));
 const count: Field = { encode: (value, { path }) => String(integerIn(value, path, 0, INT_MAX)), read: as('int') };
@@ -140,18 +140,18 @@ export function encodeUpdates(
 }
 
 /** What a field will be: the update where there is one, else what it is in row `j`. `u.f` holds the updates. */
-export function merged(db: Relations, field: Plain): SQL {
+export function merged(db: Tables, field: Plain): SQL {
   const slot = sql`u.f -> '${sql.raw(field)}'`;
   const text = sql`u.f ->> '${sql.raw(field)}'`;
-  return sql`(case when ${slot} is null then ${db.jobs.of('j')[field]} else ${FIELDS[field].read(sql`(${slot})`, sql`(${text})`)} end)`;
+  return sql`(case when ${slot} is null then ${alias(db.jobs, 'j')[field]} else ${FIELDS[field].read(sql`(${slot})`, sql`(${text})`)} end)`;
 }
 
 /** The assignments of every field that means nothing more than itself. */
-export function plainAssignments(db: Relations): SQL {
+export function plainAssignments(db: Tables): SQL {
   const special: Plain[] = ['deduplicationKey'];
   const plain = NAMES.filter((field) => !special.includes(field));
   return sql.join(
-    plain.map((field) => sql`${db.jobs.col[field]} = ${merged(db, field)}`),
+    plain.map((field) => sql`${bare(db.jobs)[field]} = ${merged(db, field)}`),
     sql`, `,
   );
 }

@@ -1,15 +1,16 @@
-import { type SQL, sql } from 'drizzle-orm';
-import type { Relations } from '../../db/relation.js';
-import { columns, epochMs, interval, now, statement } from '../../db/statement.js';
+import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
+import { columns, statement } from '../../db/statement.js';
+import { alias, bare, type Tables } from '../../db/tables.js';
+import { epochMs, interval, now } from '../../db/time.js';
 import { heldByAnother } from '../rules/deduplication.js';
 import { countMetrics } from '../rules/metrics-buckets.js';
 import { merged, plainAssignments } from './update-fields.js';
 
-const ended = (state: SQL) => sql`${state} in ('completed', 'failed')`;
+const ended = (state: SQLWrapper) => sql`${state} in ('completed', 'failed')`;
 
 /** The key after the update: a job that comes back to life gives its own up when somebody else holds it by now. */
-function keyAfter(db: Relations, drop: SQL): SQL {
-  const j = db.jobs.of('j');
+function keyAfter(db: Tables, drop: SQLWrapper): SQL {
+  const j = alias(db.jobs, 'j');
   const key = merged(db, 'deduplicationKey');
   return sql`case when ${key} is null or ${ended(merged(db, 'state'))}
       or (not ${ended(j.state)} and ${key} = ${j.deduplicationKey}) then ${key}
@@ -17,8 +18,8 @@ function keyAfter(db: Relations, drop: SQL): SQL {
 }
 
 /** When the ended job is deleted: `removeOnComplete` or `removeOnFail` in ms, from the moment it ends. */
-function removalAfter(db: Relations): SQL {
-  const j = db.jobs.of('j');
+function removalAfter(db: Tables): SQL {
+  const j = alias(db.jobs, 'j');
   const state = merged(db, 'state');
   const keep = sql`(coalesce(u.f -> 'opts', ${j.opts}) -> case ${state} when 'completed' then 'removeOnComplete' else 'removeOnFail' end)`;
   return sql`case when not ${ended(state)} then null when ${state} = ${j.state} then ${j.removeAt}
@@ -35,8 +36,8 @@ export const mergeIntoJob = statement(
   'update job',
   ['queue', 'id', 'updates', 'expected', 'claimed', 'stalled', 'shard', 'drop'],
   (db, p) => {
-    const j = db.jobs.of('j');
-    const { col } = db.jobs;
+    const j = alias(db.jobs, 'j');
+    const col = bare(db.jobs);
     const state = merged(db, 'state');
     const endOf = sql`case ${j.state} when 'completed' then ${j.completedAt} when 'failed' then ${j.failedAt} end`;
     return sql`
@@ -48,10 +49,10 @@ export const mergeIntoJob = statement(
               and (${j.lockUntil} is null or ${j.lockUntil} < now()))
             or (${j.state} = 'active' and ${j.lease} = ${p.claimed}::int
               and (${p.stalled} is null or u.f ->> 'state' is distinct from 'waiting')), false) as held
-        from ${db.jobs.as('j')} cross join u
+        from ${db.jobs} as ${j} cross join u
         where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id} for update of j),
       changed as (
-        update ${db.jobs.as('j')} set ${plainAssignments(db)},
+        update ${db.jobs} as ${j} set ${plainAssignments(db)},
           ${col.deduplicationKey} = ${keyAfter(db, p.drop)},
           ${col.priority} = coalesce((u.f ->> 'priority')::int, ${j.priority}),
           ${col.lease} = case when ${j.state} = 'active' and ${state} in ('waiting', 'delayed')

@@ -1,6 +1,8 @@
 import { sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
-import { columns, interval, now, statement } from '../../db/statement.js';
+import { columns, statement } from '../../db/statement.js';
+import { alias, bare } from '../../db/tables.js';
+import { interval, now } from '../../db/time.js';
 import { InvalidJobStateError, LeaseLostError } from '../../model/errors.js';
 import type { JobData, JobState } from '../../model/job.js';
 import { assertJobState } from '../../model/options/names.js';
@@ -66,8 +68,8 @@ const prolong = statement(
   'extend lock',
   ['queue', 'id', 'lease', 'lock'],
   (db, p) => {
-    const j = db.jobs.of('j');
-    return sql`update ${db.jobs.as('j')} set ${db.jobs.col.lockUntil} = ${now} + ${interval(p.lock)}
+    const j = alias(db.jobs, 'j');
+    return sql`update ${db.jobs} as ${j} set ${bare(db.jobs).lockUntil} = ${now} + ${interval(p.lock)}
       where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id} and ${j.state} = 'active'
         and (${p.lease} is null or ${j.lease} = ${p.lease}::int)
       returning ${columns(j.id)}`;
@@ -91,9 +93,9 @@ const unlock = statement(
   'release lock',
   ['queue', 'id', 'lease'],
   (db, p) => {
-    const j = db.jobs.of('j');
-    const { col } = db.jobs;
-    return sql`update ${db.jobs.as('j')} set ${col.lockUntil} = null, ${col.lockedBy} = null
+    const j = alias(db.jobs, 'j');
+    const col = bare(db.jobs);
+    return sql`update ${db.jobs} as ${j} set ${col.lockUntil} = null, ${col.lockedBy} = null
       where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id}
         and (${p.lease} is null or ${j.lease} = ${p.lease}::int)
       returning ${columns(j.id)}`;
@@ -122,12 +124,12 @@ const removeUnderLease = statement(
   'remove under lease',
   ['queue', 'id', 'lease'],
   (db, p) => {
-    const j = db.jobs.of('j');
+    const j = alias(db.jobs, 'j');
     return sql`
       with gone as (
-        delete from ${db.jobs.as('j')} where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id}
+        delete from ${db.jobs} as ${j} where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id}
           and (${p.lease} is null or ${j.lease} = ${p.lease}::int) returning 1)
-      select ${columns(sql`(select count(*) from gone)`)} from ${db.jobs.as('j')}
+      select ${columns(sql`(select count(*) from gone)`)} from ${db.jobs} as ${j}
       where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id}`;
   },
   { repeatable: true },

@@ -1,6 +1,8 @@
 import { sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
-import { columns, interval, now, statement } from '../../db/statement.js';
+import { columns, statement } from '../../db/statement.js';
+import { alias, bare } from '../../db/tables.js';
+import { interval, now } from '../../db/time.js';
 import { stillIn } from '../rules/states.js';
 
 export { SWEEP_CHUNK, sweep } from './sweep.js';
@@ -29,8 +31,8 @@ const renewLeases = statement(
   'renew',
   ['holds', 'lock'],
   (db, p) => {
-    const j = db.jobs.of('j');
-    const { col } = db.jobs;
+    const j = alias(db.jobs, 'j');
+    const col = bare(db.jobs);
     return sql`
       with i as materialized (
         select *, 'active' as held
@@ -38,15 +40,15 @@ const renewLeases = statement(
       held as materialized (
         select ${j.queueName} as q, ${j.id} as id, ${j.lease} as lease, ${j.cancelledAt} is not null as cancelled
         from i cross join lateral (
-          select * from ${db.jobs.as('j')} where ${j.queueName} = i.q and ${j.id} = i.id limit 1) j
+          select * from ${db.jobs} as ${j} where ${j.queueName} = i.q and ${j.id} = i.id limit 1) j
         where ${j.lease} = i.lease and ${j.lockedBy} = i.worker and ${j.state} = 'active'),
       free as materialized (
-        select ${j.ctid} from ${db.jobs.as('j')} join i on ${j.queueName} = i.q and ${j.id} = i.id
+        select ${j}.ctid from ${db.jobs} as ${j} join i on ${j.queueName} = i.q and ${j.id} = i.id
         where ${j.lease} = i.lease and ${j.lockedBy} = i.worker and ${j.state} = i.held
         order by ${j.queueName}, ${j.id} for update of j skip locked),
       renewed as (
-        update ${db.jobs.as('j')} set ${col.lockUntil} = ${now} + ${interval(p.lock)}
-        where ${j.ctid} = any(array(select ctid from free)) and ${stillIn(j, 'active')}
+        update ${db.jobs} as ${j} set ${col.lockUntil} = ${now} + ${interval(p.lock)}
+        where ${j}.ctid = any(array(select ctid from free)) and ${stillIn(j, 'active')}
         returning 1)
       select ${columns(sql`q`, sql`id`, sql`lease`, sql`cancelled`)} from held
       where (select count(*) from renewed) >= 0`;
@@ -72,18 +74,18 @@ const releaseUnheld = statement(
   'release unheld',
   ['queue', 'worker', 'held'],
   (db, p) => {
-    const j = db.jobs.of('j');
-    const { col } = db.jobs;
+    const j = alias(db.jobs, 'j');
+    const col = bare(db.jobs);
     return sql`
       with held as materialized (select id from jsonb_array_elements_text(${p.held}::jsonb) as h(id)),
       unheld as materialized (
-        select ${j.ctid} from ${db.jobs.as('j')}
+        select ${j}.ctid from ${db.jobs} as ${j}
         where ${j.queueName} = ${p.queue} and ${j.state} = 'active' and ${j.lockedBy} = ${p.worker}
           and ${j.id} not in (select id from held)
         for update skip locked)
-      update ${db.jobs.as('j')} set ${col.state} = 'waiting', ${col.lockUntil} = null, ${col.lockedBy} = null,
+      update ${db.jobs} as ${j} set ${col.state} = 'waiting', ${col.lockUntil} = null, ${col.lockedBy} = null,
         ${col.processedAt} = null
-      where ${j.ctid} = any(array(select ctid from unheld)) and ${stillIn(j, 'active')} and ${j.lockedBy} = ${p.worker}
+      where ${j}.ctid = any(array(select ctid from unheld)) and ${stillIn(j, 'active')} and ${j.lockedBy} = ${p.worker}
       returning ${columns(j.id)}`;
   },
   { repeatable: true },

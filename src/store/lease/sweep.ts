@@ -1,11 +1,14 @@
 import { sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
-import { columns, interval, now, statement } from '../../db/statement.js';
+import { columns, statement } from '../../db/statement.js';
+import { alias, bare } from '../../db/tables.js';
+import { interval, now } from '../../db/time.js';
 import type { JobState } from '../../model/job.js';
 import { cascade } from '../rules/cascade.js';
 import { countMetrics } from '../rules/metrics-buckets.js';
+import { cancelledReason } from '../rules/reasons.js';
 import { stillIn } from '../rules/states.js';
-import { CANCELLED_REASON, type ParentChange, type Settled } from '../settle/settle.js';
+import type { ParentChange, Settled } from '../settle/settle.js';
 
 /** Rows of one sweep statement: it must not hold many locks for long. */
 export const SWEEP_CHUNK = 500;
@@ -16,24 +19,24 @@ export const SWEEP_CHUNK = 500;
  * over.
  */
 const sweepStalled = statement('sweep', ['queue', 'max', 'limit', 'shard'], (db, p) => {
-  const j = db.jobs.of('j');
-  const { col } = db.jobs;
+  const j = alias(db.jobs, 'j');
+  const col = bare(db.jobs);
   const ends = sql`(${j.cancelledAt} is not null or ${j.stalledCount} >= ${p.max}::int)`;
-  const reason = sql`case when ${j.cancelledAt} is not null then ${CANCELLED_REASON}
+  const reason = sql`case when ${j.cancelledAt} is not null then ${cancelledReason}
     else 'Job stalled more than ' || ${p.max} || ' time(s): its worker died or lost its connection' end`;
   const keep = sql`(${j.opts} -> 'removeOnFail')`;
   const dropped = sql`(${ends} and coalesce(${keep} = 'true'::jsonb or ${keep} = '0'::jsonb, false))`;
   const expired = sql`${j.queueName} = ${p.queue} and ${j.state} = 'active'
     and (${j.lockUntil} is null or ${j.lockUntil} < now())`;
-  const own = sql`${j.ctid} = any(array(select ctid from stalled)) and ${stillIn(j, 'active')}`;
+  const own = sql`${j}.ctid = any(array(select ctid from stalled)) and ${stillIn(j, 'active')}`;
   const outcome = sql`${j.queueName} as q, ${j.id} as id, ${j.name} as name, ${j.parentQueueName} as parent_q,
     ${j.parentId} as parent_id, ${j.cancelledAt} is not null as cancelled, ${j.processedAt} as processed`;
   return sql`
     with stalled as materialized (
-      select ${j.ctid} from ${db.jobs.as('j')} where ${expired}
+      select ${j}.ctid from ${db.jobs} as ${j} where ${expired}
       order by ${j.id} limit ${p.limit}::int for update skip locked),
     swept as (
-      update ${db.jobs.as('j')} set
+      update ${db.jobs} as ${j} set
         ${col.state} = case when ${ends} then 'failed' else 'waiting' end,
         ${col.failedAt} = case when ${ends} then ${now} else ${j.failedAt} end,
         ${col.failedReason} = case when ${ends} then ${reason} else ${j.failedReason} end,
@@ -44,7 +47,7 @@ const sweepStalled = statement('sweep', ['queue', 'max', 'limit', 'shard'], (db,
       where ${own} and not ${dropped}
       returning ${outcome}, ${j.state} as state, ${j.failedReason} as reason, ${j.removeAt} is not null as removed),
     gone as (
-      delete from ${db.jobs.as('j')} where ${own} and ${dropped}
+      delete from ${db.jobs} as ${j} where ${own} and ${dropped}
       returning ${outcome}, 'failed' as state, ${reason} as reason, true as removed),
     over as materialized (select * from swept union all select * from gone),
     ended as materialized (

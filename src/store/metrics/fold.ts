@@ -1,20 +1,20 @@
-import { type SQL, sql } from 'drizzle-orm';
+import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
-import type { Relations } from '../../db/relation.js';
 import { columns, statement } from '../../db/statement.js';
+import { alias, bare, type Tables } from '../../db/tables.js';
 import { CHUNK } from '../remove/chunks.js';
 
 /** The shard of minutes that their hour contains already. */
 const FOLDED = -1;
 
 /** Adds summed rows of `source` to the buckets of one granularity and shard; in the order of their key. */
-function addBuckets(db: Relations, source: SQL, granularity: 'minute' | 'hour', shard: number): SQL {
-  const { col } = db.metrics;
-  const m = db.metrics.of('m');
+function addBuckets(db: Tables, source: SQLWrapper, granularity: 'minute' | 'hour', shard: number): SQL {
+  const col = bare(db.metrics);
+  const m = alias(db.metrics, 'm');
   const period = sql`date_trunc(${sql.raw(`'${granularity}'`)}, s.period at time zone 'UTC') at time zone 'UTC'`;
-  const add = (column: SQL, own: SQL) => sql`${column} = ${own} + excluded.${column}`;
+  const add = (column: SQLWrapper, own: SQLWrapper) => sql`${column} = ${own} + excluded.${column}`;
   return sql`
-    insert into ${db.metrics.as('m')} (${col.queueName}, ${col.jobName}, ${col.granularity}, ${col.periodStart},
+    insert into ${db.metrics} as ${m} (${col.queueName}, ${col.jobName}, ${col.granularity}, ${col.periodStart},
       ${col.shard}, ${col.completedCount}, ${col.failedCount}, ${col.totalProcessMs}, ${col.minProcessMs}, ${col.maxProcessMs})
     select s.q, s.name, ${sql.raw(`'${granularity}'`)}, ${period}, ${sql.raw(String(shard))},
       sum(s.completed), sum(s.failed), sum(s.total), min(s.min), max(s.max)
@@ -33,13 +33,13 @@ function addBuckets(db: Relations, source: SQL, granularity: 'minute' | 'hour', 
  * at hand) finds no row and begins another. Rows that a writer holds right now are left for the next call.
  */
 const foldMinutes = statement('fold minutes', ['limit'], (db, p) => {
-  const m = db.metrics.of('m');
+  const m = alias(db.metrics, 'm');
   return sql`
     with open as materialized (
-      select ${m.ctid} from ${db.metrics.as('m')} where ${m.granularity} = 'minute' and ${m.shard} >= 0
+      select ${m}.ctid from ${db.metrics} as ${m} where ${m.granularity} = 'minute' and ${m.shard} >= 0
       order by ${m.shard}, ${m.periodStart} limit ${p.limit}::int for update skip locked),
     moved as (
-      delete from ${db.metrics.as('m')} where ${m.ctid} = any(array(select ctid from open))
+      delete from ${db.metrics} as ${m} where ${m}.ctid = any(array(select ctid from open))
       returning ${m.queueName} as q, ${m.jobName} as name, ${m.periodStart} as period, ${m.completedCount} as completed,
         ${m.failedCount} as failed, ${m.totalProcessMs} as total, ${m.minProcessMs} as min, ${m.maxProcessMs} as max),
     source as materialized (select * from moved),
@@ -50,15 +50,15 @@ const foldMinutes = statement('fold minutes', ['limit'], (db, p) => {
 
 const dropOld = (granularity: 'minute' | 'hour') =>
   statement(`drop old ${granularity}s`, ['kept', 'limit'], (db, p) => {
-    const m = db.metrics.of('m');
+    const m = alias(db.metrics, 'm');
     const shard = granularity === 'minute' ? FOLDED : 0;
     return sql`
       with old as materialized (
-        select ${m.ctid} from ${db.metrics.as('m')}
+        select ${m}.ctid from ${db.metrics} as ${m}
         where ${m.granularity} = ${sql.raw(`'${granularity}'`)} and ${m.shard} = ${sql.raw(String(shard))}
           and ${m.periodStart} < now() - ${p.kept}::float8 * interval '1 ${sql.raw(granularity)}'
         order by ${m.periodStart} limit ${p.limit}::int for update skip locked),
-      gone as (delete from ${db.metrics.as('m')} where ${m.ctid} = any(array(select ctid from old)) returning 1)
+      gone as (delete from ${db.metrics} as ${m} where ${m}.ctid = any(array(select ctid from old)) returning 1)
       select ${columns(sql`count(*)`)} from gone`;
   });
 const dropOldMinutes = dropOld('minute');

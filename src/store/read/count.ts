@@ -1,17 +1,17 @@
-import { type SQL, sql } from 'drizzle-orm';
+import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
-import type { Relations } from '../../db/relation.js';
 import { columns, type Row, statement } from '../../db/statement.js';
+import { alias, type Tables } from '../../db/tables.js';
 import { JOB_STATES, type JobState } from '../../model/job.js';
 import { validateName, validateQueueName } from '../../model/options/names.js';
 import type { JobCounts } from '../../model/store-interface.js';
 import { inState, perState } from '../rules/states.js';
 
 /** Answered by the partial index of the state alone, without a visit to the table where vacuum keeps up. */
-function countOf(db: Relations, queue: SQL, state: JobState, group?: SQL): SQL {
-  const j = db.jobs.of('j');
+function countOf(db: Tables, queue: SQLWrapper, state: JobState, group?: SQLWrapper): SQL {
+  const j = alias(db.jobs, 'j');
   const ofGroup = group ? sql` and ${j.groupId} = ${group}` : sql``;
-  return sql`(select count(*) from ${db.jobs.as('j')} where ${j.queueName} = ${queue} and ${inState(j, state)}${ofGroup})`;
+  return sql`(select count(*) from ${db.jobs} as ${j} where ${j.queueName} = ${queue} and ${inState(j, state)}${ofGroup})`;
 }
 
 const countInState = perState((state) =>
@@ -77,9 +77,9 @@ const selectNextDelayed = statement(
   'next delayed',
   ['queue'],
   (db, p) => {
-    const j = db.jobs.of('j');
+    const j = alias(db.jobs, 'j');
     return sql`select ${columns(sql`ceil(round(extract(epoch from ${j.delayUntil}) * 1000000)::bigint / 1000.0)`)}
-      from ${db.jobs.as('j')}
+      from ${db.jobs} as ${j}
       where ${j.queueName} = ${p.queue} and ${j.state} = 'delayed' and ${j.delayUntil} is not null
       order by ${j.delayUntil} limit 1`;
   },

@@ -1,6 +1,8 @@
 import { type SQL, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
-import { columns, now, statement } from '../../db/statement.js';
+import { columns, statement } from '../../db/statement.js';
+import { alias, bare, literal } from '../../db/tables.js';
+import { now } from '../../db/time.js';
 import { holdsKey, keyExpired } from '../add/insert.js';
 import { jobColumns, readJob, type StoredJob } from '../rows/job-row.js';
 import { stillIn } from '../rules/states.js';
@@ -9,8 +11,8 @@ const selectJob = statement(
   'get job',
   ['queue', 'id'],
   (db, p) => {
-    const j = db.jobs.of('j');
-    return sql`select ${jobColumns(j)} from ${db.jobs.as('j')} where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id}`;
+    const j = alias(db.jobs, 'j');
+    return sql`select ${jobColumns(j)} from ${db.jobs} as ${j} where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id}`;
   },
   { repeatable: true },
 );
@@ -24,8 +26,8 @@ const selectJobById = statement(
   'find job by id',
   ['id'],
   (db, p) => {
-    const j = db.jobs.of('j');
-    return sql`select ${jobColumns(j)} from ${db.jobs.as('j')} where ${j.id} = ${p.id}
+    const j = alias(db.jobs, 'j');
+    return sql`select ${jobColumns(j)} from ${db.jobs} as ${j} where ${j.id} = ${p.id}
       order by ${j.queueName} limit 1`;
   },
   { repeatable: true },
@@ -40,8 +42,8 @@ const selectKeyHolder = statement(
   'find by deduplication key',
   ['queue', 'key'],
   (db, p) => {
-    const j = db.jobs.of('j');
-    return sql`select ${jobColumns(j)} from ${db.jobs.as('j')}
+    const j = alias(db.jobs, 'j');
+    return sql`select ${jobColumns(j)} from ${db.jobs} as ${j}
       where ${j.queueName} = ${p.queue} and ${j.deduplicationKey} = ${p.key} and ${holdsKey(j)} and not ${keyExpired(j)}`;
   },
   { repeatable: true },
@@ -60,8 +62,8 @@ const deleteJob = statement(
   'remove job',
   ['queue', 'id', 'lease'],
   (db, p) => {
-    const j = db.jobs.of('j');
-    return sql`delete from ${db.jobs.as('j')} where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id}
+    const j = alias(db.jobs, 'j');
+    return sql`delete from ${db.jobs} as ${j} where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id}
       and (${p.lease} is null or ${j.lease} = ${p.lease}::int) returning ${columns(j.state)}`;
   },
   { repeatable: true },
@@ -79,15 +81,15 @@ export async function removeJob(
 }
 
 const promoteDue = statement('promote due', ['queue', 'until', 'limit'], (db, p) => {
-  const j = db.jobs.of('j');
+  const j = alias(db.jobs, 'j');
   const due = (time: SQL) => sql`${j.queueName} = ${p.queue} and ${j.state} = 'delayed' and ${j.delayUntil} <= ${time}`;
   const until = sql`coalesce(to_timestamp(${p.until}::float8 / 1000), now())`;
   return sql`
     with due as materialized (
-      select ${j.ctid} from ${db.jobs.as('j')} where ${due(until)}
+      select ${j}.ctid from ${db.jobs} as ${j} where ${due(until)}
       order by ${j.delayUntil} limit ${p.limit}::int for update skip locked)
-    update ${db.jobs.as('j')} set ${db.jobs.col.state} = 'waiting', ${db.jobs.col.delayUntil} = null
-    where ${j.ctid} = any(array(select ctid from due)) and ${stillIn(j, 'delayed')}
+    update ${db.jobs} as ${j} set ${bare(db.jobs).state} = 'waiting', ${bare(db.jobs).delayUntil} = null
+    where ${j}.ctid = any(array(select ctid from due)) and ${stillIn(j, 'delayed')}
     returning ${columns(j.id)}`;
 });
 
@@ -104,8 +106,8 @@ const updateProgress = statement(
   'progress',
   ['queue', 'id', 'lease', 'worker', 'progress'],
   (db, p) => {
-    const j = db.jobs.of('j');
-    return sql`update ${db.jobs.as('j')} set ${db.jobs.col.progress} = ${p.progress}::float8
+    const j = alias(db.jobs, 'j');
+    return sql`update ${db.jobs} as ${j} set ${bare(db.jobs).progress} = ${p.progress}::float8
       where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id} and (${p.lease} is null
         or (${j.lease} = ${p.lease}::int and ${j.lockedBy} = ${p.worker} and ${j.state} = 'active'))
       returning ${columns(j.id)}`;
@@ -140,10 +142,10 @@ export async function setProgress(
 export const MAX_LOG_LINES = 1_000;
 
 const appendToLog = statement('append to log', ['queue', 'id', 'lease', 'worker', 'lines'], (db, p) => {
-  const j = db.jobs.of('j');
+  const j = alias(db.jobs, 'j');
   const all = sql`(${j.logs} || ${p.lines}::jsonb)`;
-  const over = sql`jsonb_array_length(${j.logs}) + jsonb_array_length(${p.lines}::jsonb) - ${MAX_LOG_LINES}`;
-  return sql`update ${db.jobs.as('j')} set ${db.jobs.col.logs} = case when ${over} <= 0 then ${all} else (
+  const over = sql`jsonb_array_length(${j.logs}) + jsonb_array_length(${p.lines}::jsonb) - ${literal(MAX_LOG_LINES)}`;
+  return sql`update ${db.jobs} as ${j} set ${bare(db.jobs).logs} = case when ${over} <= 0 then ${all} else (
       select coalesce(jsonb_agg(line order by n), '[]'::jsonb)
       from jsonb_array_elements(${all}) with ordinality as l(line, n) where n > ${over}) end
     where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id} and (${p.lease} is null
@@ -173,8 +175,8 @@ const cancel = statement(
   'cancel active job',
   ['queue', 'id'],
   (db, p) => {
-    const j = db.jobs.of('j');
-    return sql`update ${db.jobs.as('j')} set ${db.jobs.col.cancelledAt} = coalesce(${j.cancelledAt}, ${now})
+    const j = alias(db.jobs, 'j');
+    return sql`update ${db.jobs} as ${j} set ${bare(db.jobs).cancelledAt} = coalesce(${j.cancelledAt}, ${now})
       where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id} and ${j.state} = 'active' returning ${columns(j.id)}`;
   },
   { repeatable: true },

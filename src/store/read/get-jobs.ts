@@ -1,14 +1,15 @@
 import { sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { statement } from '../../db/statement.js';
+import { alias } from '../../db/tables.js';
 import { jobColumns, readJob, type StoredJob } from '../rows/job-row.js';
 
 const selectJobs = statement(
   'get jobs',
   ['queue', 'ids'],
   (db, p) => {
-    const j = db.jobs.of('j');
-    return sql`select ${jobColumns(j)} from ${db.jobs.as('j')}
+    const j = alias(db.jobs, 'j');
+    return sql`select ${jobColumns(j)} from ${db.jobs} as ${j}
       where ${j.queueName} = ${p.queue} and ${j.id} = any(array(select jsonb_array_elements_text(${p.ids}::jsonb)))`;
   },
   { repeatable: true },

@@ -1,21 +1,19 @@
-import { type SQL, sql } from 'drizzle-orm';
+import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
-import type { Relations } from '../../db/relation.js';
 import { type Statement, statement } from '../../db/statement.js';
+import { alias, type Jobs, type Tables } from '../../db/tables.js';
 import type { JobState } from '../../model/job.js';
 import { assertJobState, integerIn, validateQueueName } from '../../model/options/names.js';
 import { jobColumns, readJob, type StoredJob } from '../rows/job-row.js';
 import { finishTime, inState, perState } from '../rules/states.js';
-
-type JobNames = ReturnType<Relations['jobs']['of']>;
 
 /**
  * The rows of a page, of which `page(ctid)` is chosen first: what is sorted and passed over is a few bytes a row, and
  * the jobs themselves are read only for the page. By `ctid` with ANY(ARRAY()): a join would be planned for the tenth
  * part of the table, which is what a generic plan takes a limit for.
  */
-export function rowsOfPage(j: JobNames): SQL {
-  return sql`${j.ctid} = any(array(select ctid from page))`;
+export function rowsOfPage(j: Jobs): SQL {
+  return sql`${j}.ctid = any(array(select ctid from page))`;
 }
 
 /** As page and offset: `end` is exclusive. */
@@ -29,9 +27,9 @@ const ASCENDING = sql``;
 const DESCENDING = sql`desc`;
 
 /** The first `most` rows that a page may be made of, with what they are ordered by: `at`, then `seq`. */
-function branch(db: Relations, where: SQL, at: SQL, direction: SQL, most: SQL): SQL {
-  const j = db.jobs.of('j');
-  return sql`(select ${j.ctid} as ctid, ${at} as at, ${j.seq} as seq from ${db.jobs.as('j')} where ${where}
+function branch(db: Tables, where: SQLWrapper, at: SQLWrapper, direction: SQLWrapper, most: SQLWrapper): SQL {
+  const j = alias(db.jobs, 'j');
+  return sql`(select ${j}.ctid as ctid, ${at} as at, ${j.seq} as seq from ${db.jobs} as ${j} where ${where}
     order by ${at} ${direction}, ${j.seq} ${direction} limit ${most})`;
 }
 
@@ -44,7 +42,7 @@ function listStatement(state: JobState): Statement<'queue' | 'limit' | 'offset'>
     `list ${state}`,
     ['queue', 'limit', 'offset'],
     (db, p) => {
-      const j = db.jobs.of('j');
+      const j = alias(db.jobs, 'j');
       const most = sql`${p.limit}::bigint + ${p.offset}::bigint`;
       const ofState = sql`${j.queueName} = ${p.queue} and ${inState(j, state)}`;
       const finish = finishTime(j, state);
@@ -57,7 +55,7 @@ function listStatement(state: JobState): Statement<'queue' | 'limit' | 'offset'>
         with page as (
           select ctid from (${rows}) r order by r.at ${direction}, r.seq ${direction}
           limit ${p.limit}::bigint offset ${p.offset}::bigint)
-        select ${jobColumns(j)} from ${db.jobs.as('j')} where ${rowsOfPage(j)}
+        select ${jobColumns(j)} from ${db.jobs} as ${j} where ${rowsOfPage(j)}
         order by ${finish ? sql`coalesce(${finish}, ${j.createdAt})` : j.createdAt} ${direction}, ${j.seq} ${direction}`;
     },
     { repeatable: true },
@@ -90,9 +88,9 @@ const flowParents = (state: JobState | undefined) =>
     `list flow parents${state ? ` ${state}` : ''}`,
     ['limit'],
     (db, p) => {
-      const j = db.jobs.of('j');
+      const j = alias(db.jobs, 'j');
       const most = sql`${p.limit}::bigint`;
-      const newest = (where: SQL) => branch(db, where, j.createdAt, DESCENDING, most);
+      const newest = (where: SQLWrapper) => branch(db, where, j.createdAt, DESCENDING, most);
       const named = sql`${j.childrenIds} <> '[]'::jsonb${state ? sql` and ${inState(j, state)}` : sql``}`;
       const counting = sql`${inState(j, 'waiting-children')} and ${j.childrenIds} = '[]'::jsonb`;
       const rows =
@@ -101,7 +99,7 @@ const flowParents = (state: JobState | undefined) =>
           : newest(named);
       return sql`
         with page as (select ctid from (${rows}) r order by r.at desc, r.seq desc limit ${most})
-        select ${jobColumns(j)} from ${db.jobs.as('j')} where ${rowsOfPage(j)} order by ${j.createdAt} desc, ${j.seq} desc`;
+        select ${jobColumns(j)} from ${db.jobs} as ${j} where ${rowsOfPage(j)} order by ${j.createdAt} desc, ${j.seq} desc`;
     },
     { repeatable: true },
   );
@@ -124,8 +122,8 @@ const selectStalled = statement(
   'stalled jobs',
   ['queue'],
   (db, p) => {
-    const j = db.jobs.of('j');
-    return sql`select ${jobColumns(j)} from ${db.jobs.as('j')}
+    const j = alias(db.jobs, 'j');
+    return sql`select ${jobColumns(j)} from ${db.jobs} as ${j}
       where ${j.queueName} = ${p.queue} and ${j.state} = 'active' and (${j.lockUntil} is null or ${j.lockUntil} < now())
       order by ${j.lockUntil} nulls first, ${j.seq}`;
   },

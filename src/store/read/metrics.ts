@@ -1,6 +1,8 @@
 import { sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
-import { columns, epochMs, instantOf, statement } from '../../db/statement.js';
+import { columns, statement } from '../../db/statement.js';
+import { alias } from '../../db/tables.js';
+import { epochMs, instantOf } from '../../db/time.js';
 import { MetricsDisabledError } from '../../model/errors.js';
 import { timeOf } from '../../model/options/dates.js';
 import { oneOf, validateQueueName } from '../../model/options/names.js';
@@ -15,7 +17,7 @@ const selectBuckets = statement(
   'metrics',
   ['queue', 'granularity', 'from', 'to'],
   (db, p) => {
-    const m = db.metrics.of('m');
+    const m = alias(db.metrics, 'm');
     return sql`select ${columns(
       m.jobName,
       epochMs(m.periodStart),
@@ -24,7 +26,7 @@ const selectBuckets = statement(
       sql`sum(${m.totalProcessMs})`,
       sql`min(${m.minProcessMs})`,
       sql`max(${m.maxProcessMs})`,
-    )} from ${db.metrics.as('m')}
+    )} from ${db.metrics} as ${m}
     where ${m.queueName} = ${p.queue} and ${m.granularity} = ${p.granularity}
       and ${m.periodStart} between ${instantOf(p.from)} and ${instantOf(p.to)}
     group by ${m.periodStart}, ${m.jobName} order by ${m.periodStart}, ${m.jobName}`;

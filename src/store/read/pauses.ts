@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { columns, statement } from '../../db/statement.js';
+import { bare } from '../../db/tables.js';
 
 /** A member like any other of a queue's paused names, that stands for all of them. */
 export const ALL_NAMES = '__all__';
@@ -8,8 +9,8 @@ export const ALL_NAMES = '__all__';
 const insertName = statement(
   'pause name',
   ['queue', 'name'],
-  (db, p) => sql`insert into ${db.pausedNames.table} (${db.pausedNames.col.queueName}, ${db.pausedNames.col.jobName})
-    values (${p.queue}, ${p.name}) on conflict do nothing returning ${columns(db.pausedNames.col.jobName)}`,
+  (db, p) => sql`insert into ${db.pausedNames} (${bare(db.pausedNames).queueName}, ${bare(db.pausedNames).jobName})
+    values (${p.queue}, ${p.name}) on conflict do nothing returning ${columns(bare(db.pausedNames).jobName)}`,
   { repeatable: true },
 );
 
@@ -21,8 +22,8 @@ export async function pauseName(executor: Executor, queueName: string, jobName: 
 const deleteName = statement(
   'resume name',
   ['queue', 'name'],
-  (db, p) => sql`delete from ${db.pausedNames.table} where ${db.pausedNames.col.queueName} = ${p.queue}
-    and ${db.pausedNames.col.jobName} = ${p.name} returning ${columns(db.pausedNames.col.jobName)}`,
+  (db, p) => sql`delete from ${db.pausedNames} where ${bare(db.pausedNames).queueName} = ${p.queue}
+    and ${bare(db.pausedNames).jobName} = ${p.name} returning ${columns(bare(db.pausedNames).jobName)}`,
   { repeatable: true },
 );
 
@@ -34,8 +35,8 @@ export async function resumeName(executor: Executor, queueName: string, jobName:
 const selectNames = statement(
   'paused names',
   ['queue'],
-  (db, p) => sql`select ${columns(db.pausedNames.col.jobName)} from ${db.pausedNames.table}
-    where ${db.pausedNames.col.queueName} = ${p.queue} order by ${db.pausedNames.col.jobName}`,
+  (db, p) => sql`select ${columns(bare(db.pausedNames).jobName)} from ${db.pausedNames}
+    where ${bare(db.pausedNames).queueName} = ${p.queue} order by ${bare(db.pausedNames).jobName}`,
   { repeatable: true },
 );
 

@@ -1,7 +1,8 @@
-import { type SQL, sql } from 'drizzle-orm';
+import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
-import type { Relations } from '../../db/relation.js';
-import { columns, epochMs, type Row, statement } from '../../db/statement.js';
+import { columns, type Row, statement } from '../../db/statement.js';
+import { alias, literal, type Tables } from '../../db/tables.js';
+import { epochMs } from '../../db/time.js';
 import { JOB_STATES, type JobState } from '../../model/job.js';
 import type { QueueInfo } from '../../model/store-interface.js';
 import { finishTime, inState } from '../rules/states.js';
@@ -12,12 +13,12 @@ import { ALL_NAMES } from './pauses.js';
 const LIST_QUEUES_TIMEOUT = 15_000;
 
 /** `n`, `latest` and `scheduled` of one state: every live job is looked at. */
-function liveJobs(db: Relations, state: JobState): SQL {
-  const j = db.jobs.of('j');
+function liveJobs(db: Tables, state: JobState): SQL {
+  const j = alias(db.jobs, 'j');
   const repeats = sql`${j.scheduleKey} is not null or jsonb_typeof(${j.opts} -> 'repeat') = 'object'`;
   return sql`select count(*) as n, max(greatest(${j.createdAt}, ${j.processedAt})) as latest,
       count(*) filter (where ${repeats}) as scheduled
-    from ${db.jobs.as('j')} where ${j.queueName} = q.name and ${inState(j, state)}`;
+    from ${db.jobs} as ${j} where ${j.queueName} = q.name and ${inState(j, state)}`;
 }
 
 /**
@@ -25,14 +26,14 @@ function liveJobs(db: Relations, state: JobState): SQL {
  * job was created or taken up after the newest finish is seen only for that one job; to look at all of them would be
  * to read the table. (OFFSET 0: taken apart by the planner it would run once for each mention of its columns.)
  */
-function endedJobs(db: Relations, state: JobState): SQL {
-  const j = db.jobs.of('j');
+function endedJobs(db: Tables, state: JobState): SQL {
+  const j = alias(db.jobs, 'j');
   const finish = finishTime(j, state) as SQL;
   const of = sql`${j.queueName} = q.name and ${inState(j, state)}`;
-  return sql`select (select count(*) from ${db.jobs.as('j')} where ${of}) as n, greatest(
-      (select greatest(${finish}, ${j.createdAt}, ${j.processedAt}) from ${db.jobs.as('j')}
+  return sql`select (select count(*) from ${db.jobs} as ${j} where ${of}) as n, greatest(
+      (select greatest(${finish}, ${j.createdAt}, ${j.processedAt}) from ${db.jobs} as ${j}
         where ${of} and ${finish} is not null order by ${finish} desc, ${j.seq} desc limit 1),
-      (select max(greatest(${j.createdAt}, ${j.processedAt})) from ${db.jobs.as('j')}
+      (select max(greatest(${j.createdAt}, ${j.processedAt})) from ${db.jobs} as ${j}
         where ${of} and ${finish} is null)) as latest,
     0::bigint as scheduled offset 0`;
 }
@@ -42,25 +43,25 @@ const selectQueues = statement(
   'list queues',
   [],
   (db) => {
-    const j = db.jobs.of('j');
-    const n = db.pausedNames.of('n');
-    const first = (after: SQL) =>
+    const j = alias(db.jobs, 'j');
+    const n = alias(db.pausedNames, 'n');
+    const first = (after: SQLWrapper) =>
       sql`least(${sql.join(
         JOB_STATES.map(
-          (state) => sql`(select ${j.queueName} from ${db.jobs.as('j')} where ${inState(j, state)}${after}
+          (state) => sql`(select ${j.queueName} from ${db.jobs} as ${j} where ${inState(j, state)}${after}
             order by ${j.queueName} limit 1)`,
         ),
         sql`, `,
       )})`;
-    const alias = (i: number) => sql.raw(`s${i}`);
-    const each = (of: (alias: SQL) => SQL, separator: SQL) =>
+    const name = (i: number) => sql.raw(`s${i}`);
+    const each = (of: (table: SQLWrapper) => SQL, separator: SQLWrapper) =>
       sql.join(
-        JOB_STATES.map((_, i) => of(alias(i))),
+        JOB_STATES.map((_, i) => of(name(i))),
         separator,
       );
     const laterals = JOB_STATES.map(
       (state, i) =>
-        sql`cross join lateral (${state === 'completed' || state === 'failed' ? endedJobs(db, state) : liveJobs(db, state)}) ${alias(i)}`,
+        sql`cross join lateral (${state === 'completed' || state === 'failed' ? endedJobs(db, state) : liveJobs(db, state)}) ${name(i)}`,
     );
     return sql`
       with recursive q(name) as (
@@ -69,9 +70,9 @@ const selectQueues = statement(
         select ${first(sql` and ${j.queueName} > q.name`)} from q where q.name is not null)
       select ${columns(
         sql`q.name`,
-        ...JOB_STATES.map((_, i) => sql`${alias(i)}.n`),
-        sql`exists (select 1 from ${db.pausedNames.as('n')}
-          where ${n.queueName} = q.name and ${n.jobName} = ${ALL_NAMES})`,
+        ...JOB_STATES.map((_, i) => sql`${name(i)}.n`),
+        sql`exists (select 1 from ${db.pausedNames} as ${n}
+          where ${n.queueName} = q.name and ${n.jobName} = ${literal(ALL_NAMES)})`,
         epochMs(sql`greatest(${each((s) => sql`${s}.latest`, sql`, `)})`),
         each((s) => sql`${s}.scheduled`, sql` + `),
       )}

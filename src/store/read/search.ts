@@ -1,7 +1,8 @@
-import { type SQL, sql } from 'drizzle-orm';
+import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
-import type { Relations } from '../../db/relation.js';
-import { instantOf, type Statement, statement } from '../../db/statement.js';
+import { type Statement, statement } from '../../db/statement.js';
+import { alias, type Jobs } from '../../db/tables.js';
+import { instantOf } from '../../db/time.js';
 import type { JobState } from '../../model/job.js';
 import { assertJobState, integerIn, validateQueueName } from '../../model/options/names.js';
 import type { SearchFilter } from '../../model/store-interface.js';
@@ -14,8 +15,6 @@ import { pageOf, rowsOfPage } from './list.js';
 const SEARCH_TIMEOUT = 15_000;
 
 type Params = 'queue' | 'states' | 'name' | 'payload' | 'escaped' | 'after' | 'before' | 'limit' | 'offset';
-type JobNames = ReturnType<Relations['jobs']['of']>;
-
 /** What a search is confined to, as far as it decides which index can be used. */
 interface Shape {
   queue: boolean;
@@ -41,28 +40,28 @@ function searchStatement(name: string, wanted: Shape): Statement<Params> {
     name,
     ['queue', 'states', 'name', 'payload', 'escaped', 'after', 'before', 'limit', 'offset'],
     (db, p) => {
-      const j = db.jobs.of('j');
-      const from = sql`from ${db.jobs.as('j')} where ${matches(j, p)}
+      const j = alias(db.jobs, 'j');
+      const from = sql`from ${db.jobs} as ${j} where ${matches(j, p)}
         ${within(j, p.queue, wanted)}`;
       const count = wanted.total ? sql`(select count(*) ${from})` : sql`null::bigint`;
       return sql`
         with page as materialized (
-          select ${j.ctid} ${from} order by ${j.createdAt} desc, ${j.seq} desc
+          select ${j}.ctid ${from} order by ${j.createdAt} desc, ${j.seq} desc
           limit ${p.limit}::bigint offset ${p.offset}::bigint)
         select ${jobColumns(j)}, (t.n)::text as ${sql.raw(`c${JOB_COLUMN_COUNT}`)}
-        from (select ${count} as n) t left join ${db.jobs.as('j')} on ${rowsOfPage(j)}
+        from (select ${count} as n) t left join ${db.jobs} as ${j} on ${rowsOfPage(j)}
         order by ${j.createdAt} desc, ${j.seq} desc`;
     },
     { repeatable: true },
   );
 }
 
-function within(j: JobNames, name: SQL, { queue, state }: Shape): SQL {
+function within(j: Jobs, name: SQLWrapper, { queue, state }: Shape): SQL {
   if (!state) return queue ? sql` and ${inQueue(j, name)}` : sql``;
   return sql` and ${inState(j, state)}${queue ? sql` and ${j.queueName} = ${name}` : sql``}`;
 }
 
-function matches(j: JobNames, p: Record<Params, SQL>): SQL {
+function matches(j: Jobs, p: Record<Params, SQL>): SQL {
   return sql`(${p.states} is null or ${j.state} = any(array(select jsonb_array_elements_text(${p.states}::jsonb))))
     and (${p.name} is null or ${j.name} ilike ${p.name})
     and (${p.payload} is null or (${j.data})::text ilike ${p.payload} or (${j.data})::text ilike ${p.escaped})

@@ -1,7 +1,7 @@
-import { type SQL, sql } from 'drizzle-orm';
+import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
-import type { Relations } from '../../db/relation.js';
-import { instantOf } from '../../db/statement.js';
+import type { Jobs } from '../../db/tables.js';
+import { instantOf } from '../../db/time.js';
 import type { JobState } from '../../model/job.js';
 import { assertJobState, integerIn, validateQueueName } from '../../model/options/names.js';
 import { finishTime, perState } from '../rules/states.js';
@@ -9,12 +9,10 @@ import { type BulkResult, combine, cutoff } from './chunks.js';
 import { deleteAll } from './delete.js';
 import { type Bound, deletionInState, deletionOfRoots } from './delete-in-state.js';
 
-type JobNames = ReturnType<Relations['jobs']['of']>;
-
 /** 6,000 years: before that Postgres has no times, and no job is as old. */
 const MAX_GRACE_MS = 2e14;
 
-const older = (time: (j: JobNames) => SQL): Bound<'before'> => ({
+const older = (time: (j: Jobs) => SQLWrapper): Bound<'before'> => ({
   label: 'clean',
   params: ['before'],
   where: (j, p) => sql`${time(j)} < ${instantOf(p.before)}`,

@@ -4,8 +4,8 @@ import { statement } from '../../db/statement.js';
 import { CHUNK, readChunk } from './chunks.js';
 import { deletion } from './delete.js';
 
-const outlived = deletion({
-  name: 'remove outlived',
+const expired = deletion({
+  name: 'delete expired',
   params: [],
   ended: true,
   where: (j) => sql`${j.removeAt} is not null and ${j.removeAt} < now() and ${j.state} in ('completed', 'failed')`,
@@ -14,7 +14,7 @@ const outlived = deletion({
 
 /** Deletes finished jobs whose `removeOnComplete` or `removeOnFail` time has passed; a locked one the next time. */
 export async function deleteExpired(executor: Executor): Promise<void> {
-  while (readChunk(await executor.run(outlived, { limit: CHUNK })).picked > 0);
+  while (readChunk(await executor.run(expired, { limit: CHUNK })).picked > 0);
 }
 
 const truncate = statement(
@@ -23,7 +23,7 @@ const truncate = statement(
   (db) => {
     const all = [db.jobs, db.pausedNames, db.groupCursors, db.rateLimits, db.schedules, db.metrics];
     return sql`truncate ${sql.join(
-      all.map(({ table }) => table),
+      all.map((table) => sql`${table}`),
       sql`, `,
     )}`;
   },

@@ -1,17 +1,15 @@
-import { type SQL, sql } from 'drizzle-orm';
-import type { Relations } from '../../db/relation.js';
+import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
+import { alias, type Jobs } from '../../db/tables.js';
 import type { JobState } from '../../model/job.js';
 import { inState } from '../rules/states.js';
 import { type DeletionStatements, deletion } from './delete.js';
-
-type JobNames = ReturnType<Relations['jobs']['of']>;
 
 /** Which jobs of a queue and state go, beside those two. */
 export interface Bound<K extends string> {
   /** Begins the statements' names. */
   readonly label: string;
   readonly params: readonly K[];
-  where(j: JobNames, p: { readonly [P in K]: SQL }): SQL;
+  where(j: Jobs, p: { readonly [P in K]: SQL }): SQL;
 }
 
 /** Jobs that were there at a `Horizon`. */
@@ -21,7 +19,7 @@ export const beforeSeq = (label: string): Bound<'seq'> => ({
   where: (j, p) => sql`abs(${j.seq}) < ${p.seq}::bigint`,
 });
 
-function indexOrder(j: JobNames, state: JobState): SQL {
+function indexOrder(j: Jobs, state: JobState): SQLWrapper {
   switch (state) {
     case 'waiting':
       return sql`${j.priority}, ${j.seq}`;
@@ -52,7 +50,7 @@ export function deletionInState<const K extends string>(
   });
 }
 
-type Queue = { readonly queue: SQL };
+type Queue = { readonly queue: SQLWrapper };
 
 /**
  * Removes waiting parents, those first whose own parent is not to go as well: a parent that outlived its child by a
@@ -65,11 +63,11 @@ export function deletionOfRoots<const K extends string>(bound: Bound<K>): Deleti
     params: ['queue', ...bound.params],
     ended: false,
     where: (j, p, db) => {
-      const h = db.jobs.of('h');
+      const h = alias(db.jobs, 'h');
       const queue = (p as Queue).queue;
-      const goes = (x: JobNames) => sql`${inState(x, 'waiting-children')} and ${bound.where(x, p)}`;
+      const goes = (x: Jobs) => sql`${inState(x, 'waiting-children')} and ${bound.where(x, p)}`;
       // A probe of the primary key per job: what is in the CASE is no reason to read another index.
-      const parent = sql`(select true from ${db.jobs.as('h')} where ${h.queueName} = ${queue} and ${h.id} = ${j.parentId}
+      const parent = sql`(select true from ${db.jobs} as ${h} where ${h.queueName} = ${queue} and ${h.id} = ${j.parentId}
         and (case when ${goes(h)} then true else false end) limit 1)`;
       return sql`${j.queueName} = ${queue} and ${goes(j)}
         and (${j.parentId} is null or ${j.parentQueueName} <> ${queue} or ${parent} is null)`;

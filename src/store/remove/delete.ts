@@ -1,14 +1,11 @@
-import { type SQL, sql } from 'drizzle-orm';
+import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
-import type { Relations } from '../../db/relation.js';
 import { columns, type Param, type Statement, statement } from '../../db/statement.js';
+import { alias, bare, type Jobs, type Tables } from '../../db/tables.js';
 import { cascade } from '../rules/cascade.js';
+import { removedReason } from '../rules/reasons.js';
 import { type BulkResult, chunkColumns, inChunks, readChunk } from './chunks.js';
 
-/** What a parent is told of a child that was removed before it ended: `Child failed: …`. */
-export const REMOVED_REASON = 'Job was removed';
-
-type JobNames = ReturnType<Relations['jobs']['of']>;
 type Slots<K extends string> = { readonly [P in K]: SQL };
 
 /** Which jobs go, chunk by chunk. */
@@ -17,9 +14,9 @@ export interface Deletion<K extends string> {
   readonly params: readonly K[];
   /** They have ended: nobody waits for them, only their values are wanted still. */
   readonly ended: boolean;
-  where(j: JobNames, p: Slots<K>, db: Relations): SQL;
+  where(j: Jobs, p: Slots<K>, db: Tables): SQL;
   /** An order that an index delivers. */
-  order(j: JobNames): SQL;
+  order(j: Jobs): SQLWrapper;
 }
 
 /** The same twice: passing over rows that others hold, and waiting for them. */
@@ -38,14 +35,14 @@ export function deletion<const K extends string>(of: Deletion<K>): DeletionState
  */
 function removalStatement<K extends string>(of: Deletion<K>, wait: boolean): Statement<K | 'limit'> {
   return statement<K | 'limit'>(`${of.name}${wait ? ' (held)' : ''}`, [...of.params, 'limit'], (db, p) => {
-    const j = db.jobs.of('j');
-    const rest = sql`from ${db.jobs.as('j')} where ${of.where(j, p as Slots<K>, db)} order by ${of.order(j)}`;
+    const j = alias(db.jobs, 'j');
+    const rest = sql`from ${db.jobs} as ${j} where ${of.where(j, p as Slots<K>, db)} order by ${of.order(j)}`;
     const limit = (p as Slots<'limit'>).limit;
     return sql`
       with picked as materialized (
-        select ${j.ctid} ${rest} limit ${limit}::int for update${wait ? sql`` : sql` skip locked`}),
+        select ${j}.ctid ${rest} limit ${limit}::int for update${wait ? sql`` : sql` skip locked`}),
       gone as (
-        delete from ${db.jobs.as('j')} where ${j.ctid} = any(array(select ctid from picked))
+        delete from ${db.jobs} as ${j} where ${j}.ctid = any(array(select ctid from picked))
         returning ${j.queueName} as q, ${j.id} as id, ${j.parentQueueName} as parent_q, ${j.parentId} as parent_id,
           ${j.state} as state, ${j.returnvalue} as value),
       ${of.ended ? keptValues(db) : policies(db)}
@@ -54,10 +51,10 @@ function removalStatement<K extends string>(of: Deletion<K>, wait: boolean): Sta
   });
 }
 
-function policies(db: Relations): SQL {
+function policies(db: Tables): SQL {
   return sql`
     ended as materialized (
-      select q, id, parent_q, parent_id, true as failed, ${REMOVED_REASON}::text as reason, null::jsonb as value,
+      select q, id, parent_q, parent_id, true as failed, ${removedReason}::text as reason, null::jsonb as value,
         true as removed
       from gone where parent_id is not null and state not in ('completed', 'failed')),
     ${cascade(db)}`;
@@ -67,19 +64,19 @@ function policies(db: Relations): SQL {
  * A parent that is still to run asks for its children's values, also for those of children that are gone by then. Needs
  * the CTE `gone(id, parent_q, parent_id, state, value)`.
  */
-export function keptValues(db: Relations): SQL {
-  const p = db.jobs.of('p');
-  const { col } = db.jobs;
+export function keptValues(db: Tables): SQL {
+  const p = alias(db.jobs, 'p');
+  const col = bare(db.jobs);
   return sql`
     bequests as materialized (
       select parent_q as q, parent_id as id, jsonb_object_agg(id, value) as kept
       from gone where parent_id is not null and state = 'completed' group by 1, 2),
     heirs as materialized (
-      select b.* from bequests b join ${db.jobs.as('p')} on ${p.queueName} = b.q and ${p.id} = b.id
+      select b.* from bequests b join ${db.jobs} as ${p} on ${p.queueName} = b.q and ${p.id} = b.id
       where ${p.state} not in ('completed', 'failed')
       order by ${p.queueName}, ${p.id} for update of p),
     kept as (
-      update ${db.jobs.as('p')} set ${col.childrenValues} = coalesce(${p.childrenValues}, '{}'::jsonb) || h.kept
+      update ${db.jobs} as ${p} set ${col.childrenValues} = coalesce(${p.childrenValues}, '{}'::jsonb) || h.kept
       from heirs h where ${p.queueName} = h.q and ${p.id} = h.id and ${p.state} not in ('completed', 'failed')
       returning 1)`;
 }

@@ -2,26 +2,27 @@ import { sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { columns, statement } from '../../db/statement.js';
 import { ConveyorError } from '../../model/errors.js';
+import type { JobState } from '../../model/job.js';
 import { validateQueueName } from '../../model/options/names.js';
 import { countActive } from '../read/count.js';
 import { ALL_NAMES, pauseName, resumeName } from '../read/pauses.js';
-import { ofAnyJob } from '../rules/states.js';
+import { ofAnyJob, perState } from '../rules/states.js';
 import { type BulkResult, combine, cutoff, NO_CHANGE } from './chunks.js';
 import { deleteAll } from './delete.js';
 import { beforeSeq, deletionInState, deletionOfRoots } from './delete-in-state.js';
 import { waitForOpenWriters } from './open-writers.js';
-import { removeAllSchedules, removeQueueRows } from './queue-rows.js';
+import { deleteAllSchedules, deleteQueueRows } from './queue-rows.js';
 
 /** Each round takes what was there when it began; a queue that is still added to is not chased for ever. */
 const ROUNDS = 10;
 
 const bound = beforeSeq('obliterate');
-const ROOTS = deletionOfRoots(bound);
+const roots = deletionOfRoots(bound);
+const inState = perState((state) => deletionInState(state, bound));
 /** In the order in which a job goes from one state to the next, so that none is missed on its way. */
-const stateRemovals = (states: readonly Parameters<typeof deletionInState>[0][]) =>
-  states.map((state) => deletionInState(state, bound));
-const INACTIVE = [ROOTS, ...stateRemovals(['waiting-children', 'delayed', 'waiting', 'completed', 'failed'])];
-const ALL = [ROOTS, ...stateRemovals(['waiting-children', 'active', 'delayed', 'waiting', 'completed', 'failed'])];
+const STATES: readonly JobState[] = ['waiting-children', 'active', 'delayed', 'waiting', 'completed', 'failed'];
+const ALL = [roots, ...STATES.map((state) => inState[state])];
+const INACTIVE = ALL.filter((deletion) => deletion !== inState.active);
 
 const selectAnyJob = statement(
   'any job of queue',
@@ -75,7 +76,7 @@ async function refuseActive(executor: Executor, queue: string): Promise<void> {
 
 async function removeQueue(executor: Executor, queue: string, force: boolean): Promise<BulkResult> {
   // Schedules first: they would make new jobs.
-  await removeAllSchedules(executor, queue);
+  await deleteAllSchedules(executor, queue);
   let done = NO_CHANGE;
   for (let round = 0; round < ROUNDS; round++) {
     const { seq } = await cutoff(executor);
@@ -86,6 +87,6 @@ async function removeQueue(executor: Executor, queue: string, force: boolean): P
     const [row] = await executor.run(selectAnyJob, { queue });
     if (row?.[0] !== 'true') break;
   }
-  await removeQueueRows(executor, queue);
+  await deleteQueueRows(executor, queue);
   return done;
 }

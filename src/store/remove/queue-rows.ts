@@ -1,64 +1,69 @@
-import { type SQL, sql } from 'drizzle-orm';
+import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
+import type { PgTable } from 'drizzle-orm/pg-core';
 import type { Executor } from '../../db/executor.js';
-import type { Relations } from '../../db/relation.js';
 import { columns, statement } from '../../db/statement.js';
+import { bare, type Tables } from '../../db/tables.js';
 import { CHUNK } from './chunks.js';
 
-/** Chunk by chunk, locked in the order of the key, in which those who write several rows lock them as well. */
-const removalFrom = (
+/** One chunk of a queue's rows in a table, locked in the order of its key, as everything that writes several rows does. */
+const deletionFrom = (
   name: string,
-  table: (db: Relations) => { as(alias: string): SQL },
-  key: (db: Relations) => SQL[],
+  table: (db: Tables) => PgTable,
+  key: (db: Tables) => [SQLWrapper, ...SQLWrapper[]],
 ) =>
   statement(`obliterate ${name}`, ['queue', 'limit'], (db, p) => {
     const [queueName] = key(db);
-    const picked = sql`select "r".ctid from ${table(db).as('r')} where ${queueName as SQL} = ${p.queue}
-      order by ${sql.join(key(db), sql`, `)} limit ${p.limit}::int for update`;
-    return sql`with gone as (
-        delete from ${table(db).as('r')} where "r".ctid = any(array(${picked})) returning 1)
+    const r = sql.identifier('r');
+    const rows = sql`${table(db)} as ${r}`;
+    const picked = sql`select ${r}.ctid from ${rows} where ${queueName} = ${p.queue}
+      order by ${sql.join(key(db) as unknown as SQL[], sql`, `)} limit ${p.limit}::int for update`;
+    return sql`with gone as (delete from ${rows} where ${r}.ctid = any(array(${picked})) returning 1)
       select ${columns(sql`count(*)`)} from gone`;
   });
 
-const removeSchedules = removalFrom(
+const deleteSchedules = deletionFrom(
   'schedules',
   (db) => db.schedules,
-  (db) => [db.schedules.col.queueName, db.schedules.col.key],
+  (db) => [bare(db.schedules).queueName, bare(db.schedules).key],
 );
-const removeCursors = removalFrom(
+const deleteCursors = deletionFrom(
   'group cursors',
   (db) => db.groupCursors,
-  (db) => [db.groupCursors.col.queueName, db.groupCursors.col.groupId],
+  (db) => [bare(db.groupCursors).queueName, bare(db.groupCursors).groupId],
 );
-const removeLimits = removalFrom(
+const deleteLimits = deletionFrom(
   'rate limits',
   (db) => db.rateLimits,
-  (db) => [db.rateLimits.col.queueName],
+  (db) => [bare(db.rateLimits).queueName],
 );
-const removePauses = removalFrom(
+const deletePauses = deletionFrom(
   'paused names',
   (db) => db.pausedNames,
-  (db) => [db.pausedNames.col.queueName, db.pausedNames.col.jobName],
+  (db) => [bare(db.pausedNames).queueName, bare(db.pausedNames).jobName],
 );
-const removeMetrics = removalFrom(
+const deleteMetrics = deletionFrom(
   'metrics',
   (db) => db.metrics,
-  ({ metrics: { col } }) => [col.queueName, col.jobName, col.granularity, col.periodStart, col.shard],
+  (db) => {
+    const { queueName, jobName, granularity, periodStart, shard } = bare(db.metrics);
+    return [queueName, jobName, granularity, periodStart, shard];
+  },
 );
 
-/** A row that changed while its lock was waited for is found by the next statement: so until none is found. */
-async function removeRows(executor: Executor, remove: typeof removeMetrics, queue: string): Promise<void> {
-  const next = async () => Number((await executor.run(remove, { queue, limit: CHUNK }))[0]?.[0]);
+/** Repeats until no row is found: one that changed while its lock was waited for is found by the next statement. */
+async function deleteRows(executor: Executor, deletion: typeof deleteMetrics, queue: string): Promise<void> {
+  const next = async () => Number((await executor.run(deletion, { queue, limit: CHUNK }))[0]?.[0]);
   while ((await next()) > 0);
 }
 
-/** Forgets the repeating schedules of a queue. */
-export function removeAllSchedules(executor: Executor, queue: string): Promise<void> {
-  return removeRows(executor, removeSchedules, queue);
+/** Deletes the repeating schedules of a queue. */
+export function deleteAllSchedules(executor: Executor, queue: string): Promise<void> {
+  return deleteRows(executor, deleteSchedules, queue);
 }
 
-/** Removes what tables other than the jobs' know of a queue; its pauses last, which hold claims off until then. */
-export async function removeQueueRows(executor: Executor, queue: string): Promise<void> {
-  for (const remove of [removeCursors, removeLimits, removeMetrics, removePauses]) {
-    await removeRows(executor, remove, queue);
+/** Deletes what tables other than the jobs' hold of a queue; its pauses last, which keep it from being claimed until then. */
+export async function deleteQueueRows(executor: Executor, queue: string): Promise<void> {
+  for (const deletion of [deleteCursors, deleteLimits, deleteMetrics, deletePauses]) {
+    await deleteRows(executor, deletion, queue);
   }
 }

@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { Relations } from '../../db/relation.js';
-import { instantOf as at, interval, now } from '../../db/statement.js';
+import { bare, type Tables } from '../../db/tables.js';
+import { instantOf as at, interval, now } from '../../db/time.js';
 
 /** Which fields the rows of a batch may have: those of a new job, or all. */
 export type RecordShape = 'new' | 'full';
@@ -13,7 +13,7 @@ const LATER_FIELDS = sql`attempts int, progress float8, ret jsonb, reason text, 
   discarded boolean`;
 
 /** The batch as rows, in its order; `seq` is taken here so that the order of insertion may differ from it. */
-export function insertInput(db: Relations, jobs: SQL, shape: RecordShape = 'full'): SQL {
+export function insertInput(db: Tables, jobs: SQL, shape: RecordShape = 'full'): SQL {
   const fields = shape === 'new' ? NEW_FIELDS : sql`${NEW_FIELDS}, ${LATER_FIELDS}`;
   return sql`select x.*, case when x.lifo then -${db.nextSeq} else ${db.nextSeq} end as seq
     from rows from (jsonb_to_recordset(${jobs}::jsonb) as (${fields})) with ordinality x`;
@@ -22,8 +22,8 @@ export function insertInput(db: Relations, jobs: SQL, shape: RecordShape = 'full
 const list = (value: SQL): SQL => sql`coalesce(${value}, '[]'::jsonb)`;
 
 /** Column by column, what an input row `x` becomes. */
-function newColumns(db: Relations): [SQL, SQL][] {
-  const { col } = db.jobs;
+function newColumns(db: Tables): [SQL, SQL][] {
+  const col = bare(db.jobs);
   return [
     [col.queueName, sql`x.q`],
     [col.id, sql`x.id`],
@@ -48,8 +48,8 @@ function newColumns(db: Relations): [SQL, SQL][] {
   ];
 }
 
-function laterColumns(db: Relations): [SQL, SQL][] {
-  const { col } = db.jobs;
+function laterColumns(db: Tables): [SQL, SQL][] {
+  const col = bare(db.jobs);
   return [
     [col.attemptsMade, sql`coalesce(x.attempts, 0)`],
     [col.progress, sql`coalesce(x.progress, 0)`],
@@ -69,7 +69,7 @@ function laterColumns(db: Relations): [SQL, SQL][] {
 }
 
 /** `(columns) select values`, to follow `insert into …`; `x` is the input row. */
-export function insertSelect(db: Relations, shape: RecordShape = 'full'): SQL {
+export function insertSelect(db: Tables, shape: RecordShape = 'full'): SQL {
   const pairs = shape === 'new' ? newColumns(db) : [...newColumns(db), ...laterColumns(db)];
   const names = sql.join(
     pairs.map(([column]) => column),

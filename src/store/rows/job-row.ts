@@ -1,6 +1,7 @@
-import { type SQL, sql } from 'drizzle-orm';
-import type { Relations } from '../../db/relation.js';
-import { columns, epochMs, type Row } from '../../db/statement.js';
+import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
+import { columns, type Row } from '../../db/statement.js';
+import type { Jobs } from '../../db/tables.js';
+import { epochMs } from '../../db/time.js';
 import { type AttemptRecord, JOB_STATES, type JobData, type JobOptions, type JobState } from '../../model/job.js';
 
 /** A job with what the store keeps beside the public fields. */
@@ -17,23 +18,27 @@ export interface StoredJob {
   readonly damaged: readonly string[];
 }
 
-type JobColumns = ReturnType<Relations['jobs']['of']>;
-
 /**
  * The output list that reads a job. What most jobs do not have travels in one JSON column that is null for them: a
  * claim of hundreds of jobs parses fourteen cells each, not thirty-five.
  */
-export function jobColumns(j: JobColumns): SQL {
+export function jobColumns(j: Jobs): SQL {
   return outputList(j, j.queueName, j.state, epochMs(j.lockUntil), j.lockedBy);
 }
 
 /** The same of a job that was just taken: what whoever took it knows is left out, and said to `readJob`. */
-export function takenColumns(j: JobColumns): SQL {
+export function takenColumns(j: Jobs): SQL {
   const known = sql`null`;
   return outputList(j, known, known, known, known);
 }
 
-function outputList(j: JobColumns, queueName: SQL, state: SQL, lockUntil: SQL, lockedBy: SQL): SQL {
+function outputList(
+  j: Jobs,
+  queueName: SQLWrapper,
+  state: SQLWrapper,
+  lockUntil: SQLWrapper,
+  lockedBy: SQLWrapper,
+): SQL {
   const empty = sql`'[]'::jsonb`;
   return columns(
     j.id,

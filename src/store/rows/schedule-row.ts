@@ -1,11 +1,12 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { Relations } from '../../db/relation.js';
-import { columns, epochMs, instantOf, type Row, statementTime } from '../../db/statement.js';
+import { columns, type Row } from '../../db/statement.js';
+import { alias, type Tables } from '../../db/tables.js';
+import { epochMs, instantOf, statementTime } from '../../db/time.js';
 import type { JobOptions } from '../../model/job.js';
 import type { StoredSchedule } from '../../model/schedule/stored-schedule.js';
 
-export function scheduleColumns(db: Relations): SQL {
-  const s = db.schedules.of('s');
+export function scheduleColumns(db: Tables): SQL {
+  const s = alias(db.schedules, 's');
   return columns(
     s.queueName,
     s.key,

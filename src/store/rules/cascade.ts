@@ -1,6 +1,6 @@
 import { type SQL, sql } from 'drizzle-orm';
-import type { Relations } from '../../db/relation.js';
-import { now, statementTime } from '../../db/statement.js';
+import { alias, bare, type Tables } from '../../db/tables.js';
+import { now, statementTime } from '../../db/time.js';
 
 /**
  * What follows for the ancestors when jobs end or vanish, as CTEs of the statement that ends them: all or nothing.
@@ -19,9 +19,9 @@ import { now, statementTime } from '../../db/statement.js';
  *
  * Adds the CTE `parents(q, id, state, reason)` of the ancestors whose state changed; state 'removed' for deleted ones.
  */
-export function cascade(db: Relations): SQL {
-  const p = db.jobs.of('p');
-  const { col } = db.jobs;
+export function cascade(db: Tables): SQL {
+  const p = alias(db.jobs, 'p');
+  const col = bare(db.jobs);
   const policy = sql`coalesce(${p.opts} ->> 'failParentOnChildFailure', 'fail')`;
   const keepFailed = sql`${p.opts} -> 'removeOnFail'`;
   const parentKey = sql`jsonb_build_array(${p.parentQueueName}, ${p.parentId})`;
@@ -36,7 +36,7 @@ export function cascade(db: Relations): SQL {
         from ended where parent_id is not null group by 1, 2
         union all
         select ${p.parentQueueName}, ${p.parentId}, up.distance + 1, up.path || ${parentKey}, up.failed, 0, null, null
-        from up join ${db.jobs.as('p')} on ${p.queueName} = up.q and ${p.id} = up.id
+        from up join ${db.jobs} as ${p} on ${p.queueName} = up.q and ${p.id} = up.id
         where ${hasParent} and not (${parentKey} = any(up.path)))
       select q, id, max(top - distance) as depth, sum(n)::int as n, min(reason) as reason,
         (array_agg(kept) filter (where kept is not null))[1] as kept
@@ -47,7 +47,7 @@ export function cascade(db: Relations): SQL {
         ${p.state} as state, ${policy} as policy, coalesce(${keepFailed} = 'true'::jsonb, false) as drop_failed,
         case when jsonb_typeof(${keepFailed}) = 'number' then (${keepFailed})::text::float8 end as keep_ms,
         lineage.n, lineage.reason, lineage.kept
-      from lineage join ${db.jobs.as('p')} on ${p.queueName} = lineage.q and ${p.id} = lineage.id
+      from lineage join ${db.jobs} as ${p} on ${p.queueName} = lineage.q and ${p.id} = lineage.id
       order by lineage.depth desc, ${p.queueName}, ${p.id} for update of p),
     expectant as materialized (
       select l.*, jsonb_build_array(l.q, l.id) as key from locked l where l.state = 'waiting-children'),
@@ -69,16 +69,16 @@ export function cascade(db: Relations): SQL {
       where x.n + coalesce(d.n, 0) > 0
         and not exists (select 1 from doomed gone where gone.q = x.q and gone.id = x.id)),
     doomed_failed as (
-      update ${db.jobs.as('p')} set ${col.state} = 'failed', ${col.failedAt} = ${now}, ${col.failedReason} = d.reason,
+      update ${db.jobs} as ${p} set ${col.state} = 'failed', ${col.failedAt} = ${now}, ${col.failedReason} = d.reason,
         ${col.delayUntil} = null, ${col.removeAt} = ${now} + d.keep_ms * interval '1 millisecond'
       from doomed d where ${p.queueName} = d.q and ${p.id} = d.id and d.policy <> 'remove' and not d.drop_failed
       returning ${p.queueName} as q, ${p.id} as id, 'failed' as state, d.reason),
     doomed_removed as (
-      delete from ${db.jobs.as('p')} using doomed d
+      delete from ${db.jobs} as ${p} using doomed d
       where ${p.queueName} = d.q and ${p.id} = d.id and (d.policy = 'remove' or d.drop_failed)
       returning ${p.queueName} as q, ${p.id} as id, 'removed' as state, d.reason),
     counted as (
-      update ${db.jobs.as('p')} set
+      update ${db.jobs} as ${p} set
         ${col.pendingChildrenCount} = greatest(0, ${p.pendingChildrenCount} - t.n),
         ${col.childrenValues} = case when t.kept is null then ${p.childrenValues}
           else coalesce(${p.childrenValues}, '{}'::jsonb) || t.kept end,

@@ -1,13 +1,13 @@
-import { type SQL, sql } from 'drizzle-orm';
+import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 import { isDeduplicationConflict } from '../../db/driver-errors.js';
-import type { Relations } from '../../db/relation.js';
+import { alias, type Tables } from '../../db/tables.js';
 import { holdsKey } from '../add/insert.js';
 
 /** Another live job of row `j`'s queue holds the key, as far as the statement can see. */
-export function heldByAnother(db: Relations, key: SQL): SQL {
-  const j = db.jobs.of('j');
-  const h = db.jobs.of('h');
-  return sql`exists (select 1 from ${db.jobs.as('h')} where ${h.queueName} = ${j.queueName}
+export function heldByAnother(db: Tables, key: SQLWrapper): SQL {
+  const j = alias(db.jobs, 'j');
+  const h = alias(db.jobs, 'h');
+  return sql`exists (select 1 from ${db.jobs} as ${h} where ${h.queueName} = ${j.queueName}
     and ${h.deduplicationKey} = ${key} and ${h.id} <> ${j.id} and ${holdsKey(h)})`;
 }
 

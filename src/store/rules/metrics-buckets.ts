@@ -1,6 +1,6 @@
-import { type SQL, sql } from 'drizzle-orm';
-import type { Relations } from '../../db/relation.js';
-import { now } from '../../db/statement.js';
+import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
+import { alias, bare, type Tables } from '../../db/tables.js';
+import { now } from '../../db/time.js';
 
 /**
  * The metrics of a settling statement, as a CTE over its `outcomes(q, name, state, processed)`: a minute bucket for the
@@ -8,12 +8,12 @@ import { now } from '../../db/statement.js';
  * key, so that two statements on one shard cannot wait for each other crosswise. `ended` is the end of an outcome `o`: it
  * falls into that minute, however late it is told.
  */
-export function countMetrics(db: Relations, shard: SQL, ended: SQL = now): SQL {
-  const { col } = db.metrics;
-  const m = db.metrics.of('m');
-  const add = (column: SQL, own: SQL) => sql`${column} = ${own} + excluded.${column}`;
+export function countMetrics(db: Tables, shard: SQLWrapper, ended: SQL = now): SQL {
+  const col = bare(db.metrics);
+  const m = alias(db.metrics, 'm');
+  const add = (column: SQLWrapper, own: SQLWrapper) => sql`${column} = ${own} + excluded.${column}`;
   return sql`metered as (
-    insert into ${db.metrics.as('m')} (${col.queueName}, ${col.jobName}, ${col.granularity}, ${col.periodStart},
+    insert into ${db.metrics} as ${m} (${col.queueName}, ${col.jobName}, ${col.granularity}, ${col.periodStart},
       ${col.shard}, ${col.completedCount}, ${col.failedCount}, ${col.totalProcessMs}, ${col.minProcessMs}, ${col.maxProcessMs})
     select q, label, 'minute', period, ${shard}::int,
       count(*) filter (where state = 'completed'), count(*) filter (where state = 'failed'),

@@ -1,11 +1,9 @@
-import { type SQL, sql } from 'drizzle-orm';
-import type { Relations } from '../../db/relation.js';
+import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
+import { alias, type Jobs, type Tables } from '../../db/tables.js';
 import { JOB_STATES, type JobState } from '../../model/job.js';
 
-type JobNames = ReturnType<Relations['jobs']['of']>;
-
 /** A state as a literal: as a parameter it would lose the partial indexes under a generic plan. */
-export function inState(j: JobNames, state: JobState): SQL {
+export function inState(j: Jobs, state: JobState): SQL {
   return sql`${j.state} = ${sql.raw(`'${state}'`)}`;
 }
 
@@ -14,7 +12,7 @@ export function inState(j: JobNames, state: JobState): SQL {
  * found for it: where the planner has not heard of such rows yet, reading all of the state's index seems as good to it
  * as the few rows by their place.
  */
-export function stillIn(j: JobNames, state: JobState): SQL {
+export function stillIn(j: Jobs, state: JobState): SQL {
   return sql`(case ${j.state} when ${sql.raw(`'${state}'`)} then true else false end)`;
 }
 
@@ -27,23 +25,23 @@ export function perState<T>(make: (state: JobState) => T): Readonly<Record<JobSt
  * Jobs of a queue, whatever their state: each state has an index that begins with the queue, the table as a whole has
  * none.
  */
-export function inQueue(j: JobNames, queue: SQL): SQL {
+export function inQueue(j: Jobs, queue: SQLWrapper): SQL {
   const parts = JOB_STATES.map((state) => sql`${j.queueName} = ${queue} and ${inState(j, state)}`);
   return sql`(${sql.join(parts, sql` or `)})`;
 }
 
 /** A value out of any one job of a queue, found with a probe of an index; null if it has no job. */
-export function ofAnyJob(db: Relations, queue: SQL, value: SQL): SQL {
-  const j = db.jobs.of('j');
+export function ofAnyJob(db: Tables, queue: SQLWrapper, value: SQLWrapper): SQL {
+  const j = alias(db.jobs, 'j');
   const probes = JOB_STATES.map(
     (state) =>
-      sql`(select ${value} from ${db.jobs.as('j')} where ${j.queueName} = ${queue} and ${inState(j, state)} limit 1)`,
+      sql`(select ${value} from ${db.jobs} as ${j} where ${j.queueName} = ${queue} and ${inState(j, state)} limit 1)`,
   );
   return sql`coalesce(${sql.join(probes, sql`, `)})`;
 }
 
 /** When a job of a state came to its end; null for states that are not an end. */
-export function finishTime(j: JobNames, state: JobState): SQL | null {
+export function finishTime(j: Jobs, state: JobState): SQLWrapper | null {
   if (state === 'completed') return j.completedAt;
   return state === 'failed' ? j.failedAt : null;
 }

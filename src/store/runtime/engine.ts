@@ -1,13 +1,15 @@
 import { randomInt } from 'node:crypto';
 import type { ConnectionOptions } from '../../db/connection.js';
 import { isLockTimeout } from '../../db/driver-errors.js';
+import { DrizzleExecutor } from '../../db/drizzle-executor.js';
 import type { DrizzleLike, DrizzleTransactor } from '../../db/drizzle-like.js';
-import { DrizzleExecutor, type Executor, PreparedExecutor } from '../../db/executor.js';
+import type { Executor } from '../../db/executor.js';
 import { Listener } from '../../db/listener.js';
 import { OwnPool } from '../../db/own-pool.js';
-import { connectionOf, postgresJsClient } from '../../db/postgres-js.js';
-import { relationsIn } from '../../db/relation.js';
+import { connectionOf, postgresJsClient, template } from '../../db/postgres-js.js';
+import { PreparedExecutor } from '../../db/prepared-executor.js';
 import { compile } from '../../db/statement.js';
+import { tablesIn } from '../../db/tables.js';
 import { migrateConnection, migrateDrizzle, pendingReason, verifySchema } from '../../migrations/migrator.js';
 import { ClosedError, ConveyorError } from '../../model/errors.js';
 import { generateId } from '../../model/ids.js';
@@ -54,7 +56,7 @@ export class Engine {
   /** Answers undefined where the lease was lost: nothing was written. */
   readonly settlements: Batcher<Settlement, Settled | undefined>;
   readonly #alone: Batcher<() => Promise<(Settled | undefined)[]>, Settled | undefined>;
-  readonly #relations;
+  readonly #tables;
   #executor: Executor | undefined;
   #pool: OwnPool | undefined;
   #closing: Promise<void> | undefined;
@@ -66,7 +68,7 @@ export class Engine {
 
   constructor(options: ResolvedOptions) {
     this.options = options;
-    this.#relations = relationsIn(options.schema);
+    this.#tables = tablesIn(options.schema);
     const executor = () => this.#executor;
     this.notifier = new Notifier({
       executor,
@@ -118,9 +120,10 @@ export class Engine {
 
   /** Statements inside a caller's transaction. */
   within(transaction: DrizzleLike): Executor {
-    return new DrizzleExecutor(transaction, this.#relations, {
+    return new DrizzleExecutor(transaction, this.#tables, {
       inTransaction: true,
       timeout: this.options.statementTimeout,
+      onStatement: this.options.onStatement,
     });
   }
 
@@ -185,11 +188,12 @@ export class Engine {
     const { statementTimeout, logger } = this.options;
     const pool = await OwnPool.open(connection, statementTimeout, logger);
     this.#pool = pool;
-    return new PreparedExecutor(() => pool.client, this.#relations, {
+    return new PreparedExecutor(() => pool.client, this.#tables, {
       prepare: pool.client.options.prepare !== false,
       // The server ends a slow statement itself: what has no answer by then is on a dead connection.
       timeout: statementTimeout + ANSWER_GRACE_MS,
       silent: (client) => void pool.replace(client),
+      onStatement: this.options.onStatement,
     });
   }
 
@@ -198,12 +202,17 @@ export class Engine {
     const client = postgresJsClient(db);
     const timeout = this.options.statementTimeout;
     if (client) {
-      return new PreparedExecutor(() => client, this.#relations, {
+      return new PreparedExecutor(() => client, this.#tables, {
         prepare: client.options.prepare !== false,
         timeout,
+        onStatement: this.options.onStatement,
       });
     }
-    return new DrizzleExecutor(db, this.#relations, { inTransaction: false, timeout });
+    return new DrizzleExecutor(db, this.#tables, {
+      inTransaction: false,
+      timeout,
+      onStatement: this.options.onStatement,
+    });
   }
 
   #postgresJsOptions(db: DrizzleLike): ConnectionOptions | undefined {
@@ -219,7 +228,8 @@ export class Engine {
   }
 
   async #startListener(connection: ConnectionOptions): Promise<void> {
-    const look = compile(pollStatement, this.#relations);
+    const look = compile(pollStatement, this.#tables);
+    const text = template(look.chunks);
     const listener = new Listener(connection, {
       logger: this.options.logger,
       onNotification: (_channel, payload) => this.notifier.receive(payload),
@@ -230,7 +240,7 @@ export class Engine {
       // The heartbeat is a look at the watched queues: an idle process needs no other statement.
       heartbeat: async (client) => {
         const queues = JSON.stringify(this.poller.queues());
-        const rows = await client.unsafe(look.text, look.bind({ queues }), { prepare: false }).values();
+        const rows = await client(text, ...look.bind({ queues })).values();
         this.poller.handle(rows.map((row) => readPollResult(row as (string | null)[])));
       },
     });

@@ -1,6 +1,6 @@
 import type { ConnectionOptions } from '../../db/connection.js';
 import type { DrizzleLike } from '../../db/drizzle-like.js';
-import { DEFAULT_STATEMENT_TIMEOUT } from '../../db/executor.js';
+import { DEFAULT_STATEMENT_TIMEOUT, type OnStatement, type StatementEvent } from '../../db/executor.js';
 import type { StoreEvent } from '../../model/event.js';
 import { checkLogger, defaultLogger, type Logger, safely } from '../../model/logger.js';
 import { integerIn } from '../../model/options/names.js';
@@ -36,6 +36,11 @@ export interface PgStoreOptions {
   maxPayloadBytes?: number;
   /** Limit of every statement in ms. Default 30,000. */
   statementTimeout?: number;
+  /**
+   * Called after every statement with its name, its duration in ms and its number of rows: for debug logs and telemetry.
+   * What it throws or rejects with is logged and otherwise ignored.
+   */
+  onStatement?: (event: StatementEvent) => unknown;
 }
 
 export interface ResolvedOptions {
@@ -49,6 +54,7 @@ export interface ResolvedOptions {
   readonly listen: boolean | string;
   readonly maxPayloadBytes: number;
   readonly statementTimeout: number;
+  readonly onStatement: OnStatement | undefined;
 }
 
 const MAX_INTERVAL = 2_147_483_647;
@@ -63,6 +69,7 @@ const KNOWN = [
   'listen',
   'maxPayloadBytes',
   'statementTimeout',
+  'onStatement',
 ] as const;
 
 /** Throws `TypeError` or `RangeError` naming the option. */
@@ -101,6 +108,9 @@ export function resolveOptions(options: PgStoreOptions): ResolvedOptions {
   if (options.onEventHandlerError !== undefined && typeof options.onEventHandlerError !== 'function') {
     throw new TypeError('PgStore `onEventHandlerError` must be a function.');
   }
+  if (options.onStatement !== undefined && typeof options.onStatement !== 'function') {
+    throw new TypeError('PgStore `onStatement` must be a function.');
+  }
   const logger = safely(options.logger === undefined ? defaultLogger : checkLogger(options.logger, 'logger'));
   const metrics = options.metrics ?? {};
   readOptions(metrics, 'metrics', ['enabled', 'retentionMinutes', 'retentionHours']);
@@ -131,5 +141,19 @@ export function resolveOptions(options: PgStoreOptions): ResolvedOptions {
       100,
       MAX_INTERVAL,
     ),
+    onStatement: options.onStatement && guarded(options.onStatement, logger),
+  };
+}
+
+/** A statement's caller must not fail with the app's observer of it. */
+function guarded(onStatement: (event: StatementEvent) => unknown, logger: Logger): OnStatement {
+  const failed = (error: unknown) => logger.warn('conveyor: onStatement failed', error);
+  return (event) => {
+    try {
+      const result = onStatement(event);
+      if (result instanceof Promise) result.catch(failed);
+    } catch (error) {
+      failed(error);
+    }
   };
 }

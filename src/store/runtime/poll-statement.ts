@@ -1,6 +1,7 @@
-import { sql } from 'drizzle-orm';
+import { type SQLWrapper, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { columns, type Row, statement } from '../../db/statement.js';
+import { alias } from '../../db/tables.js';
 
 /** What one look at a queue finds; durations in ms from now, negative when overdue, null for none. */
 export interface PollResult {
@@ -19,14 +20,14 @@ export interface PollResult {
  * and reads all of it when none do.
  */
 export const pollStatement = statement(
-  'glance',
+  'poll',
   ['queues'],
   (db, p) => {
-    const j = db.jobs.of('j');
-    const s = db.schedules.of('s');
-    const jobs = db.jobs.as('j');
+    const j = alias(db.jobs, 'j');
+    const s = alias(db.schedules, 's');
+    const jobs = sql`${db.jobs} as ${j}`;
     const of = sql`${j.queueName} = q.name`;
-    const inMs = (time: ReturnType<typeof sql>) => sql`extract(epoch from ${time} - clock_timestamp()) * 1000`;
+    const inMs = (time: SQLWrapper) => sql`extract(epoch from ${time} - clock_timestamp()) * 1000`;
     return sql`select ${columns(
       sql`q.name`,
       sql`(select true from ${jobs} where ${of} and ${j.state} = 'waiting'
@@ -35,7 +36,7 @@ export const pollStatement = statement(
         and ${j.delayUntil} is not null order by ${j.delayUntil} limit 1)`,
       sql`exists (select 1 from ${jobs} where ${of} and ${j.state} = 'active'
         and (${j.lockUntil} is null or ${j.lockUntil} < now()))`,
-      sql`(select ${inMs(s.tickAt)} from ${db.schedules.as('s')} where ${s.queueName} = q.name
+      sql`(select ${inMs(s.tickAt)} from ${db.schedules} as ${s} where ${s.queueName} = q.name
         and ${s.tickAt} is not null order by ${s.tickAt} limit 1)`,
       sql`(select true from ${jobs} where ${j.removeAt} is not null and ${j.removeAt} < now()
         order by ${j.removeAt} limit 1) is not null`,

@@ -1,6 +1,8 @@
 import { sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
-import { columns, epochMs, instantOf, now, statement } from '../../db/statement.js';
+import { columns, statement } from '../../db/statement.js';
+import { alias, bare } from '../../db/tables.js';
+import { epochMs, instantOf, now } from '../../db/time.js';
 import type { StoredSchedule } from '../../model/schedule/stored-schedule.js';
 import { insertInput, insertSelect, type JobRecord } from '../add/insert.js';
 import { jobsOfTick, NOW_COLUMN, readSchedule, scheduleColumns } from '../rows/schedule-row.js';
@@ -11,8 +13,8 @@ const selectDue = statement(
   'due schedules',
   ['queue'],
   (db, p) => {
-    const s = db.schedules.of('s');
-    return sql`select ${scheduleColumns(db)} from ${db.schedules.as('s')}
+    const s = alias(db.schedules, 's');
+    return sql`select ${scheduleColumns(db)} from ${db.schedules} as ${s}
       where ${s.queueName} = ${p.queue} and ${s.tickAt} is not null and ${s.tickAt} <= now()
       order by ${s.tickAt} limit ${sql.raw(String(DUE_CHUNK))}`;
   },
@@ -32,21 +34,21 @@ const advance = statement(
   'advance schedule',
   ['queue', 'key', 'tick', 'next', 'job'],
   (db, p) => {
-    const s = db.schedules.of('s');
-    const { col } = db.schedules;
+    const s = alias(db.schedules, 's');
+    const col = bare(db.schedules);
     const spent = sql`(${s.runsLeft} is not null and ${s.runsLeft} <= 0)`;
     return sql`
       with moved as (
-        update ${db.schedules.as('s')} set
+        update ${db.schedules} as ${s} set
           ${col.tickAt} = case when not ${spent} then ${instantOf(p.next)} end,
           ${col.runsLeft} = case when ${spent} or ${p.next} is null then ${s.runsLeft} else ${s.runsLeft} - 1 end
         where ${s.queueName} = ${p.queue} and ${s.key} = ${p.key}
           and ${epochMs(s.tickAt)} = ${p.tick}::bigint and ${s.tickAt} <= now()
         returning ${s.tickAt} as tick),
       inserted as (
-        insert into ${db.jobs.table} ${insertSelect(db)} from (
+        insert into ${db.jobs} ${insertSelect(db)} from (
           ${insertInput(db, jobsOfTick(p.job, p.key, p.next, sql`moved where tick is not null`))}) x
-        on conflict do nothing returning ${db.jobs.col.id} as id)
+        on conflict do nothing returning ${bare(db.jobs).id} as id)
       select ${columns(sql`(select id from inserted)`)} from moved`;
   },
   // Compare and set: sent again, it finds the tick moved on.
@@ -84,8 +86,8 @@ const postpone = statement(
   'postpone schedule',
   ['queue', 'key', 'tick'],
   (db, p) => {
-    const s = db.schedules.of('s');
-    return sql`update ${db.schedules.as('s')} set ${db.schedules.col.tickAt} = ${now} + interval '1 hour'
+    const s = alias(db.schedules, 's');
+    return sql`update ${db.schedules} as ${s} set ${bare(db.schedules).tickAt} = ${now} + interval '1 hour'
       where ${s.queueName} = ${p.queue} and ${s.key} = ${p.key} and ${epochMs(s.tickAt)} = ${p.tick}::bigint
       returning ${columns(s.key)}`;
   },

@@ -1,6 +1,8 @@
 import { sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
-import { columns, epochMs, now, statement } from '../../db/statement.js';
+import { columns, statement } from '../../db/statement.js';
+import { alias } from '../../db/tables.js';
+import { epochMs, now } from '../../db/time.js';
 import type { StoredSchedule } from '../../model/schedule/stored-schedule.js';
 import { readSchedule, scheduleColumns } from '../rows/schedule-row.js';
 
@@ -20,8 +22,8 @@ const selectSchedules = statement(
   'schedules',
   ['queue'],
   (db, p) => {
-    const s = db.schedules.of('s');
-    return sql`select ${scheduleColumns(db)} from ${db.schedules.as('s')}
+    const s = alias(db.schedules, 's');
+    return sql`select ${scheduleColumns(db)} from ${db.schedules} as ${s}
       where ${s.queueName} = ${p.queue} order by ${s.createdAt}, ${s.key}`;
   },
   { repeatable: true },
@@ -36,8 +38,8 @@ const deleteSchedule = statement(
   'remove schedule',
   ['queue', 'key'],
   (db, p) => {
-    const s = db.schedules.of('s');
-    return sql`delete from ${db.schedules.as('s')} where ${s.queueName} = ${p.queue} and ${s.key} = ${p.key}
+    const s = alias(db.schedules, 's');
+    return sql`delete from ${db.schedules} as ${s} where ${s.queueName} = ${p.queue} and ${s.key} = ${p.key}
       returning ${columns(s.key)}`;
   },
   { repeatable: true },

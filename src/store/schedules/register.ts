@@ -1,7 +1,8 @@
 import { type SQL, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
-import type { Relations } from '../../db/relation.js';
-import { columns, epochMs, instantOf, statement, statementTime } from '../../db/statement.js';
+import { columns, statement } from '../../db/statement.js';
+import { alias, bare, type Tables } from '../../db/tables.js';
+import { epochMs, instantOf, statementTime } from '../../db/time.js';
 import { ConveyorError } from '../../model/errors.js';
 import { insertInput, insertSelect, type JobRecord, type Saved } from '../add/insert.js';
 import { jobsOfTick } from '../rows/schedule-row.js';
@@ -59,8 +60,8 @@ function given(p: Slots): SQL {
  * zone under the same key starts it afresh. A later end or a higher limit lets one that had ended go on, an earlier
  * end may end it. Otherwise it keeps its tick: each deploy registers it again.
  */
-function decide(db: Relations): SQL {
-  const s = db.schedules.of('s');
+function decide(db: Tables): SQL {
+  const s = alias(db.schedules, 's');
   const oldLimit = sql`case when jsonb_typeof(${s.opts} #> '{repeat,limit}') = 'number'
     then (${s.opts} #>> '{repeat,limit}')::numeric end`;
   return sql`
@@ -70,7 +71,7 @@ function decide(db: Relations): SQL {
         (${s.jobName}, ${s.data}, ${s.opts}) is distinct from (r.name, r.data, r.opts) as revised,
         case when r.runs is null or ${s.runsLeft} is null then r.runs
           else greatest(0, ${s.runsLeft} + r.runs - coalesce(${oldLimit}, r.runs))::int end as runs_now
-      from ${db.schedules.as('s')} join r on ${s.queueName} = r.q and ${s.key} = r.key for update of s),
+      from ${db.schedules} as ${s} join r on ${s.queueName} = r.q and ${s.key} = r.key for update of s),
     plan as materialized (
       select b.*, not b.other and b.tick is null and b.runs_now is distinct from 0
           and (b.runs_now is distinct from b.runs or b.end_at is distinct from r.end_at) as resumed,
@@ -87,23 +88,23 @@ const register = statement(
   'register schedule',
   PARAMS,
   (db, p) => {
-    const s = db.schedules.of('s');
-    const { col } = db.schedules;
-    const j = db.jobs.of('j');
+    const s = alias(db.schedules, 's');
+    const col = bare(db.schedules);
+    const j = alias(db.jobs, 'j');
     const ofSchedule = sql`${j.queueName} = r.q and ${j.scheduleKey} = r.key`;
     const restart = sql`(plan.other or plan.resumed)`;
     return sql`
       with r as materialized (${given(p)}),
       ${decide(db)},
       created as (
-        insert into ${db.schedules.table} (${col.queueName}, ${col.key}, ${col.jobName}, ${col.data}, ${col.opts},
+        insert into ${db.schedules} (${col.queueName}, ${col.key}, ${col.jobName}, ${col.data}, ${col.opts},
           ${col.cron}, ${col.everyMs}, ${col.timezone}, ${col.startAt}, ${col.endAt}, ${col.anchorAt}, ${col.tickAt},
           ${col.runsLeft})
         select q, key, name, data, opts, cron, every, tz, start_at, end_at, anchor_at, first_at, runs from r
         where not exists (select 1 from before)
         on conflict do nothing returning 1),
       changed as (
-        update ${db.schedules.as('s')} set ${col.jobName} = r.name, ${col.data} = r.data, ${col.opts} = r.opts,
+        update ${db.schedules} as ${s} set ${col.jobName} = r.name, ${col.data} = r.data, ${col.opts} = r.opts,
           ${col.cron} = r.cron, ${col.everyMs} = r.every, ${col.timezone} = r.tz, ${col.endAt} = r.end_at,
           ${col.startAt} = case when plan.other then r.start_at else ${s.startAt} end,
           ${col.anchorAt} = case when ${restart} then r.anchor_at else ${s.anchorAt} end,
@@ -114,21 +115,21 @@ const register = statement(
           or plan.revised or plan.end_at is distinct from r.end_at or plan.runs_now is distinct from plan.runs)
         returning 1),
       pending as materialized (
-        select ${j.ctid} as at, ${j.id} as id from r, plan, ${db.jobs.as('j')}
+        select ${j}.ctid as at, ${j.id} as id from r, plan, ${db.jobs} as ${j}
         where ${j.queueName} = r.q and ${j.state} = 'delayed' and ${j.delayUntil} = plan.tick
           and ${j.scheduleKey} = r.key and ${j.attemptsMade} = 0
         order by ${j.id} limit 1 for update of j),
       withdrawn as (
-        delete from ${db.jobs.as('j')} using pending, plan where ${j.ctid} = pending.at and plan.over returning 1),
+        delete from ${db.jobs} as ${j} using pending, plan where ${j}.ctid = pending.at and plan.over returning 1),
       moved as (
-        update ${db.jobs.as('j')} set ${db.jobs.col.name} = r.name, ${db.jobs.col.data} = r.data,
-          ${db.jobs.col.opts} = r.opts, ${db.jobs.col.priority} = coalesce((r.job ->> 'priority')::int, 0),
-          ${db.jobs.col.state} = case when plan.other and r.first_at <= ${statementTime} then 'waiting' else 'delayed' end,
-          ${db.jobs.col.delayUntil} = case when not plan.other then ${j.delayUntil}
+        update ${db.jobs} as ${j} set ${bare(db.jobs).name} = r.name, ${bare(db.jobs).data} = r.data,
+          ${bare(db.jobs).opts} = r.opts, ${bare(db.jobs).priority} = coalesce((r.job ->> 'priority')::int, 0),
+          ${bare(db.jobs).state} = case when plan.other and r.first_at <= ${statementTime} then 'waiting' else 'delayed' end,
+          ${bare(db.jobs).delayUntil} = case when not plan.other then ${j.delayUntil}
             when r.first_at > ${statementTime} then r.first_at end
-        from r, plan, pending where ${j.ctid} = pending.at and (plan.other or plan.revised) and not plan.over returning 1),
+        from r, plan, pending where ${j}.ctid = pending.at and (plan.other or plan.revised) and not plan.over returning 1),
       inserted as (
-        insert into ${db.jobs.table} ${insertSelect(db)} from (${insertInput(
+        insert into ${db.jobs} ${insertSelect(db)} from (${insertInput(
           db,
           jobsOfTick(
             sql`r.job`,
@@ -139,9 +140,9 @@ const register = statement(
           ),
         )}) x
         on conflict do nothing
-        returning ${db.jobs.col.id} as id, ${db.jobs.col.delayUntil} as until)
+        returning ${bare(db.jobs).id} as id, ${bare(db.jobs).delayUntil} as until)
       select ${columns(
-        sql`coalesce((select id from inserted), (select id from pending), (select ${j.id} from ${db.jobs.as('j')}
+        sql`coalesce((select id from inserted), (select id from pending), (select ${j.id} from ${db.jobs} as ${j}
           where ${ofSchedule} order by ${j.state} in ('completed', 'failed'), ${j.seq} desc limit 1))`,
         sql`exists (select 1 from inserted)`,
         sql`(select ${epochMs(sql`until`)} from inserted)`,

@@ -1,17 +1,18 @@
-import { type SQL, sql } from 'drizzle-orm';
-import { columns, instantOf, interval, now, type Statement, statement } from '../../db/statement.js';
+import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
+import { columns, type Statement, statement } from '../../db/statement.js';
+import { alias, bare, literal } from '../../db/tables.js';
+import { instantOf, interval, now } from '../../db/time.js';
 import { cascade } from '../rules/cascade.js';
 import { countMetrics } from '../rules/metrics-buckets.js';
+import { cancelledReason } from '../rules/reasons.js';
 
 /** Newest attempt records and stack traces that a job keeps: each settlement rewrites them, each claim reads them. */
 export const MAX_ATTEMPT_RECORDS = 100;
 
-export const CANCELLED_REASON = 'Job was cancelled';
-
 /** With room for one more. */
-function newest(list: SQL): SQL {
+function newest(list: SQLWrapper): SQL {
   return sql`(case jsonb_typeof(${list}) when 'array'
-    then case when jsonb_array_length(${list}) >= ${MAX_ATTEMPT_RECORDS} then ${list} - 0 else ${list} end
+    then case when jsonb_array_length(${list}) >= ${literal(MAX_ATTEMPT_RECORDS)} then ${list} - 0 else ${list} end
     else '[]'::jsonb end)`;
 }
 
@@ -74,8 +75,8 @@ function build(shape: SettleShape): Statement<Params> {
     `settle${completed ? ' completed' : ''}${flows ? ' flows' : ''}${metrics ? ' metrics' : ''}${removal ? ' removal' : ''}${returnXid ? ' returnXid' : ''}`,
     ['batch', 'holders', 'shard', 'patience'],
     (db, p) => {
-      const j = db.jobs.of('j');
-      const { col } = db.jobs;
+      const j = alias(db.jobs, 'j');
+      const col = bare(db.jobs);
       const kind = completed ? sql`'completed'` : sql`i.kind`;
       const becomes = completed
         ? sql`'completed'`
@@ -92,7 +93,7 @@ function build(shape: SettleShape): Statement<Params> {
       const removedNow = sql`coalesce(${keptFor} = 0, false)`;
       const attempted = sql`${kind} in ('completed', 'failed', 'retry')`;
       const failed = sql`${kind} in ('failed', 'retry')`;
-      const reason = sql`case when ${j.cancelledAt} is not null then ${CANCELLED_REASON} else i.reason end`;
+      const reason = sql`case when ${j.cancelledAt} is not null then ${cancelledReason} else i.reason end`;
       // As sub-selects they are computed once, not for each row.
       const at = sql`(select ${now})`;
       const withRecords = sql`case when ${j.attemptLogs} = '[]'::jsonb then i.records
@@ -103,13 +104,15 @@ function build(shape: SettleShape): Statement<Params> {
           'error', case when ${becomes} = 'completed' then null else ${reason} end,
           'stacktrace', i.stack, 'logs', coalesce(i.logs, '[]'::jsonb))
         else ${j.attemptLogs} end`;
-      const outcome = (state: SQL) => sql`i.n, ${j.queueName} as q, ${j.id} as id, ${state} as state, ${j.name} as name,
+      const outcome = (
+        state: SQLWrapper,
+      ) => sql`i.n, ${j.queueName} as q, ${j.id} as id, ${state} as state, ${j.name} as name,
         ${j.parentQueueName} as parent_q, ${j.parentId} as parent_id, ${j.processedAt} as processed,
         i.ret as value, ${j.cancelledAt} is not null as cancelled, ${reason} as reason`;
       return sql`
         with ${asked(p, shape)},
         settled as (
-          update ${db.jobs.as('j')} set
+          update ${db.jobs} as ${j} set
             ${col.state} = ${becomes},
             ${col.lockUntil} = null, ${col.lockedBy} = null,
             ${col.seq} = case when ${kind} in ('retry', 'delayed') then ${db.nextSeq} else ${j.seq} end,
@@ -132,7 +135,7 @@ function build(shape: SettleShape): Statement<Params> {
         ${
           removal
             ? sql`, gone as (
-          delete from ${db.jobs.as('j')} using i where ${held} and ${removedNow}
+          delete from ${db.jobs} as ${j} using i where ${held} and ${removedNow}
           returning ${outcome(becomes)}, true as removed, true as fleeting)`
             : sql``
         }

@@ -1,11 +1,12 @@
 import { sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { columns, statement } from '../../db/statement.js';
+import { alias } from '../../db/tables.js';
 import type { JobState } from '../../model/job.js';
 import { settleStatement } from './settle-statement.js';
 import { allCompleted, encodeBatch, encodeCompleted, type Settlement } from './settlement.js';
 
-export { CANCELLED_REASON, MAX_ATTEMPT_RECORDS } from './settle-statement.js';
+export { MAX_ATTEMPT_RECORDS } from './settle-statement.js';
 export type { SettleKind, Settlement } from './settlement.js';
 
 export interface Settled {
@@ -101,14 +102,14 @@ const selectSettled = statement(
   'settled already',
   ['batch'],
   (db, p) => {
-    const j = db.jobs.of('j');
+    const j = alias(db.jobs, 'j');
     const asAsked = sql`(case i.kind when 'completed' then ${j.state} = 'completed'
       when 'failed' then ${j.state} = 'failed' and ${j.failedReason} = i.reason
       else ${j.state} in ('waiting', 'delayed') end)`;
     return sql`select ${columns(sql`i.n`, j.state, sql`${j.cancelledAt} is not null`)}
       from rows from (jsonb_to_recordset(${p.batch}::jsonb) as (q text, id text, lease int, kind text, reason text))
         with ordinality as i(q, id, lease, kind, reason, n)
-      join ${db.jobs.as('j')} on ${j.queueName} = i.q and ${j.id} = i.id and ${j.lease} = i.lease
+      join ${db.jobs} as ${j} on ${j.queueName} = i.q and ${j.id} = i.id and ${j.lease} = i.lease
       where ${j.state} <> 'active' and (${j.cancelledAt} is not null or ${asAsked})`;
   },
   { repeatable: true },
