@@ -1,7 +1,7 @@
 import type postgres from 'postgres';
 import { ConnectionError } from '../model/errors.js';
-import { faultOf, translate } from './driver-errors.js';
 import type { DrizzleLike } from './drizzle-like.js';
+import { faultOf, translate } from './errors.js';
 import { changesRows, textRows } from './postgres-js.js';
 import type { Relations } from './relation.js';
 import { bound, type Compiled, compile, type Param, type Row, type Statement } from './statement.js';

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
-import { type ConnectionOptions, closeClient, openSingle } from '../db/connection.js';
-import { translate } from '../db/driver-errors.js';
+import { type ConnectionOptions, closeClient, openSingle } from '../db/connect.js';
 import type { DrizzleTransactor } from '../db/drizzle-like.js';
+import { translate } from '../db/errors.js';
 import { DrizzleExecutor, type Executor, PreparedExecutor } from '../db/executor.js';
 import { quoteIdentifier, quoteLiteral, relationsIn } from '../db/relation.js';
 import { columns, type Row, statement } from '../db/statement.js';

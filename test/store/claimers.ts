@@ -1,6 +1,6 @@
 import type postgres from 'postgres';
 import { afterAll } from 'vitest';
-import { openPool } from '../../src/db/connection.js';
+import { openPool } from '../../src/db/connect.js';
 import { type Executor, PreparedExecutor } from '../../src/db/executor.js';
 import { relationsIn } from '../../src/db/relation.js';
 import type { ClaimRequest } from '../../src/store/claim/claim.js';

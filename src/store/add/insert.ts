@@ -1,5 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm';
-import { codeOf } from '../../db/driver-errors.js';
+import { codeOf } from '../../db/errors.js';
 import type { Executor } from '../../db/executor.js';
 import type { Relations } from '../../db/relation.js';
 import { columns, epochMs, statement, statementTime } from '../../db/statement.js';

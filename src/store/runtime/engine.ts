@@ -1,10 +1,10 @@
 import { randomInt } from 'node:crypto';
-import type { ConnectionOptions } from '../../db/connection.js';
-import { isLockTimeout } from '../../db/driver-errors.js';
+import type { ConnectionOptions } from '../../db/connect.js';
 import type { DrizzleLike, DrizzleTransactor } from '../../db/drizzle-like.js';
+import { isLockTimeout } from '../../db/errors.js';
 import { DrizzleExecutor, type Executor, PreparedExecutor } from '../../db/executor.js';
 import { Listener } from '../../db/listener.js';
-import { OwnPool } from '../../db/own-pool.js';
+import { OwnPool } from '../../db/pool.js';
 import { connectionOf, postgresJsClient } from '../../db/postgres-js.js';
 import { relationsIn } from '../../db/relation.js';
 import { compile } from '../../db/statement.js';
