@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { faultOf, translate } from './driver-errors.js';
+import { faultOf, translate } from './errors.js';
 import type { Param, Row, Statement } from './statement.js';
 import type { Tables } from './tables.js';
 

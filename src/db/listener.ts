@@ -1,6 +1,6 @@
 import type postgres from 'postgres';
 import type { Logger } from '../model/logger.js';
-import { type ConnectionOptions, closeClient, openSingle } from './connection.js';
+import { type ConnectionOptions, closeClient, openSingle } from './connect.js';
 import { quoteIdentifier } from './tables.js';
 
 /** Together under 15 s: a connection that stopped answering is noticed in that time. */

@@ -1,5 +1,5 @@
 import type postgres from 'postgres';
-import type { ConnectionOptions } from './connection.js';
+import type { ConnectionOptions } from './connect.js';
 import type { DrizzleLike } from './drizzle-like.js';
 import type { Row } from './statement.js';
 

@@ -1,5 +1,5 @@
 /** Migrations on their own, for a deploy step: `await migrate({ connection: process.env.DATABASE_URL })`. */
-import type { ConnectionOptions } from '../db/connection.js';
+import type { ConnectionOptions } from '../db/connect.js';
 import type { DrizzleTransactor } from '../db/drizzle-like.js';
 import type { Applied } from './applied.js';
 import { migrateConnection, migrateDrizzle } from './migrator.js';

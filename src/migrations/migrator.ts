@@ -1,8 +1,8 @@
 import { sql } from 'drizzle-orm';
-import { type ConnectionOptions, closeClient, openSingle } from '../db/connection.js';
-import { translate } from '../db/driver-errors.js';
+import { type ConnectionOptions, closeClient, openSingle } from '../db/connect.js';
 import { DrizzleExecutor } from '../db/drizzle-executor.js';
 import type { DrizzleTransactor } from '../db/drizzle-like.js';
+import { translate } from '../db/errors.js';
 import type { Executor } from '../db/executor.js';
 import { template } from '../db/postgres-js.js';
 import { PreparedExecutor } from '../db/prepared-executor.js';

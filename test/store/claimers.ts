@@ -1,6 +1,6 @@
 import type postgres from 'postgres';
 import { afterAll } from 'vitest';
-import { openPool } from '../../src/db/connection.js';
+import { openPool } from '../../src/db/connect.js';
 import type { Executor } from '../../src/db/executor.js';
 import { PreparedExecutor } from '../../src/db/prepared-executor.js';
 import { tablesIn } from '../../src/db/tables.js';

@@ -1,6 +1,6 @@
 import type postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { openPool } from '../../src/db/connection.js';
+import { openPool } from '../../src/db/connect.js';
 import type { Executor } from '../../src/db/executor.js';
 import { PreparedExecutor } from '../../src/db/prepared-executor.js';
 import { compile, type Statement } from '../../src/db/statement.js';

@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { isLockTimeout } from '../../db/driver-errors.js';
+import { isLockTimeout } from '../../db/errors.js';
 import { ConnectionError, LeaseLostError, NotCommittedError } from '../../model/errors.js';
 import type { JobData } from '../../model/job.js';
 import { announceParents } from '../../store/events/announce.js';

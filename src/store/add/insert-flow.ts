@@ -1,5 +1,5 @@
 import { sql } from 'drizzle-orm';
-import { codeOf } from '../../db/driver-errors.js';
+import { codeOf } from '../../db/errors.js';
 import type { Executor } from '../../db/executor.js';
 import { columns, type Row, statement } from '../../db/statement.js';
 import { alias, bare } from '../../db/tables.js';

@@ -1,5 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm';
-import { codeOf } from '../../db/driver-errors.js';
+import { codeOf } from '../../db/errors.js';
 import type { Executor } from '../../db/executor.js';
 import { columns, statement } from '../../db/statement.js';
 import { alias, bare, type Jobs, type Tables } from '../../db/tables.js';

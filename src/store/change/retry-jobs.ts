@@ -1,5 +1,5 @@
 import { type SQL, sql } from 'drizzle-orm';
-import { isDeduplicationConflict } from '../../db/driver-errors.js';
+import { isDeduplicationConflict } from '../../db/errors.js';
 import type { Executor } from '../../db/executor.js';
 import { columns, type Statement, statement } from '../../db/statement.js';
 import { alias, bare, type Jobs, type Tables } from '../../db/tables.js';

@@ -1,5 +1,5 @@
 import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
-import { isDeduplicationConflict } from '../../db/driver-errors.js';
+import { isDeduplicationConflict } from '../../db/errors.js';
 import { alias, type Tables } from '../../db/tables.js';
 import { holdsKey } from '../add/insert.js';
 

@@ -1,4 +1,4 @@
-import { faultOf } from '../../db/driver-errors.js';
+import { faultOf } from '../../db/errors.js';
 import { ConnectionError } from '../../model/errors.js';
 
 /** What is asked for, and who waits for its own result. */

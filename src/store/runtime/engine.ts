@@ -1,11 +1,11 @@
 import { randomInt } from 'node:crypto';
-import type { ConnectionOptions } from '../../db/connection.js';
-import { isLockTimeout } from '../../db/driver-errors.js';
+import type { ConnectionOptions } from '../../db/connect.js';
 import { DrizzleExecutor } from '../../db/drizzle-executor.js';
 import type { DrizzleLike, DrizzleTransactor } from '../../db/drizzle-like.js';
+import { isLockTimeout } from '../../db/errors.js';
 import type { Executor } from '../../db/executor.js';
 import { Listener } from '../../db/listener.js';
-import { OwnPool } from '../../db/own-pool.js';
+import { OwnPool } from '../../db/pool.js';
 import { connectionOf, postgresJsClient, template } from '../../db/postgres-js.js';
 import { PreparedExecutor } from '../../db/prepared-executor.js';
 import { compile } from '../../db/statement.js';

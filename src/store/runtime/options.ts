@@ -1,4 +1,4 @@
-import type { ConnectionOptions } from '../../db/connection.js';
+import type { ConnectionOptions } from '../../db/connect.js';
 import type { DrizzleLike } from '../../db/drizzle-like.js';
 import { DEFAULT_STATEMENT_TIMEOUT, type OnStatement, type StatementEvent } from '../../db/executor.js';
 import type { StoreEvent } from '../../model/event.js';

@@ -1,4 +1,4 @@
-import { faultOf } from '../../db/driver-errors.js';
+import { faultOf } from '../../db/errors.js';
 import { createJobData } from '../../model/create-job-data.js';
 import { generateId } from '../../model/ids.js';
 import { hashJob } from '../../model/payload/hash.js';

@@ -1,6 +1,6 @@
 import type postgres from 'postgres';
 import type { Logger } from '../model/logger.js';
-import { type ConnectionOptions, closeClient, openPool } from './connection.js';
+import { type ConnectionOptions, closeClient, openPool } from './connect.js';
 
 /**
  * The pool that a store opens for itself. When a connection is half-open (a failover, a dropped NAT entry), the driver

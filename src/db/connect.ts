@@ -1,6 +1,6 @@
 import postgres from 'postgres';
 import { ConnectionError } from '../model/errors.js';
-import { codeOf } from './driver-errors.js';
+import { codeOf } from './errors.js';
 
 /** A URL, or options of postgres.js. */
 export type ConnectionOptions = string | postgres.Options<Record<string, postgres.PostgresType>>;
