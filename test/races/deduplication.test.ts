@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { createJobData, Queue } from '../../src/index.js';
 import { encodeRecord, insertBatch } from '../../src/store/add/insert.js';
-import { newName, usePlayground } from '../core/setup.js';
 import { openTransaction, untilWaiting } from '../support/held.js';
+import { newName, usePlayground } from '../support/playground.js';
 
 const play = usePlayground();
 

@@ -3,10 +3,10 @@ import { GroupFullError } from '../../src/model/errors.js';
 import type { NewJobData } from '../../src/model/job.js';
 import { encodeRecord } from '../../src/store/add/insert.js';
 import { insertIntoGroup } from '../../src/store/add/insert-into-group.js';
+import { type Claimer, useClaimers } from '../support/claimers.js';
 import { useDatabase } from '../support/database.js';
 import { openTransaction, untilWaiting } from '../support/held.js';
 import { insertRows, jobIn, newQueue } from '../support/rows.js';
-import { type Claimer, useClaimers } from './claimers.js';
 
 const database = useDatabase();
 const claimers = useClaimers(database);

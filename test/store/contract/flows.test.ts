@@ -3,9 +3,9 @@ import postgres from 'postgres';
 import { describe, expect, test } from 'vitest';
 import { encodeRecord } from '../../../src/store/add/insert.js';
 import { saveFlow } from '../../../src/store/add/insert-flow.js';
+import { pgStoreFactory } from '../../support/contract-stores.js';
 import { useDatabase } from '../../support/database.js';
 import { makeChild, makeFlow, makeJob, openStore } from '../make-job.js';
-import { pgStoreFactory } from './factory.js';
 import { describeFlows } from './suites/flows.js';
 
 describeFlows(pgStoreFactory);

@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { JOB_STATES, type NewJobData } from '../../../../src/model/job.js';
+import type { ContractStore, MakeFactory } from '../../../support/contract-stores.js';
 import { openTransaction, untilWaiting } from '../../../support/held.js';
 import { jobIn, newQueue } from '../../../support/rows.js';
-import type { ContractStore, MakeFactory } from '../factory.js';
 
 const keyed = (fields: Partial<NewJobData> = {}) => jobIn('waiting', { deduplicationKey: 'key', ...fields });
 const ago = (ms: number) => new Date(Date.now() - ms);

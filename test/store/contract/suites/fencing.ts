@@ -1,9 +1,9 @@
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { LeaseLostError } from '../../../../src/model/errors.js';
 import type { JobData } from '../../../../src/model/job.js';
+import type { ContractStore, MakeFactory } from '../../../support/contract-stores.js';
 import { untilWaiting } from '../../../support/held.js';
 import { lockRow, makeJob } from '../../make-job.js';
-import type { ContractStore, MakeFactory } from '../factory.js';
 
 /**
  * Fencing under the original core, which writes by id only: two stores share the data, and a job that one of them

@@ -1,8 +1,8 @@
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { ConveyorError } from '../../../../src/model/errors.js';
+import type { ContractStore, MakeFactory } from '../../../support/contract-stores.js';
 import { openTransaction, untilWaiting } from '../../../support/held.js';
 import { inFlow, makeChild, makeFlow, makeJob } from '../../make-job.js';
-import type { ContractStore, MakeFactory } from '../factory.js';
 
 /** spec/store.md: Flows. */
 export function describeFlows(makeFactory: MakeFactory): void {

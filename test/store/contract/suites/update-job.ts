@@ -1,8 +1,8 @@
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { InvalidJobStateError, InvalidPayloadError } from '../../../../src/model/errors.js';
 import { JOB_STATES, type JobData, type JobState } from '../../../../src/model/job.js';
+import type { ContractStore, MakeFactory } from '../../../support/contract-stores.js';
 import { makeJob } from '../../make-job.js';
-import type { ContractStore, MakeFactory } from '../factory.js';
 
 /** spec/store.md: `updateJob`. */
 export function describeUpdateJob(makeFactory: MakeFactory): void {

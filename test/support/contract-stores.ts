@@ -1,9 +1,9 @@
 import { afterAll } from 'vitest';
-import type { StoreEvent } from '../../../src/model/event.js';
-import type { Logger } from '../../../src/model/logger.js';
-import type { StoreInterface } from '../../../src/model/store-interface.js';
-import { PgStore } from '../../../src/store/contract/pg-store.js';
-import { type UsedDatabase, useDatabase } from '../../support/database.js';
+import type { StoreEvent } from '../../src/model/event.js';
+import type { Logger } from '../../src/model/logger.js';
+import type { StoreInterface } from '../../src/model/store-interface.js';
+import { PgStore } from '../../src/store/contract/pg-store.js';
+import { type UsedDatabase, useDatabase } from './database.js';
 
 /** What the suites ask of a store beside its contract. */
 export interface StoreOptions {
