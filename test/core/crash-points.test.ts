@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { FlowProducer, type PgStore, Worker } from '../../src/index.js';
+import { usePlayground } from '../support/playground.js';
+import { onStatements } from '../support/statements.js';
 import { deferred, until } from '../support/until.js';
-import { onStatements, usePlayground } from './setup.js';
 
 const play = usePlayground();
 

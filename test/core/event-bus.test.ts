@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
 import { EventBus } from '../../src/index.js';
-import { recordingLogger } from './setup.js';
+import { recordingLogger } from '../support/playground.js';
 
 interface Events {
   ping: number;

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type FlowJob, type FlowNode, FlowProducer, type Job, type PgStore, type Queue } from '../../src/index.js';
+import { newName, usePlayground } from '../support/playground.js';
 import { until } from '../support/until.js';
-import { newName, usePlayground } from './setup.js';
 
 const play = usePlayground();
 

@@ -1,7 +1,8 @@
 import { expect, it } from 'vitest';
 import { InvalidJobStateError, type Job, LeaseLostError } from '../../src/index.js';
+import { record, usePlayground } from '../support/playground.js';
+import { onStatements } from '../support/statements.js';
 import { deferred, until } from '../support/until.js';
-import { onStatements, record, usePlayground } from './setup.js';
 
 const play = usePlayground();
 

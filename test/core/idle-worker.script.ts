@@ -1,6 +1,6 @@
 // For worker-wake.test.ts: says when it is idle, and then of each job that it ran, and how often it has looked meanwhile.
 import { PgStore, Worker } from '../../src/index.js';
-import { countStatements, untilAsleep } from './statements.js';
+import { countStatements, untilAsleep } from '../support/statements.js';
 
 const [connection, queueName, how] = process.argv.slice(2) as [string, string, string?];
 const store = new PgStore({ connection, autoMigrate: false, listen: how !== 'polling' });

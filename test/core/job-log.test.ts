@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { Job, JobNotFoundError } from '../../src/index.js';
-import { countStatements, onStatements, usePlayground } from './setup.js';
+import { usePlayground } from '../support/playground.js';
+import { countStatements, onStatements } from '../support/statements.js';
 
 const play = usePlayground();
 

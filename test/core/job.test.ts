@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { FlowProducer, InvalidJobStateError, Job, JobNotFoundError } from '../../src/index.js';
+import { rowOf, usePlayground } from '../support/playground.js';
 import { until } from '../support/until.js';
-import { rowOf, usePlayground } from './setup.js';
 
 const play = usePlayground();
 

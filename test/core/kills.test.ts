@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { type FlowNode, FlowProducer } from '../../src/index.js';
+import { usePlayground } from '../support/playground.js';
 import { type Script, spawnScript } from '../support/process.js';
 import { until } from '../support/until.js';
-import { usePlayground } from './setup.js';
 
 const play = usePlayground();
 

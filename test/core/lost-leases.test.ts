@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { type Job, LeaseLostError, Queue } from '../../src/index.js';
+import { record, rowOf, usePlayground } from '../support/playground.js';
 import { type Deferred, deferred, until } from '../support/until.js';
-import { record, rowOf, usePlayground } from './setup.js';
 
 const play = usePlayground();
 

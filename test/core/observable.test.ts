@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { JobObservable, type JobObserver } from '../../src/index.js';
+import { usePlayground } from '../support/playground.js';
 import { deferred, until } from '../support/until.js';
-import { usePlayground } from './setup.js';
 
 const play = usePlayground();
 

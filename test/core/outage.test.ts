@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
+import { record, usePlayground } from '../support/playground.js';
 import { spawnScript } from '../support/process.js';
 import { startProxy } from '../support/proxy.js';
+import { countStatements, onStatements, untilAsleep } from '../support/statements.js';
 import { until } from '../support/until.js';
-import { countStatements, onStatements, record, untilAsleep, usePlayground } from './setup.js';
 
 const play = usePlayground();
 

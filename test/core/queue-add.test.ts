@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { Job, Queue } from '../../src/index.js';
+import { newName, rowOf, usePlayground } from '../support/playground.js';
+import { onStatements } from '../support/statements.js';
 import { until } from '../support/until.js';
-import { newName, onStatements, rowOf, usePlayground } from './setup.js';
 
 const play = usePlayground();
 

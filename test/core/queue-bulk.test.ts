@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { countStatements, onStatements, usePlayground } from './setup.js';
+import { usePlayground } from '../support/playground.js';
+import { countStatements, onStatements } from '../support/statements.js';
 
 const play = usePlayground();
 

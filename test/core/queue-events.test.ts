@@ -1,8 +1,8 @@
 import { setImmediate } from 'node:timers/promises';
 import { expect, it, vi } from 'vitest';
 import { Job, type Queue } from '../../src/index.js';
+import { usePlayground } from '../support/playground.js';
 import { deferred, until } from '../support/until.js';
-import { usePlayground } from './setup.js';
 
 const play = usePlayground();
 

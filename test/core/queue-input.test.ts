@@ -1,6 +1,7 @@
 import { beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { FlowProducer, InvalidPayloadError, JobObservable, Queue } from '../../src/index.js';
-import { countStatements, type Statements, usePlayground } from './setup.js';
+import { usePlayground } from '../support/playground.js';
+import { countStatements, type Statements } from '../support/statements.js';
 
 const play = usePlayground();
 let queue: Queue;

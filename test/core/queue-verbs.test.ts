@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { ConveyorError } from '../../src/index.js';
+import { record, usePlayground } from '../support/playground.js';
 import { deferred, until } from '../support/until.js';
-import { record, usePlayground } from './setup.js';
 
 const play = usePlayground();
 const many = (count: number, name = 'work') => Array.from({ length: count }, (_, data) => ({ name, data }));

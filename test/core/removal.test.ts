@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { FlowProducer, type Job, type JobOptions, type Queue } from '../../src/index.js';
+import { record, rowOf, usePlayground } from '../support/playground.js';
 import { deferred, until } from '../support/until.js';
-import { record, rowOf, usePlayground } from './setup.js';
 
 const play = usePlayground();
 

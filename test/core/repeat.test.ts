@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import type { PgStore, Queue } from '../../src/index.js';
+import { usePlayground } from '../support/playground.js';
+import { onStatements } from '../support/statements.js';
 import { until } from '../support/until.js';
-import { onStatements, usePlayground } from './setup.js';
 
 const play = usePlayground();
 

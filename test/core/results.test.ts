@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
+import { record, usePlayground } from '../support/playground.js';
 import { until } from '../support/until.js';
-import { record, usePlayground } from './setup.js';
 
 const play = usePlayground();
 

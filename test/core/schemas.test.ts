@@ -3,8 +3,9 @@ import * as v from 'valibot';
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { defineQueue, defineWorker, InvalidPayloadError, Queue } from '../../src/index.js';
+import { newName, record, usePlayground } from '../support/playground.js';
+import { countStatements } from '../support/statements.js';
 import { deferred, until } from '../support/until.js';
-import { countStatements, newName, record, usePlayground } from './setup.js';
 
 const play = usePlayground();
 

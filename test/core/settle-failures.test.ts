@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { ConnectionError, FlowProducer, type Job } from '../../src/index.js';
+import { record, rowOf, usePlayground } from '../support/playground.js';
+import { onStatements } from '../support/statements.js';
 import { barrier, until } from '../support/until.js';
-import { onStatements, record, rowOf, usePlayground } from './setup.js';
 
 const play = usePlayground();
 const many = (count: number) => Array.from({ length: count }, (_, data) => ({ name: 'work', data }));

@@ -1,6 +1,7 @@
 import { expect, it, vi } from 'vitest';
+import { record, usePlayground } from '../support/playground.js';
+import { onStatements } from '../support/statements.js';
 import { until } from '../support/until.js';
-import { onStatements, record, usePlayground } from './setup.js';
 
 // The pauses between the tries add up to half a minute.
 vi.mock('node:timers/promises', async (load) => {

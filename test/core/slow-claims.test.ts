@@ -2,8 +2,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import type { PgStore } from '../../src/index.js';
+import { record, usePlayground } from '../support/playground.js';
+import { onStatements } from '../support/statements.js';
 import { until } from '../support/until.js';
-import { onStatements, record, usePlayground } from './setup.js';
 
 const play = usePlayground();
 

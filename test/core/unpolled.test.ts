@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { Job } from '../../src/index.js';
+import { usePlayground } from '../support/playground.js';
 import { deferred, until } from '../support/until.js';
-import { usePlayground } from './setup.js';
 
 const play = usePlayground();
 

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { ClosedError, Job, JobNotFoundError, Queue, WaitTimeoutError } from '../../src/index.js';
+import { usePlayground } from '../support/playground.js';
+import { countStatements, onStatements } from '../support/statements.js';
 import { deferred, until } from '../support/until.js';
-import { countStatements, onStatements, usePlayground } from './setup.js';
 
 const play = usePlayground();
 const many = (count: number, opts = {}) => Array.from({ length: count }, (_, data) => ({ name: 'work', data, opts }));

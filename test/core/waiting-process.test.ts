@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { Job, Queue } from '../../src/index.js';
+import { usePlayground } from '../support/playground.js';
 import { startProxy } from '../support/proxy.js';
 import { deferred, until } from '../support/until.js';
-import { usePlayground } from './setup.js';
 
 const play = usePlayground();
 const proxies: Awaited<ReturnType<typeof startProxy>>[] = [];

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { BatchResult, Job, PgStore, Queue } from '../../src/index.js';
 import { Worker } from '../../src/index.js';
+import { record, usePlayground } from '../support/playground.js';
 import { deferred, until } from '../support/until.js';
-import { record, usePlayground } from './setup.js';
 
 const play = usePlayground();
 

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { FlowProducer, type Job, type Queue } from '../../src/index.js';
+import { record, rowOf, usePlayground } from '../support/playground.js';
+import { onStatements } from '../support/statements.js';
 import { deferred, until } from '../support/until.js';
-import { onStatements, record, rowOf, usePlayground } from './setup.js';
 
 const play = usePlayground();
 

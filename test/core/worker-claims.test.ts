@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest';
+import { record, rowOf, usePlayground } from '../support/playground.js';
+import { countStatements } from '../support/statements.js';
 import { deferred, until } from '../support/until.js';
-import { countStatements, record, rowOf, usePlayground } from './setup.js';
 
 const play = usePlayground();
 

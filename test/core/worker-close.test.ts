@@ -1,10 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, it } from 'vitest';
 import { ClosedError, ConnectionError } from '../../src/index.js';
+import { newName, record, rowOf, usePlayground } from '../support/playground.js';
 import { spawnScript } from '../support/process.js';
 import { startProxy } from '../support/proxy.js';
+import { countStatements, onStatements } from '../support/statements.js';
 import { deferred, until } from '../support/until.js';
-import { countStatements, newName, onStatements, record, rowOf, usePlayground } from './setup.js';
 
 const play = usePlayground();
 const many = (count: number, data: unknown = null) => Array.from({ length: count }, () => ({ name: 'work', data }));

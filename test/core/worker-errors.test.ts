@@ -1,7 +1,8 @@
 import { describe, expect, it, vi } from 'vitest';
 import { PgStore, Queue, Worker } from '../../src/index.js';
+import { newName, record, recordingLogger, usePlayground } from '../support/playground.js';
+import { onStatements } from '../support/statements.js';
 import { until } from '../support/until.js';
-import { newName, onStatements, record, recordingLogger, usePlayground } from './setup.js';
 
 const play = usePlayground();
 

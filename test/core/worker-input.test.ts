@@ -1,6 +1,6 @@
 import { beforeAll, expect, it } from 'vitest';
 import { type PgStore, Worker } from '../../src/index.js';
-import { newName, usePlayground } from './setup.js';
+import { newName, usePlayground } from '../support/playground.js';
 
 const play = usePlayground();
 let store: PgStore;

@@ -1,7 +1,8 @@
 import { expect, it } from 'vitest';
 import { LeaseLostError } from '../../src/index.js';
+import { record, usePlayground } from '../support/playground.js';
+import { countStatements, onStatements, untilAsleep } from '../support/statements.js';
 import { deferred, until } from '../support/until.js';
-import { countStatements, onStatements, record, untilAsleep, usePlayground } from './setup.js';
 
 const play = usePlayground();
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));

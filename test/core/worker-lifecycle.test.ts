@@ -1,7 +1,8 @@
 import { expect, it } from 'vitest';
 import { ClosedError, PgStore, Queue, Worker } from '../../src/index.js';
+import { newName, record, rowOf, usePlayground } from '../support/playground.js';
+import { countStatements, onStatements } from '../support/statements.js';
 import { deferred, until } from '../support/until.js';
-import { countStatements, newName, onStatements, record, rowOf, usePlayground } from './setup.js';
 
 const play = usePlayground();
 const many = (count: number) => Array.from({ length: count }, (_, data) => ({ name: 'work', data }));

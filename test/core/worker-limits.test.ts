@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { Queue, type WorkerOptions } from '../../src/index.js';
+import { newName, usePlayground } from '../support/playground.js';
+import { countStatements } from '../support/statements.js';
 import { until } from '../support/until.js';
-import { countStatements, newName, usePlayground } from './setup.js';
 
 const play = usePlayground();
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { record, rowOf, usePlayground } from '../support/playground.js';
 import { until } from '../support/until.js';
-import { record, rowOf, usePlayground } from './setup.js';
 
 const play = usePlayground();
 const onPurpose = new Error('on purpose');

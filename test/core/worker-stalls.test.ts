@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest';
 import { sweepQueue } from '../../src/core/worker/maintenance.js';
+import { newName, record, rowOf, usePlayground } from '../support/playground.js';
 import { spawnScript } from '../support/process.js';
 import { until } from '../support/until.js';
-import { newName, record, rowOf, usePlayground } from './setup.js';
 
 const play = usePlayground();
 

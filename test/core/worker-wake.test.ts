@@ -1,9 +1,10 @@
 import { expect, it } from 'vitest';
 import { sweepQueue } from '../../src/core/worker/maintenance.js';
 import { FlowProducer } from '../../src/index.js';
+import { usePlayground } from '../support/playground.js';
 import { spawnScript } from '../support/process.js';
+import { countStatements, untilAsleep } from '../support/statements.js';
 import { until } from '../support/until.js';
-import { countStatements, untilAsleep, usePlayground } from './setup.js';
 
 const play = usePlayground();
 

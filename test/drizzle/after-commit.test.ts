@@ -3,7 +3,8 @@ import { drizzle } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FlowProducer, type Job, LeaseLostError, NotCommittedError, PgStore, type Queue } from '../../src/index.js';
-import { countStatements, record, usePlayground } from '../core/setup.js';
+import { record, usePlayground } from '../support/playground.js';
+import { countStatements } from '../support/statements.js';
 import { deferred, until } from '../support/until.js';
 
 const { database, open, queue: newQueue, worker: newWorker } = usePlayground();

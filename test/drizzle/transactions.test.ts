@@ -3,7 +3,7 @@ import { drizzle } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { FlowProducer, GroupFullError, type Job, LeaseLostError, PgStore } from '../../src/index.js';
-import { usePlayground } from '../core/setup.js';
+import { usePlayground } from '../support/playground.js';
 import { spawnScript } from '../support/process.js';
 import { deferred, until } from '../support/until.js';
 

@@ -5,9 +5,9 @@ import pg from 'pg';
 import postgres from 'postgres';
 import { afterEach, describe, expect, it } from 'vitest';
 import { PgStore, type PgStoreOptions, Queue, type StoreEvent, Worker } from '../../src/index.js';
-import { newName, recordingLogger } from '../core/setup.js';
 import { useDatabase } from '../support/database.js';
 import { openTransaction, untilWaiting } from '../support/held.js';
+import { newName, recordingLogger } from '../support/playground.js';
 import { until } from '../support/until.js';
 
 const database = useDatabase();

@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest';
 import type { Job } from '../../src/index.js';
 import { claim } from '../../src/store/claim/claim.js';
-import { record, usePlayground } from '../core/setup.js';
 import { openTransaction, untilWaiting } from '../support/held.js';
+import { record, usePlayground } from '../support/playground.js';
 import { deferred, until } from '../support/until.js';
 
 const play = usePlayground();

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { createJobData, Queue } from '../../src/index.js';
 import { encodeRecord, insertBatch } from '../../src/store/add/insert.js';
-import { newName, usePlayground } from '../core/setup.js';
 import { openTransaction, untilWaiting } from '../support/held.js';
+import { newName, usePlayground } from '../support/playground.js';
+import { insertRow } from '../support/rows.js';
 
 const play = usePlayground();
 
@@ -27,8 +28,7 @@ describe('an add that meets the uncommitted job of another with its key', () => 
     const store = await play.open();
     const queue = play.queue(store);
     const other = await openTransaction(play.database.sql);
-    await other.sql`insert into conveyor_jobs (queue_name, id, name, data, state, deduplication_key)
-      values (${queue.name}, 'theirs', 'work', '1', 'waiting', 'key')`;
+    await insertRow(other.sql, { queue_name: queue.name, id: 'theirs', deduplication_key: 'key' });
     const added = queue.add('work', 2, { deduplication: { key: 'key' } });
     await untilWaiting(play.database.sql);
     return { queue, other, added };
@@ -53,8 +53,7 @@ it('while an add waits for somebody else, the plain adds of its process do not',
   const store = await play.open();
   const queue = play.queue(store);
   const other = await openTransaction(play.database.sql);
-  await other.sql`insert into conveyor_jobs (queue_name, id, name, data, state, deduplication_key)
-    values (${queue.name}, 'theirs', 'work', '1', 'waiting', 'key')`;
+  await insertRow(other.sql, { queue_name: queue.name, id: 'theirs', deduplication_key: 'key' });
   const waiting = queue.add('work', 2, { deduplication: { key: 'key' } });
   await untilWaiting(play.database.sql);
   for (let i = 0; i < 20; i++) await queue.add('work', i);

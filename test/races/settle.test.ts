@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { FlowProducer, type Job, LeaseLostError } from '../../src/index.js';
-import { countStatements, record, rowOf, usePlayground } from '../core/setup.js';
 import { openTransaction, untilWaiting } from '../support/held.js';
+import { record, rowOf, usePlayground } from '../support/playground.js';
+import { countStatements } from '../support/statements.js';
 import { deferred, until } from '../support/until.js';
 
 const play = usePlayground();

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { sweepQueue } from '../../src/core/worker/maintenance.js';
-import { rowOf, usePlayground } from '../core/setup.js';
 import { openTransaction, untilWaiting } from '../support/held.js';
+import { rowOf, usePlayground } from '../support/playground.js';
 
 const play = usePlayground();
 

@@ -7,8 +7,10 @@ import { sweep } from '../../src/store/lease/renew.js';
 import { getJob } from '../../src/store/read/find.js';
 import type { StoredJob } from '../../src/store/rows/job-row.js';
 import { type Settlement, settle } from '../../src/store/settle/settle.js';
+import { openStore } from '../support/contract-stores.js';
 import { useDatabase } from '../support/database.js';
-import { untilWaiting } from '../support/held.js';
+import { lockRow, untilWaiting } from '../support/held.js';
+import { childOf, flowOf, inFlow, jobIn } from '../support/rows.js';
 import {
   completes,
   fails,
@@ -20,7 +22,6 @@ import {
   randomTree,
   unfinished,
 } from './flow-model.js';
-import { inFlow, lockRow, makeChild, makeFlow, makeJob, openStore } from './make-job.js';
 
 const db = useDatabase();
 let store: PgStore;
@@ -34,7 +35,7 @@ beforeEach(() => store.truncateAll());
 
 const Q = 'q';
 const PLAIN = { metrics: false, shard: 0 };
-const root = makeJob(Q, 'root');
+const root = jobIn('waiting', { queueName: Q, id: 'root' });
 const policy = (of: ChildFailurePolicy) => ({ opts: { failParentOnChildFailure: of } });
 
 async function claimAll(queueName = Q, by = store): Promise<Map<string, StoredJob>> {
@@ -58,13 +59,13 @@ const states = async () => {
 /** root ◀ mid ◀ leaf, each with the given policy. */
 async function chain(ofRoot: ChildFailurePolicy, ofMid: ChildFailurePolicy): Promise<void> {
   const top = { ...root, ...policy(ofRoot), state: 'waiting-children' as const, pendingChildrenCount: 1 };
-  const mid = makeChild(root, 'mid', { ...policy(ofMid), state: 'waiting-children', pendingChildrenCount: 1 });
-  await store.saveFlow([top, mid, makeChild(mid, 'leaf')].map(inFlow));
+  const mid = childOf(root, 'mid', { ...policy(ofMid), state: 'waiting-children', pendingChildrenCount: 1 });
+  await store.saveFlow([top, mid, childOf(mid, 'leaf')].map(inFlow));
 }
 
 describe('completed children', () => {
   test('count down, and the last one lets the parent go', async () => {
-    await store.saveFlow(makeFlow(root, [makeChild(root, 'a'), makeChild(root, 'b')]));
+    await store.saveFlow(flowOf(root, [childOf(root, 'a'), childOf(root, 'b')]));
     const claimed = await claimAll();
     expect((await settleWith(store, ends(claimed.get('a'), 'completed'))).parents).toEqual([]);
     expect(await job('root')).toMatchObject({ state: 'waiting-children', pendingChildrenCount: 1 });
@@ -75,7 +76,7 @@ describe('completed children', () => {
   });
 
   test('both in one batch, and of another queue', async () => {
-    await store.saveFlow(makeFlow(root, [makeChild(root, 'a'), makeChild(root, 'b', { queueName: 'other' })]));
+    await store.saveFlow(flowOf(root, [childOf(root, 'a'), childOf(root, 'b', { queueName: 'other' })]));
     const batch = [
       ends((await claimAll()).get('a'), 'completed'),
       ends((await claimAll('other')).get('b'), 'completed'),
@@ -85,7 +86,7 @@ describe('completed children', () => {
   });
 
   test('settled twice they count once', async () => {
-    await store.saveFlow(makeFlow(root, [makeChild(root, 'a'), makeChild(root, 'b')]));
+    await store.saveFlow(flowOf(root, [childOf(root, 'a'), childOf(root, 'b')]));
     const settlement = ends((await claimAll()).get('a'), 'completed');
     await settleWith(store, settlement);
     expect(await settleWith(store, settlement)).toEqual({ outcomes: [undefined], parents: [] });
@@ -94,7 +95,7 @@ describe('completed children', () => {
   });
 
   test('retries, delays and releases do not count', async () => {
-    await store.saveFlow(makeFlow(root, [makeChild(root, 'a')]));
+    await store.saveFlow(flowOf(root, [childOf(root, 'a')]));
     for (const kind of ['retry', 'delayed', 'released'] as const) {
       const { parents } = await settleWith(store, ends((await claimAll()).get('a'), kind, { delayMs: 0, until: 0 }));
       expect(parents).toEqual([]);
@@ -106,9 +107,9 @@ describe('completed children', () => {
   test('values of children that are removed, now or later, stay with the parent', async () => {
     const ids = ['now', 'later', 'kept', 'failed'];
     await store.saveFlow(
-      makeFlow(
+      flowOf(
         { ...root, ...policy('ignore') },
-        ids.map((id) => makeChild(root, id)),
+        ids.map((id) => childOf(root, id)),
       ),
     );
     const claimed = await claimAll();
@@ -129,7 +130,7 @@ describe('completed children', () => {
       [-1, 'waiting', false],
     ] as const) {
       await store.truncateAll();
-      await store.saveFlow(makeFlow({ ...root, delayUntil: new Date(Date.now() + ms) }, [makeChild(root, 'a')]));
+      await store.saveFlow(flowOf({ ...root, delayUntil: new Date(Date.now() + ms) }, [childOf(root, 'a')]));
       await settleWith(store, ends((await claimAll()).get('a'), 'completed'));
       expect((await job('root')).state).toBe(state);
       expect((await job('root')).delayUntil !== null).toBe(delayed);
@@ -173,12 +174,12 @@ describe('failed children', () => {
       state: 'waiting-children' as const,
       pendingChildrenCount: 1,
     };
-    const mid = makeChild(root, 'mid', {
+    const mid = childOf(root, 'mid', {
       opts: { removeOnFail: true },
       state: 'waiting-children',
       pendingChildrenCount: 1,
     });
-    await store.saveFlow([top, mid, makeChild(mid, 'leaf')].map(inFlow));
+    await store.saveFlow([top, mid, childOf(mid, 'leaf')].map(inFlow));
     const { parents } = await settleWith(store, ends((await claimAll()).get('leaf'), 'failed'));
     expect(parents.map(({ id, state }) => [id, state]).sort()).toEqual([
       ['mid', 'removed'],
@@ -189,7 +190,7 @@ describe('failed children', () => {
   });
 
   test('the other children of a failed parent end without an effect', async () => {
-    await store.saveFlow(makeFlow(root, [makeChild(root, 'a'), makeChild(root, 'b')]));
+    await store.saveFlow(flowOf(root, [childOf(root, 'a'), childOf(root, 'b')]));
     const claimed = await claimAll();
     await settleWith(store, ends(claimed.get('a'), 'failed'));
     expect((await settleWith(store, ends(claimed.get('b'), 'completed'))).parents).toEqual([]);
@@ -199,8 +200,8 @@ describe('failed children', () => {
   test('mixed levels in one batch', async () => {
     // root(ignore) ◀ mid(fail) ◀ leaf; root ◀ side; root ◀ slow: leaf fails, side completes, slow is still there.
     const top = { ...root, ...policy('ignore'), state: 'waiting-children' as const, pendingChildrenCount: 3 };
-    const mid = makeChild(root, 'mid', { state: 'waiting-children', pendingChildrenCount: 2 });
-    const leaves = [makeChild(mid, 'leaf'), makeChild(mid, 'twig'), makeChild(root, 'side'), makeChild(root, 'slow')];
+    const mid = childOf(root, 'mid', { state: 'waiting-children', pendingChildrenCount: 2 });
+    const leaves = [childOf(mid, 'leaf'), childOf(mid, 'twig'), childOf(root, 'side'), childOf(root, 'slow')];
     await store.saveFlow([top, mid, ...leaves].map(inFlow));
     const claimed = await claimAll();
     const batch = [
@@ -215,11 +216,11 @@ describe('failed children', () => {
   });
 
   test('a parent that is missing, or its own ancestor, stops nobody', async () => {
-    await store.saveJob(Q, makeJob(Q, 'orphan', { parentId: 'nobody', parentQueueName: Q }));
+    await store.saveJob(Q, childOf({ queueName: Q, id: 'nobody' }, 'orphan'));
     const ring = { state: 'waiting-children' as const, pendingChildrenCount: 2 };
-    await store.saveJob(Q, makeJob(Q, 'x', { ...ring, parentId: 'y', parentQueueName: Q }));
-    await store.saveJob(Q, makeJob(Q, 'y', { ...ring, parentId: 'x', parentQueueName: Q }));
-    await store.saveJob(Q, makeJob(Q, 'leaf', { parentId: 'x', parentQueueName: Q }));
+    await store.saveJob(Q, childOf({ queueName: Q, id: 'y' }, 'x', ring));
+    await store.saveJob(Q, childOf({ queueName: Q, id: 'x' }, 'y', ring));
+    await store.saveJob(Q, childOf({ queueName: Q, id: 'x' }, 'leaf'));
     const claimed = await claimAll();
     await settleWith(store, ends(claimed.get('orphan'), 'failed'), ends(claimed.get('leaf'), 'failed'));
     expect(await states()).toEqual({ orphan: 'failed', leaf: 'failed', x: 'failed', y: 'failed' });
@@ -227,9 +228,10 @@ describe('failed children', () => {
 
   test('a chain of 150 levels fails up to its root', async () => {
     const links = Array.from({ length: 150 }, (_, i) =>
-      makeJob(Q, `n${i}`, {
+      jobIn(i < 149 ? 'waiting-children' : 'waiting', {
+        queueName: Q,
+        id: `n${i}`,
         ...(i > 0 ? { parentId: `n${i - 1}`, parentQueueName: Q } : {}),
-        ...(i < 149 ? { state: 'waiting-children', pendingChildrenCount: 1 } : {}),
       }),
     );
     await store.saveFlow(links.map(inFlow));
@@ -261,9 +263,9 @@ describe('sweep', () => {
 
   test('two sweepers count it once', async () => {
     await store.saveFlow(
-      makeFlow(
+      flowOf(
         { ...root, ...policy('ignore') },
-        ['a', 'b', 'c'].map((id) => makeChild(root, id)),
+        ['a', 'b', 'c'].map((id) => childOf(root, id)),
       ),
     );
     await claimAll();
@@ -279,7 +281,7 @@ describe('at the same time', () => {
   test('two children of one parent, settled on two connections', async () => {
     for (let i = 0; i < 25; i++) {
       await store.truncateAll();
-      await store.saveFlow(makeFlow(root, [makeChild(root, 'a'), makeChild(root, 'b')]));
+      await store.saveFlow(flowOf(root, [childOf(root, 'a'), childOf(root, 'b')]));
       const claimed = await claimAll();
       const answers = await Promise.all([
         settleWith(store, ends(claimed.get('a'), 'completed')),
@@ -291,7 +293,7 @@ describe('at the same time', () => {
   });
 
   test('the second waits for the first, and counts on from there', async () => {
-    await store.saveFlow(makeFlow(root, [makeChild(root, 'a'), makeChild(root, 'b')]));
+    await store.saveFlow(flowOf(root, [childOf(root, 'a'), childOf(root, 'b')]));
     const claimed = await claimAll();
     const lock = await lockRow(db.sql, Q, 'root');
     const settling = settleWith(store, ends(claimed.get('a'), 'completed'));
@@ -308,7 +310,7 @@ describe('at the same time', () => {
       ['parent first', 'failed'],
     ] as const) {
       await store.truncateAll();
-      await store.saveFlow(makeFlow(root, [makeChild(root, 'a'), makeChild(root, 'b')]));
+      await store.saveFlow(flowOf(root, [childOf(root, 'a'), childOf(root, 'b')]));
       const claimed = await claimAll();
       await settleWith(store, ends(claimed.get('a'), 'failed'));
       expect((await job('root')).state).toBe('failed');
@@ -333,7 +335,7 @@ describe('at the same time', () => {
   test.each(['parent', 'child'])(
     'a child that is retried while its parent is, %s first: both are waited for',
     async (first) => {
-      await store.saveFlow(makeFlow(root, [makeChild(root, 'a'), makeChild(root, 'b')]));
+      await store.saveFlow(flowOf(root, [childOf(root, 'a'), childOf(root, 'b')]));
       await settleWith(store, ends((await claimAll()).get('a'), 'failed'));
       // Both reach for the child's row: the one that comes first gets it first.
       const lock = await lockRow(db.sql, Q, 'a');
@@ -349,9 +351,9 @@ describe('at the same time', () => {
 
   test('a failing leaf and its cancelled parent do not wait for each other, whatever the order of ids', async () => {
     // The root's id comes first: an order by id alone would lock it before its child.
-    const top = makeJob(Q, 'a-root', { state: 'waiting-children', pendingChildrenCount: 1 });
-    const mid = makeChild(top, 'b-mid', { state: 'waiting-children', pendingChildrenCount: 1 });
-    await store.saveFlow([top, mid, makeChild(mid, 'leaf')].map(inFlow));
+    const top = jobIn('waiting-children', { queueName: Q, id: 'a-root' });
+    const mid = childOf(top, 'b-mid', { state: 'waiting-children', pendingChildrenCount: 1 });
+    await store.saveFlow([top, mid, childOf(mid, 'leaf')].map(inFlow));
     const leaf = (await claimAll()).get('leaf');
     const lock = await lockRow(db.sql, Q, 'a-root');
     const failing = settleWith(store, ends(leaf, 'failed'));
@@ -372,9 +374,10 @@ describe('random trees', () => {
     store.saveFlow(
       nodes.map((node) =>
         inFlow(
-          makeJob(node.queueName, node.id, {
+          jobIn(node.state as JobData['state'], {
+            queueName: node.queueName,
+            id: node.id,
             ...policy(node.policy),
-            state: node.state as JobData['state'],
             pendingChildrenCount: node.pending,
             childrenIds: node.children.map(({ id }) => id),
             ...(node.parent ? { parentId: node.parent.id, parentQueueName: node.parent.queueName } : {}),

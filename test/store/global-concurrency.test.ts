@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
+import { type Claimer, mostActive, useClaimers } from '../support/claimers.js';
 import { useDatabase } from '../support/database.js';
 import { openTransaction, untilWaiting } from '../support/held.js';
 import { insertRows, newQueue } from '../support/rows.js';
-import { type Claimer, mostActive, useClaimers } from './claimers.js';
 
 const database = useDatabase();
 const claimers = useClaimers(database);

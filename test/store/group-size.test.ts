@@ -3,10 +3,10 @@ import { GroupFullError } from '../../src/model/errors.js';
 import type { NewJobData } from '../../src/model/job.js';
 import { encodeRecord } from '../../src/store/add/insert.js';
 import { insertIntoGroup } from '../../src/store/add/insert-into-group.js';
+import { type Claimer, useClaimers } from '../support/claimers.js';
 import { useDatabase } from '../support/database.js';
 import { openTransaction, untilWaiting } from '../support/held.js';
-import { insertRows, jobIn, newQueue } from '../support/rows.js';
-import { type Claimer, useClaimers } from './claimers.js';
+import { insertRow, insertRows, jobIn, newQueue } from '../support/rows.js';
 
 const database = useDatabase();
 const claimers = useClaimers(database);
@@ -147,8 +147,7 @@ describe('against each other', () => {
     // What another add does, stretched in time.
     const held = await openTransaction(database.sql);
     await held.sql`update conveyor_group_cursors set added = added + 1 where queue_name = ${q} and group_id = 'g'`;
-    await held.sql`insert into conveyor_jobs (queue_name, id, name, state, data, group_id)
-      values (${q}, 'b', 'job', 'waiting', '1', 'g')`;
+    await insertRow(held.sql, { queue_name: q, id: 'b', group_id: 'g' });
     const added = add(claimer, q, 'c', 2);
     const refused = expect(added).rejects.toThrow(GroupFullError);
     await untilWaiting(database.sql);

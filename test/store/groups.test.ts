@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
 import { beforeAll, describe, expect, test } from 'vitest';
+import { type Claimer, mostActive, useClaimers } from '../support/claimers.js';
 import { useDatabase } from '../support/database.js';
 import { openTransaction, untilWaiting } from '../support/held.js';
-import { insertRows, newQueue } from '../support/rows.js';
-import { type Claimer, mostActive, useClaimers } from './claimers.js';
+import { insertRow, insertRows, newQueue } from '../support/rows.js';
 
 const database = useDatabase();
 const claimers = useClaimers(database);
@@ -50,8 +50,7 @@ describe('the order of groups', () => {
     await jobs(q, 'z');
     expect(await inTurn(claimer, 2, ROUND_ROBIN)).toBe('z1 c2');
     // Served: a, b, z, c. So a comes first, and b before c.
-    await database.sql`insert into conveyor_jobs (queue_name, id, name, state, data, group_id)
-      values (${q}, 'a9', 'job', 'waiting', '1', 'a')`;
+    await insertRow(database.sql, { queue_name: q, id: 'a9', group_id: 'a' });
     expect(await inTurn(claimer, 3, ROUND_ROBIN)).toBe('a9 b3 c3');
   });
 

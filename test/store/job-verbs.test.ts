@@ -18,9 +18,10 @@ import type { PgStore } from '../../src/store/contract/pg-store.js';
 import { sweep } from '../../src/store/lease/renew.js';
 import type { StoredJob } from '../../src/store/rows/job-row.js';
 import { settle } from '../../src/store/settle/settle.js';
+import { openStore } from '../support/contract-stores.js';
 import { useDatabase } from '../support/database.js';
-import { openTransaction, untilWaiting } from '../support/held.js';
-import { inFlow, lockRow, makeChild, makeFlow, makeJob, openStore } from './make-job.js';
+import { lockRow, openTransaction, untilWaiting } from '../support/held.js';
+import { childOf, flowOf, inFlow, insertRow, jobIn } from '../support/rows.js';
 
 const db = useDatabase();
 let store: PgStore;
@@ -33,7 +34,8 @@ beforeEach(() => store.truncateAll());
 const Q = 'q';
 const LIVE: JobState[] = ['waiting', 'waiting-children', 'delayed', 'active'];
 const executor = () => store.engine.executor;
-const save = (id: string, fields: Partial<JobData> = {}) => store.saveJob(Q, makeJob(Q, id, fields));
+const save = (id: string, fields: Partial<JobData> = {}) =>
+  store.saveJob(Q, jobIn(fields.state ?? 'waiting', { id, ...fields }));
 const read = async (id = 'a') => (await store.getJob(Q, id)) as JobData;
 const ids = async () => (await db.sql`select id from conveyor_jobs order by id`).map(({ id }) => id);
 const columns = async (id = 'a') =>
@@ -66,7 +68,7 @@ const complete = ({ job, lease }: StoredJob) =>
     { metrics: false, shard: 0 },
   );
 const missing = { found: null, done: false, became: null, parents: [] };
-const parent = makeJob(Q, 'parent');
+const parent = jobIn('waiting', { queueName: Q, id: 'parent' });
 
 test('a job that does not exist', async () => {
   expect(await cancelJob(executor(), Q, 'a')).toEqual({ outcome: 'missing', state: null, parents: [] });
@@ -161,7 +163,7 @@ describe('cancelJob', () => {
     const all = Array.from({ length: 50 }, (_, i) => `j${i}`);
     await store.saveBulk(
       Q,
-      all.map((id) => makeJob(Q, id)),
+      all.map((id) => jobIn('waiting', { id })),
     );
     const claimed: StoredJob[] = [];
     const work = async () => {
@@ -179,7 +181,7 @@ describe('cancelJob', () => {
   });
 
   test('the parent hears of it; with removeOnFail the job is gone', async () => {
-    await store.saveFlow(makeFlow(parent, [makeChild(parent, 'a', { opts: { removeOnFail: true } })]));
+    await store.saveFlow(flowOf(parent, [childOf(parent, 'a', { opts: { removeOnFail: true } })]));
     const { outcome, parents } = await cancelJob(executor(), Q, 'a');
     expect(outcome).toBe('ended');
     expect(parents).toEqual([
@@ -190,8 +192,8 @@ describe('cancelJob', () => {
 
   test('a parent that is cancelled tells its own', async () => {
     const top = { ...parent, opts: { failParentOnChildFailure: 'ignore' as const } };
-    const mid = makeChild(parent, 'mid', { state: 'waiting-children', pendingChildrenCount: 1 });
-    await store.saveFlow([...makeFlow(top, [mid]), inFlow(makeChild(mid, 'leaf'))]);
+    const mid = childOf(parent, 'mid', { state: 'waiting-children', pendingChildrenCount: 1 });
+    await store.saveFlow([...flowOf(top, [mid]), inFlow(childOf(mid, 'leaf'))]);
     const { parents } = await cancelJob(executor(), Q, 'mid');
     expect(parents).toMatchObject([{ id: 'parent', state: 'waiting' }]);
     await complete(await claimOne());
@@ -213,21 +215,21 @@ describe('removeOne', () => {
     ['remove', 'removed'],
   ] as const)('a parent under %s hears of an unfinished child', async (policy, state) => {
     const opts = { failParentOnChildFailure: policy };
-    await store.saveFlow(makeFlow({ ...parent, opts }, [makeChild(parent, 'a')]));
+    await store.saveFlow(flowOf({ ...parent, opts }, [childOf(parent, 'a')]));
     const { parents } = await removeOne(executor(), Q, 'a');
     expect(parents).toMatchObject([{ id: 'parent', state }]);
     expect(await store.getJob(Q, 'a')).toBeNull();
   });
 
   test('a child that had ended counts no second time', async () => {
-    await store.saveFlow(makeFlow(parent, [makeChild(parent, 'a'), makeChild(parent, 'b')]));
+    await store.saveFlow(flowOf(parent, [childOf(parent, 'a'), childOf(parent, 'b')]));
     await complete(await claimOne());
     expect((await removeOne(executor(), Q, 'a')).parents).toEqual([]);
     expect(await read('parent')).toMatchObject({ state: 'waiting-children', pendingChildrenCount: 1 });
   });
 
   test('completed while the removal waits: counted as completed', async () => {
-    await store.saveFlow(makeFlow(parent, [makeChild(parent, 'a'), makeChild(parent, 'b')]));
+    await store.saveFlow(flowOf(parent, [childOf(parent, 'a'), childOf(parent, 'b')]));
     const claimed = await claimOne();
     const lock = await lockRow(db.sql, Q, 'a');
     const completing = complete(claimed);
@@ -287,9 +289,9 @@ describe('retryOne', () => {
 
   test('a parent waits for the children that have not ended', async () => {
     await store.saveFlow(
-      makeFlow(
+      flowOf(
         parent,
-        ['a', 'b', 'c'].map((id) => makeChild(parent, id)),
+        ['a', 'b', 'c'].map((id) => childOf(parent, id)),
       ),
     );
     const [a, b] = [await claimOne(), await claimOne()];
@@ -303,14 +305,14 @@ describe('retryOne', () => {
   });
 
   test('without unfinished children it waits for nobody', async () => {
-    await store.saveFlow(makeFlow(parent, [makeChild(parent, 'a')]));
+    await store.saveFlow(flowOf(parent, [childOf(parent, 'a')]));
     await failOne(executor(), Q, 'a', 'boom', null, null);
     expect((await retryOne(executor(), Q, 'parent')).became).toBe('waiting');
   });
 
   test('an ignored child that is retried is waited for again', async () => {
     const ignoring = { ...parent, opts: { failParentOnChildFailure: 'ignore' as const } };
-    await store.saveFlow(makeFlow(ignoring, [makeChild(parent, 'a'), makeChild(parent, 'b')]));
+    await store.saveFlow(flowOf(ignoring, [childOf(parent, 'a'), childOf(parent, 'b')]));
     const [a, b] = [await claimOne(), await claimOne()];
     await failOne(executor(), Q, 'a', 'boom', null, fenceOf(a));
     expect((await read('parent')).pendingChildrenCount).toBe(1);
@@ -324,7 +326,7 @@ describe('retryOne', () => {
 
   test('a parent that runs already is not touched', async () => {
     const ignoring = { ...parent, opts: { failParentOnChildFailure: 'ignore' as const } };
-    await store.saveFlow(makeFlow(ignoring, [makeChild(parent, 'a')]));
+    await store.saveFlow(flowOf(ignoring, [childOf(parent, 'a')]));
     await failOne(executor(), Q, 'a', 'boom', null, null);
     await retryOne(executor(), Q, 'a');
     expect(await read('parent')).toMatchObject({ state: 'waiting', pendingChildrenCount: 0 });
@@ -338,8 +340,7 @@ describe('retryOne', () => {
 
     await save('c', { ...spent, deduplicationKey: 'l' });
     const other = await openTransaction(db.sql);
-    await other.sql`insert into conveyor_jobs (queue_name, id, name, state, data, deduplication_key)
-      values (${Q}, 'd', 'x', 'waiting', '1', 'l')`;
+    await insertRow(other.sql, { queue_name: Q, id: 'd', deduplication_key: 'l' });
     const retrying = retryOne(executor(), Q, 'c');
     await untilWaiting(db.sql);
     await other.commit();
@@ -402,7 +403,7 @@ describe('failOne', () => {
   });
 
   test('ancestors hear of it, metrics count it', async () => {
-    await store.saveFlow(makeFlow(parent, [makeChild(parent, 'a'), makeChild(parent, 'b')]));
+    await store.saveFlow(flowOf(parent, [childOf(parent, 'a'), childOf(parent, 'b')]));
     await claimOne();
     const { parents } = await failOne(executor(), Q, 'a', 'boom', null, null, 5);
     expect(parents).toEqual([{ queueName: Q, id: 'parent', state: 'failed', reason: 'Child failed: boom' }]);
@@ -410,7 +411,7 @@ describe('failOne', () => {
     const metrics = await db.sql`select job_name, shard, failed_count::int as n from conveyor_metrics order by 1`;
     expect(metrics).toEqual([
       { job_name: '__all__', shard: 5, n: 1 },
-      { job_name: 'work', shard: 5, n: 1 },
+      { job_name: 'job', shard: 5, n: 1 },
     ]);
   });
 });

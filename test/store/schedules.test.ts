@@ -15,9 +15,9 @@ import {
   removeSchedule,
   tickSchedules,
 } from '../../src/store/schedules/list.js';
+import { openStore } from '../support/contract-stores.js';
 import { useDatabase } from '../support/database.js';
 import { openTransaction, untilWaiting } from '../support/held.js';
-import { openStore } from './make-job.js';
 
 const db = useDatabase();
 let store: PgStore;

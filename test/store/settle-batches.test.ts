@@ -3,7 +3,7 @@ import { expect, it } from 'vitest';
 import { FlowProducer } from '../../src/index.js';
 import { claim } from '../../src/store/claim/claim.js';
 import { type Settled, type SettleKind, type Settlement, settle } from '../../src/store/settle/settle.js';
-import { usePlayground } from '../core/setup.js';
+import { usePlayground } from '../support/playground.js';
 
 const play = usePlayground();
 

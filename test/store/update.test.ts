@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { JOB_STATES, type JobData } from '../../src/model/job.js';
 import type { PgStore } from '../../src/store/contract/pg-store.js';
+import { openStore } from '../support/contract-stores.js';
 import { useDatabase } from '../support/database.js';
-import { openTransaction, untilWaiting } from '../support/held.js';
-import { lockRow, makeJob, openStore } from './make-job.js';
+import { lockRow, openTransaction, untilWaiting } from '../support/held.js';
+import { insertRow, jobIn } from '../support/rows.js';
 
 const db = useDatabase();
 let store: PgStore;
@@ -14,7 +15,8 @@ afterAll(() => store.disconnect());
 beforeEach(() => store.truncateAll());
 
 const Q = 'q';
-const save = (id: string, fields: Partial<JobData> = {}) => store.saveJob(Q, makeJob(Q, id, fields));
+const save = (id: string, fields: Partial<JobData> = {}) =>
+  store.saveJob(Q, jobIn(fields.state ?? 'waiting', { id, ...fields }));
 const read = async (id = 'a') => (await store.getJob(Q, id)) as JobData;
 const extra = async (id = 'a') =>
   (await db.sql`select lease, seq::int, priority, remove_at from conveyor_jobs where id = ${id}`)[0] as {
@@ -67,8 +69,7 @@ describe('races', () => {
   test('the holder commits while the update waits for it', async () => {
     await save('old', { state: 'failed', deduplicationKey: 'k' });
     const other = await openTransaction(db.sql);
-    await other.sql`insert into conveyor_jobs (queue_name, id, name, state, data, deduplication_key)
-      values (${Q}, 'new', 'x', 'waiting', '1', 'k')`;
+    await insertRow(other.sql, { queue_name: Q, id: 'new', deduplication_key: 'k' });
     const update = store.updateJob(Q, 'old', { state: 'waiting' });
     await untilWaiting(db.sql);
     await other.commit();
@@ -124,17 +125,17 @@ describe('metrics', () => {
     await metered.updateJob(Q, 'a', { state: 'completed', completedAt: later(1500) });
     await metered.updateJob(Q, 'a', { state: 'completed', completedAt: later(9999) });
     await metered.updateJob(Q, 'a', { progress: 100 });
-    await save('b', { state: 'active' });
+    await save('b', { state: 'active', processedAt: null });
     await metered.updateJob(Q, 'b', { state: 'failed', failedAt: later(500), processedAt: began });
     const row = { done: 1, failed: 1, ms: 2000, min: 500, max: 1500 };
     expect(await buckets()).toEqual([
       { job_name: '__all__', ...row },
-      { job_name: 'work', ...row },
+      { job_name: 'job', ...row },
     ]);
   });
 
   test('without a beginning, an end time or a transition nothing is counted', async () => {
-    await save('a', { state: 'active' });
+    await save('a', { state: 'active', processedAt: null });
     await metered.updateJob(Q, 'a', { state: 'completed', completedAt: later(5) });
     await save('b', { state: 'active', processedAt: began });
     await metered.updateJob(Q, 'b', { state: 'completed' });

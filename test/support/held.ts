@@ -7,7 +7,7 @@ export interface HeldTransaction {
   rollback(): Promise<void>;
 }
 
-/** A transaction on a connection of its own that stays open until it is told to end: it holds what it locks. */
+/** A transaction on a connection of its own. It holds its locks until the test commits it or rolls it back. */
 export async function openTransaction(sql: postgres.Sql): Promise<HeldTransaction> {
   const connection = await sql.reserve();
   await connection`begin`;
@@ -16,6 +16,13 @@ export async function openTransaction(sql: postgres.Sql): Promise<HeldTransactio
     connection.release();
   };
   return { sql: connection, commit: () => end('commit'), rollback: () => end('rollback') };
+}
+
+/** A transaction that holds the lock of a job's row. */
+export async function lockRow(sql: postgres.Sql, queueName: string, id: string): Promise<HeldTransaction> {
+  const held = await openTransaction(sql);
+  await held.sql`select 1 from conveyor_jobs where queue_name = ${queueName} and id = ${id} for update`;
+  return held;
 }
 
 /** Resolves when `count` statements of the database wait for a lock. */
@@ -30,7 +37,7 @@ export async function untilWaiting(sql: postgres.Sql, count = 1): Promise<void> 
   );
 }
 
-/** Counts the rows of each deleting or updating statement on the jobs from now on; the answer is the largest. */
+/** Counts the rows of each delete and update of jobs from now on; `largest()` is the greatest count. */
 export async function watchStatements(
   sql: postgres.Sql,
 ): Promise<{ largest(): Promise<number>; end(): Promise<void> }> {

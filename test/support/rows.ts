@@ -1,7 +1,11 @@
 import type postgres from 'postgres';
 import type { JobState, NewJobData } from '../../src/model/job.js';
 
-/** A job to save, in the state it is needed in, with what a job in that state has; `fields` goes over it. */
+export type NamedJob = NewJobData & { id: string };
+
+/** A job to save, with what a job in that state has; `fields` override it. */
+export function jobIn(state: JobState, fields: Partial<NewJobData> & { id: string }): NamedJob;
+export function jobIn(state: JobState, fields?: Partial<NewJobData>): NewJobData;
 export function jobIn(state: JobState, fields: Partial<NewJobData> = {}): NewJobData {
   const now = Date.now();
   const begun = state === 'active' || state === 'completed' || state === 'failed';
@@ -37,6 +41,30 @@ export function jobIn(state: JobState, fields: Partial<NewJobData> = {}): NewJob
   };
 }
 
+/** A child of `parent`: waiting and in the parent's queue, unless `fields` say otherwise. */
+export function childOf(
+  parent: { queueName: string; id: string },
+  id: string,
+  fields: Partial<NewJobData> = {},
+): NamedJob {
+  const family = { queueName: parent.queueName, parentId: parent.id, parentQueueName: parent.queueName };
+  return jobIn(fields.state ?? 'waiting', { ...family, ...fields, id });
+}
+
+/** A job as `saveFlow` takes it. */
+export const inFlow = (job: NewJobData) => ({ queueName: job.queueName, job });
+
+/** The parent, waiting for these children, and the children, as `saveFlow` takes them. */
+export function flowOf(parent: NamedJob, children: NamedJob[]) {
+  const waiting: NamedJob = {
+    ...parent,
+    state: 'waiting-children',
+    pendingChildrenCount: children.length,
+    childrenIds: children.map(({ id }) => id),
+  };
+  return [waiting, ...children].map(inFlow);
+}
+
 let queues = 0;
 
 /** A queue that no other test of the file uses. */
@@ -44,9 +72,18 @@ export function newQueue(label = 'queue'): string {
   return `${label}-${++queues}`;
 }
 
+/** One row, written straight to the table, so that it can be part of a transaction of the test; by column names. */
+export async function insertRow(
+  sql: postgres.ISql,
+  row: { queue_name: string; id: string } & Record<string, string | number | null>,
+): Promise<void> {
+  const all = { name: 'job', data: 1, state: 'waiting', ...row };
+  await sql`insert into conveyor_jobs ${sql(all)}`;
+}
+
 /**
- * Many rows at once, straight into the table: for plans and chunks, where saving them would take long. `columns` are
- * SQL expressions by column name, in which `i` counts from 1.
+ * Many rows in one statement, written straight to the table: for plans and chunks, where saving them would take long.
+ * `columns` are SQL expressions by column name, in which `i` counts from 1.
  */
 export async function insertRows(
   sql: postgres.Sql,

@@ -1,4 +1,4 @@
-import { pgStoreFactory } from './factory.js';
+import { pgStoreFactory } from '../../support/contract-stores.js';
 import { describeClaiming } from './suites/claiming.js';
 
 describeClaiming(pgStoreFactory);

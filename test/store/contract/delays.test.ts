@@ -1,4 +1,4 @@
-import { pgStoreFactory } from './factory.js';
+import { pgStoreFactory } from '../../support/contract-stores.js';
 import { describeDelays } from './suites/delays.js';
 import { describePauses } from './suites/pauses.js';
 

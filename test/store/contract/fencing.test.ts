@@ -1,4 +1,4 @@
-import { pgStoreFactory } from './factory.js';
+import { pgStoreFactory } from '../../support/contract-stores.js';
 import { describeFencing } from './suites/fencing.js';
 
 describeFencing(pgStoreFactory);

@@ -3,22 +3,22 @@ import postgres from 'postgres';
 import { describe, expect, test } from 'vitest';
 import { encodeRecord } from '../../../src/store/add/insert.js';
 import { saveFlow } from '../../../src/store/add/insert-flow.js';
+import { openStore, pgStoreFactory } from '../../support/contract-stores.js';
 import { useDatabase } from '../../support/database.js';
-import { makeChild, makeFlow, makeJob, openStore } from '../make-job.js';
-import { pgStoreFactory } from './factory.js';
+import { childOf, flowOf, jobIn } from '../../support/rows.js';
 import { describeFlows } from './suites/flows.js';
 
 describeFlows(pgStoreFactory);
 
 describe('saveFlow inside a transaction', () => {
   const db = useDatabase();
-  const parent = makeJob('parents', 'root');
+  const parent = jobIn('waiting', { queueName: 'parents', id: 'root' });
 
   test('a conflict does not end the transaction of a caller', async () => {
     const store = await openStore(db.url);
-    await store.saveFlow(makeFlow(parent, [makeChild(parent, 'a')]));
+    await store.saveFlow(flowOf(parent, [childOf(parent, 'a')]));
     const client = postgres(db.url, { max: 1, onnotice: () => {} });
-    const record = (id: string) => encodeRecord('parents', id, makeJob('parents', id), { maxPayloadBytes: 1e6 });
+    const record = (id: string) => encodeRecord('parents', id, jobIn('waiting', { id }), { maxPayloadBytes: 1e6 });
     await drizzle(client).transaction(async (tx) => {
       const inside = store.engine.within(tx);
       expect(await saveFlow(inside, [record('root')])).toEqual(['root']);

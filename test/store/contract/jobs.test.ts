@@ -1,4 +1,4 @@
-import { pgStoreFactory } from './factory.js';
+import { pgStoreFactory } from '../../support/contract-stores.js';
 import { describeDeduplication } from './suites/deduplication.js';
 import { describeJobs } from './suites/jobs.js';
 

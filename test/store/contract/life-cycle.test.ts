@@ -4,10 +4,10 @@ import postgres from 'postgres';
 import { afterAll, describe, expect, test } from 'vitest';
 import { ConnectionError, SchemaError } from '../../../src/model/errors.js';
 import { PgStore } from '../../../src/store/contract/pg-store.js';
+import { pgStoreFactory } from '../../support/contract-stores.js';
 import { createDatabase, useDatabase } from '../../support/database.js';
 import { openTransaction, untilWaiting } from '../../support/held.js';
 import { jobIn, newQueue } from '../../support/rows.js';
-import { pgStoreFactory } from './factory.js';
 import { describeLifeCycle } from './suites/life-cycle.js';
 
 describeLifeCycle(pgStoreFactory);

@@ -1,4 +1,4 @@
-import { pgStoreFactory } from './factory.js';
+import { pgStoreFactory } from '../../support/contract-stores.js';
 import { describeClean } from './suites/clean.js';
 import { describeDrain } from './suites/drain.js';
 import { describeObliterate } from './suites/obliterate.js';

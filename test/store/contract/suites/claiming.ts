@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { FetchOptions } from '../../../../src/model/store-interface.js';
+import type { ContractStore, MakeFactory } from '../../../support/contract-stores.js';
 import { openTransaction } from '../../../support/held.js';
 import { jobIn, newQueue } from '../../../support/rows.js';
-import type { ContractStore, MakeFactory } from '../factory.js';
 
 /** spec/store.md, Claiming. */
 export function describeClaiming(makeFactory: MakeFactory): void {

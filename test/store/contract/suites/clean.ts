@@ -1,9 +1,9 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { StoreEvent } from '../../../../src/model/event.js';
 import { JOB_STATES } from '../../../../src/model/job.js';
+import type { ContractStore, MakeFactory } from '../../../support/contract-stores.js';
 import { openTransaction, untilWaiting, watchStatements } from '../../../support/held.js';
 import { insertRows, jobIn, newQueue } from '../../../support/rows.js';
-import type { ContractStore, MakeFactory } from '../factory.js';
 
 const ago = (ms: number) => new Date(Date.now() - ms);
 const HOUR = 3_600_000;

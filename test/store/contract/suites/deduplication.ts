@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { JOB_STATES, type NewJobData } from '../../../../src/model/job.js';
+import type { ContractStore, MakeFactory } from '../../../support/contract-stores.js';
 import { openTransaction, untilWaiting } from '../../../support/held.js';
-import { jobIn, newQueue } from '../../../support/rows.js';
-import type { ContractStore, MakeFactory } from '../factory.js';
+import { insertRow, jobIn, newQueue } from '../../../support/rows.js';
 
 const keyed = (fields: Partial<NewJobData> = {}) => jobIn('waiting', { deduplicationKey: 'key', ...fields });
 const ago = (ms: number) => new Date(Date.now() - ms);
@@ -132,8 +132,7 @@ export function describeDeduplication(makeFactory: MakeFactory): void {
         for (const end of ['commit', 'rollback'] as const) {
           const q = newQueue();
           const other = await openTransaction(sql);
-          await other.sql`insert into conveyor_jobs (queue_name, id, name, data, state, deduplication_key)
-            values (${q}, 'theirs', 'n', 'null', 'waiting', 'key')`;
+          await insertRow(other.sql, { queue_name: q, id: 'theirs', deduplication_key: 'key' });
           const saved = store.saveJob(q, keyed({ id: 'ours' }));
           await untilWaiting(sql);
           await other[end]();

@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { JobData } from '../../../../src/model/job.js';
+import type { ContractStore, MakeFactory } from '../../../support/contract-stores.js';
 import { openTransaction, untilWaiting, watchStatements } from '../../../support/held.js';
 import { insertRows, jobIn, newQueue } from '../../../support/rows.js';
-import type { ContractStore, MakeFactory } from '../factory.js';
 
 const HOUR = 3_600_000;
 const ids = (jobs: JobData[]) => jobs.map(({ id }) => id).sort();

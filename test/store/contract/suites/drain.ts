@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { JOB_STATES } from '../../../../src/model/job.js';
+import type { ContractStore, MakeFactory } from '../../../support/contract-stores.js';
 import { openTransaction, untilWaiting, watchStatements } from '../../../support/held.js';
 import { insertRows, jobIn, newQueue } from '../../../support/rows.js';
-import type { ContractStore, MakeFactory } from '../factory.js';
 
 /** spec/store.md: `drain`. */
 export function describeDrain(makeFactory: MakeFactory): void {

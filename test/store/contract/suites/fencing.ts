@@ -1,9 +1,9 @@
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { LeaseLostError } from '../../../../src/model/errors.js';
 import type { JobData } from '../../../../src/model/job.js';
-import { untilWaiting } from '../../../support/held.js';
-import { lockRow, makeJob } from '../../make-job.js';
-import type { ContractStore, MakeFactory } from '../factory.js';
+import type { ContractStore, MakeFactory } from '../../../support/contract-stores.js';
+import { lockRow, untilWaiting } from '../../../support/held.js';
+import { jobIn } from '../../../support/rows.js';
 
 /**
  * Fencing under the original core, which writes by id only: two stores share the data, and a job that one of them
@@ -26,7 +26,7 @@ export function describeFencing(makeFactory: MakeFactory): void {
     expect(job?.id).toBe('a');
   };
   const claimedByMe = async (ms?: number) => {
-    await mine.saveJob(Q, makeJob(Q, 'a'));
+    await mine.saveJob(Q, jobIn('waiting', { id: 'a' }));
     await claim(mine, ms);
   };
   /** By a store that knows nothing of the job. */
@@ -153,7 +153,7 @@ export function describeFencing(makeFactory: MakeFactory): void {
 
   describe('who does not claim to hold it', () => {
     test('changes a job it never claimed', async () => {
-      await mine.saveJob(Q, makeJob(Q, 'a'));
+      await mine.saveJob(Q, jobIn('waiting', { id: 'a' }));
       await claim(theirs);
       await mine.updateJob(Q, 'a', { progress: 5 });
       expect(await mine.extendLock(Q, 'a', 1000)).toBe(true);
@@ -166,7 +166,7 @@ export function describeFencing(makeFactory: MakeFactory): void {
     });
 
     test('an extended lock of a job that is not active: false', async () => {
-      await mine.saveJob(Q, makeJob(Q, 'a'));
+      await mine.saveJob(Q, jobIn('waiting', { id: 'a' }));
       expect(await mine.extendLock(Q, 'a', 1000)).toBe(false);
     });
 
@@ -276,7 +276,7 @@ export function describeFencing(makeFactory: MakeFactory): void {
       const ids = Array.from({ length: 50 }, (_, i) => `j${i}`);
       await mine.saveBulk(
         Q,
-        ids.map((id) => makeJob(Q, id)),
+        ids.map((id) => jobIn('waiting', { id })),
       );
       const stores = await Promise.all(Array.from({ length: 4 }, () => factory.open()));
       const running = new Map<string, number>();

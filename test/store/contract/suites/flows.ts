@@ -1,8 +1,8 @@
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { ConveyorError } from '../../../../src/model/errors.js';
+import type { ContractStore, MakeFactory } from '../../../support/contract-stores.js';
 import { openTransaction, untilWaiting } from '../../../support/held.js';
-import { inFlow, makeChild, makeFlow, makeJob } from '../../make-job.js';
-import type { ContractStore, MakeFactory } from '../factory.js';
+import { childOf, flowOf, inFlow, insertRow, jobIn } from '../../../support/rows.js';
 
 /** spec/store.md: Flows. */
 export function describeFlows(makeFactory: MakeFactory): void {
@@ -13,13 +13,13 @@ export function describeFlows(makeFactory: MakeFactory): void {
   });
   beforeEach(() => store.truncateAll());
 
-  const parent = makeJob('parents', 'root');
+  const parent = jobIn('waiting', { queueName: 'parents', id: 'root' });
   const state = async (queue: string, id: string) => (await store.getJob(queue, id))?.state;
   const count = async () => (await store.searchJobs({})).total;
 
   describe('saveFlow', () => {
     test('saves jobs of any queues and answers in input order', async () => {
-      const flow = makeFlow(parent, [makeChild(parent, 'b'), makeChild(parent, 'a', { queueName: 'others' })]);
+      const flow = flowOf(parent, [childOf(parent, 'b'), childOf(parent, 'a', { queueName: 'others' })]);
       expect(await store.saveFlow(flow)).toEqual(['root', 'b', 'a']);
       expect(await store.getJob('parents', 'root')).toMatchObject({
         state: 'waiting-children',
@@ -35,8 +35,8 @@ export function describeFlows(makeFactory: MakeFactory): void {
     });
 
     test('the jobs can be fetched in the order of the input, the parent not at all', async () => {
-      const children = ['z', 'm', 'a'].map((id) => makeChild(parent, id));
-      await store.saveFlow(makeFlow(parent, children));
+      const children = ['z', 'm', 'a'].map((id) => childOf(parent, id));
+      await store.saveFlow(flowOf(parent, children));
       const fetched = [];
       for (;;) {
         const job = await store.fetchNextJob('parents', 'w', 1000);
@@ -47,7 +47,7 @@ export function describeFlows(makeFactory: MakeFactory): void {
     });
 
     test('generates the ids that are missing', async () => {
-      const { id: _none, ...child } = makeChild(parent, 'x');
+      const { id: _none, ...child } = childOf(parent, 'x');
       const [root, generated] = await store.saveFlow([inFlow(parent), inFlow(child)]);
       expect(root).toBe('root');
       expect(await state('parents', generated as string)).toBe('waiting');
@@ -55,13 +55,13 @@ export function describeFlows(makeFactory: MakeFactory): void {
 
     test('the same tree added again gives the ids that are there, and saves nothing', async () => {
       const tree = (suffix: string) => {
-        const mid = makeChild(parent, `mid${suffix}`, {
+        const mid = childOf(parent, `mid${suffix}`, {
           state: 'waiting-children',
           pendingChildrenCount: 1,
           childrenIds: [`leaf${suffix}`],
         });
-        const leaf = makeChild(mid, `leaf${suffix}`, { queueName: 'others' });
-        const side = makeChild(parent, `side${suffix}`);
+        const leaf = childOf(mid, `leaf${suffix}`, { queueName: 'others' });
+        const side = childOf(parent, `side${suffix}`);
         const root = { ...parent, state: 'waiting-children' as const, pendingChildrenCount: 2 };
         return [{ ...root, childrenIds: [mid.id, side.id] }, mid, leaf, side].map(inFlow);
       };
@@ -76,9 +76,9 @@ export function describeFlows(makeFactory: MakeFactory): void {
 
     test('a root whose deduplication key is held gives the holder', async () => {
       const keyed = { ...parent, deduplicationKey: 'k' };
-      await store.saveFlow(makeFlow(keyed, [makeChild(parent, 'a')]));
+      await store.saveFlow(flowOf(keyed, [childOf(parent, 'a')]));
       const again = { ...keyed, id: 'root2' };
-      expect(await store.saveFlow(makeFlow(again, [makeChild(again, 'b')]))).toEqual(['root', 'a']);
+      expect(await store.saveFlow(flowOf(again, [childOf(again, 'b')]))).toEqual(['root', 'a']);
       expect(await count()).toBe(2);
     });
 
@@ -86,30 +86,30 @@ export function describeFlows(makeFactory: MakeFactory): void {
       const keyed = { ...parent, deduplicationKey: 'k', opts: { deduplication: { key: 'k', ttl: 60_000 } } };
       await store.saveFlow([inFlow({ ...keyed, createdAt: new Date(Date.now() - 61_000) })]);
       const again = { ...keyed, id: 'root2' };
-      expect(await store.saveFlow(makeFlow(again, [makeChild(again, 'b')]))).toEqual(['root2', 'b']);
+      expect(await store.saveFlow(flowOf(again, [childOf(again, 'b')]))).toEqual(['root2', 'b']);
       expect((await store.findByDeduplicationKey('parents', 'k'))?.id).toBe('root2');
     });
 
     test('a child in the way is an error, and nothing is saved', async () => {
-      await store.saveJob('others', makeJob('others', 'taken', { deduplicationKey: 'k' }));
-      const byId = makeFlow(parent, [makeChild(parent, 'a'), makeChild(parent, 'taken', { queueName: 'others' })]);
+      await store.saveJob('others', jobIn('waiting', { id: 'taken', deduplicationKey: 'k' }));
+      const byId = flowOf(parent, [childOf(parent, 'a'), childOf(parent, 'taken', { queueName: 'others' })]);
       await expect(store.saveFlow(byId)).rejects.toThrow(/"taken" of queue "others" exists already.*nothing/);
-      const byKey = makeFlow(parent, [makeChild(parent, 'b', { queueName: 'others', deduplicationKey: 'k' })]);
+      const byKey = flowOf(parent, [childOf(parent, 'b', { queueName: 'others', deduplicationKey: 'k' })]);
       await expect(store.saveFlow(byKey)).rejects.toThrow(/"taken" of queue "others" holds.*"k".*nothing/);
       await expect(store.saveFlow(byKey)).rejects.toMatchObject({ code: 'FLOW_CONFLICT' });
       expect(await count()).toBe(1);
     });
 
     test('two jobs of the flow with one id or key are an error before any SQL', async () => {
-      await expect(store.saveFlow(makeFlow(parent, [makeChild(parent, 'root')]))).rejects.toThrow(ConveyorError);
-      const twins = ['a', 'b'].map((id) => makeChild(parent, id, { deduplicationKey: 'k' }));
-      await expect(store.saveFlow(makeFlow(parent, twins))).rejects.toThrow('Two jobs of the flow');
+      await expect(store.saveFlow(flowOf(parent, [childOf(parent, 'root')]))).rejects.toThrow(ConveyorError);
+      const twins = ['a', 'b'].map((id) => childOf(parent, id, { deduplicationKey: 'k' }));
+      await expect(store.saveFlow(flowOf(parent, twins))).rejects.toThrow('Two jobs of the flow');
     });
 
     test('added 16 times at once it is there once', async () => {
       const stores = await Promise.all(Array.from({ length: 4 }, () => factory.open()));
       const add = (i: number) =>
-        stores[i % 4]!.saveFlow(makeFlow(parent, [makeChild(parent, `a${i}`), makeChild(parent, `b${i}`)]));
+        stores[i % 4]!.saveFlow(flowOf(parent, [childOf(parent, `a${i}`), childOf(parent, `b${i}`)]));
       const all = await Promise.all(Array.from({ length: 16 }, (_, i) => add(i)));
       expect(new Set(all.map((ids) => ids.join())).size).toBe(1);
       expect(await count()).toBe(3);
@@ -119,10 +119,9 @@ export function describeFlows(makeFactory: MakeFactory): void {
       const sql = factory.database?.sql;
       if (!sql) return;
       const other = await openTransaction(sql);
-      await other.sql`insert into conveyor_jobs (queue_name, id, name, state, data)
-      values ('others', 'taken', 'x', 'waiting', '1')`;
+      await insertRow(other.sql, { queue_name: 'others', id: 'taken' });
       const saving = store.saveFlow(
-        makeFlow(parent, [makeChild(parent, 'a'), makeChild(parent, 'taken', { queueName: 'others' })]),
+        flowOf(parent, [childOf(parent, 'a'), childOf(parent, 'taken', { queueName: 'others' })]),
       );
       saving.catch(() => {});
       await untilWaiting(sql);
@@ -132,8 +131,8 @@ export function describeFlows(makeFactory: MakeFactory): void {
     });
 
     test('saves a flow of 2,000 jobs', async () => {
-      const children = Array.from({ length: 2000 }, (_, i) => makeChild(parent, `c${i}`));
-      expect(await store.saveFlow(makeFlow(parent, children))).toHaveLength(2001);
+      const children = Array.from({ length: 2000 }, (_, i) => childOf(parent, `c${i}`));
+      expect(await store.saveFlow(flowOf(parent, children))).toHaveLength(2001);
       expect(await store.getChildrenJobs('parents', 'root')).toHaveLength(2000);
     });
   });
@@ -176,9 +175,7 @@ export function describeFlows(makeFactory: MakeFactory): void {
 
   describe('failParentOnChildFailure', () => {
     test('fails a parent that waits for children, whatever its policy', async () => {
-      await store.saveFlow(
-        makeFlow({ ...parent, opts: { failParentOnChildFailure: 'ignore' } }, [makeChild(parent, 'a')]),
-      );
+      await store.saveFlow(flowOf({ ...parent, opts: { failParentOnChildFailure: 'ignore' } }, [childOf(parent, 'a')]));
       expect(await store.failParentOnChildFailure('parents', 'root', 'boom \0')).toBe(true);
       const failed = await store.getJob('parents', 'root');
       expect(failed).toMatchObject({ state: 'failed', failedReason: 'Child failed: boom \ufffd' });
@@ -213,14 +210,14 @@ export function describeFlows(makeFactory: MakeFactory): void {
     test('children of any queue and state, oldest first', async () => {
       const at = (ms: number) => ({ createdAt: new Date(1_700_000_000_000 + ms) });
       await store.saveFlow(
-        makeFlow(parent, [
-          makeChild(parent, 'late', at(2)),
-          makeChild(parent, 'same1', { queueName: 'others', ...at(1) }),
-          makeChild(parent, 'same0', { ...at(1), state: 'completed' }),
-          makeChild(parent, 'early', at(0)),
+        flowOf(parent, [
+          childOf(parent, 'late', at(2)),
+          childOf(parent, 'same1', { queueName: 'others', ...at(1) }),
+          childOf(parent, 'same0', { ...at(1), state: 'completed' }),
+          childOf(parent, 'early', at(0)),
         ]),
       );
-      await store.saveJob('others', makeJob('others', 'stranger', { parentId: 'root', parentQueueName: 'others' }));
+      await store.saveJob('others', childOf({ queueName: 'others', id: 'root' }, 'stranger'));
       const children = await store.getChildrenJobs('parents', 'root');
       expect(children.map(({ id }) => id)).toEqual(['early', 'same1', 'same0', 'late']);
       expect(await store.getChildrenJobs('parents', 'nobody')).toEqual([]);

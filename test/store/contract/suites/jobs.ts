@@ -1,9 +1,9 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { InvalidPayloadError } from '../../../../src/model/errors.js';
 import { JOB_STATES, type JobData, type NewJobData } from '../../../../src/model/job.js';
+import type { ContractStore, MakeFactory } from '../../../support/contract-stores.js';
 import { openTransaction } from '../../../support/held.js';
 import { jobIn, newQueue } from '../../../support/rows.js';
-import type { ContractStore, MakeFactory } from '../factory.js';
 
 const at = (ms: number) => new Date(1_700_000_000_000 + ms);
 

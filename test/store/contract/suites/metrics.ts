@@ -1,9 +1,9 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { MetricsDisabledError } from '../../../../src/model/errors.js';
 import type { MetricsBucket } from '../../../../src/model/store-interface.js';
+import type { ContractStore, MakeFactory } from '../../../support/contract-stores.js';
 import { openTransaction } from '../../../support/held.js';
 import { jobIn, newQueue } from '../../../support/rows.js';
-import type { ContractStore, MakeFactory } from '../factory.js';
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;

@@ -1,10 +1,10 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { ConveyorError } from '../../../../src/model/errors.js';
 import { JOB_STATES } from '../../../../src/model/job.js';
+import type { ContractStore, MakeFactory } from '../../../support/contract-stores.js';
 import { openTransaction, watchStatements } from '../../../support/held.js';
 import { insertRows, jobIn, newQueue } from '../../../support/rows.js';
 import { barrier, until } from '../../../support/until.js';
-import type { ContractStore, MakeFactory } from '../factory.js';
 
 const INACTIVE = JOB_STATES.filter((state) => state !== 'active');
 

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, test } from 'vitest';
+import type { ContractStore, MakeFactory } from '../../../support/contract-stores.js';
 import { jobIn, newQueue } from '../../../support/rows.js';
-import type { ContractStore, MakeFactory } from '../factory.js';
 
 /** spec/store.md: `pauseJobName`, `resumeJobName`, `getPausedJobNames`. What they do to claims is with the claims. */
 export function describePauses(makeFactory: MakeFactory): void {

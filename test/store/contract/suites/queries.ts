@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { JOB_STATES, type JobData } from '../../../../src/model/job.js';
+import type { ContractStore, MakeFactory } from '../../../support/contract-stores.js';
 import { insertRows, jobIn, newQueue } from '../../../support/rows.js';
-import type { ContractStore, MakeFactory } from '../factory.js';
 
 const ids = (jobs: JobData[]) => jobs.map(({ id }) => id);
 const at = (second: number) => new Date(Date.UTC(2024, 0, 1, 0, 0, second));

@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { JobData, NewJobData } from '../../../../src/model/job.js';
+import type { ContractStore, MakeFactory } from '../../../support/contract-stores.js';
 import { openTransaction, untilWaiting, watchStatements } from '../../../support/held.js';
-import { insertRows, jobIn, newQueue } from '../../../support/rows.js';
-import type { ContractStore, MakeFactory } from '../factory.js';
+import { insertRow, insertRows, jobIn, newQueue } from '../../../support/rows.js';
 
 const ids = (jobs: JobData[]) => jobs.map(({ id }) => id);
 
@@ -122,8 +122,7 @@ export function describeRetryJobs(makeFactory: MakeFactory): void {
           jobIn('failed', { id: 'b' }),
         ]);
         const taker = await openTransaction(sql);
-        await taker.sql`insert into conveyor_jobs (queue_name, id, name, data, state, deduplication_key)
-          values (${q}, 'taker', 'n', 'null', 'waiting', 'key')`;
+        await insertRow(taker.sql, { queue_name: q, id: 'taker', deduplication_key: 'key' });
         const retried = store.retryJobs(q, 'failed');
         await untilWaiting(sql);
         await taker.commit();

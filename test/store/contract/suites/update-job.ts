@@ -1,8 +1,8 @@
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { InvalidJobStateError, InvalidPayloadError } from '../../../../src/model/errors.js';
 import { JOB_STATES, type JobData, type JobState } from '../../../../src/model/job.js';
-import { makeJob } from '../../make-job.js';
-import type { ContractStore, MakeFactory } from '../factory.js';
+import type { ContractStore, MakeFactory } from '../../../support/contract-stores.js';
+import { jobIn } from '../../../support/rows.js';
 
 /** spec/store.md: `updateJob`. */
 export function describeUpdateJob(makeFactory: MakeFactory): void {
@@ -14,7 +14,8 @@ export function describeUpdateJob(makeFactory: MakeFactory): void {
   beforeEach(() => store.truncateAll());
 
   const Q = 'q';
-  const save = (id: string, fields: Partial<JobData> = {}) => store.saveJob(Q, makeJob(Q, id, fields));
+  const save = (id: string, fields: Partial<JobData> = {}) =>
+    store.saveJob(Q, jobIn(fields.state ?? 'waiting', { id, ...fields }));
   const read = async (id = 'a') => (await store.getJob(Q, id)) as JobData;
 
   describe('merging', () => {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { PgStore } from '../../src/index.js';
-import { until } from '../support/until.js';
+import { until } from './until.js';
 
 export interface Statements {
   /** How often each statement ran, by name. */

@@ -11,9 +11,7 @@ import {
   Worker,
   type WorkerOptions,
 } from '../../src/index.js';
-import { type UsedDatabase, useDatabase } from '../support/database.js';
-
-export { countStatements, onStatements, type Statements, untilAsleep } from './statements.js';
+import { type UsedDatabase, useDatabase } from './database.js';
 
 /** What a store or worker said to its logger. */
 export interface Said {

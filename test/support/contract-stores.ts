@@ -1,11 +1,11 @@
 import { afterAll } from 'vitest';
-import type { StoreEvent } from '../../../src/model/event.js';
-import type { Logger } from '../../../src/model/logger.js';
-import type { StoreInterface } from '../../../src/model/store-interface.js';
-import { PgStore } from '../../../src/store/contract/pg-store.js';
-import { type UsedDatabase, useDatabase } from '../../support/database.js';
+import type { StoreEvent } from '../../src/model/event.js';
+import type { Logger } from '../../src/model/logger.js';
+import type { StoreInterface } from '../../src/model/store-interface.js';
+import { PgStore } from '../../src/store/contract/pg-store.js';
+import { type UsedDatabase, useDatabase } from './database.js';
 
-/** What the suites ask of a store beside its contract. */
+/** What the suites need of a store beside its contract. */
 export interface StoreOptions {
   metrics?: { enabled?: boolean; retentionMinutes?: number; retentionHours?: number };
   logger?: Logger;
@@ -52,3 +52,16 @@ export const pgStoreFactory: MakeFactory = () => {
   };
   return factory;
 };
+
+/** A connected store without notifications that logs nothing; the caller disconnects it. */
+export async function openStore(url: string, more: { metrics?: boolean } = {}): Promise<PgStore> {
+  const store = new PgStore({
+    connection: url,
+    autoMigrate: false,
+    listen: false,
+    metrics: { enabled: more.metrics ?? false },
+    logger: { debug() {}, info() {}, warn() {}, error() {} },
+  });
+  await store.connect();
+  return store;
+}

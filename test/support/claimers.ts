@@ -8,7 +8,7 @@ import type { ClaimRequest } from '../../src/store/claim/claim.js';
 import { claimWithin, type FetchLimits } from '../../src/store/claim/dispatch.js';
 import type { StoredJob } from '../../src/store/rows/job-row.js';
 import { settle } from '../../src/store/settle/settle.js';
-import type { UsedDatabase } from '../support/database.js';
+import type { UsedDatabase } from './database.js';
 
 type Claim = Partial<ClaimRequest> & FetchLimits;
 
