@@ -1,89 +1,44 @@
 /**
- * Builds dist/ from src/: what the package's `exports` name, and nothing else.
+ * Builds dist/ from src/: one module per source file, as the compiler writes it, with source maps.
  *
- * The code is bundled, so that loading it opens a few files instead of a hundred, and minified, so that it stays small
- * next to what an app installs anyway. Of the types go in those that the doors' types reach. Those of the schema doors
- * are TypeScript sources: a declaration would name the types of the one major of drizzle-orm that made it.
+ * Declarations are kept where a door of the package reaches them. The others describe internals in terms of the one
+ * major of drizzle-orm that they were made with. For the same reason the types of the schema doors are the sources
+ * themselves, which fit both majors.
  */
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join, relative, resolve } from 'node:path';
-import { build } from 'esbuild';
-
-interface Door {
-  types: string;
-  default: string;
-}
+import { readdirSync, readFileSync, rmSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
 
 const root = resolve(import.meta.dirname, '..');
 const dist = join(root, 'dist');
 const { exports } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as {
-  exports: Record<string, string | Door>;
+  exports: Record<string, string | { types: string; default: string }>;
 };
-const doors = Object.values(exports).filter((door) => typeof door !== 'string');
-const asSource = (file: string) => file.replace('./dist/', 'src/').replace(/(\.d\.ts|\.js)$/, '.ts');
 
 rmSync(dist, { recursive: true, force: true });
-await bundle();
-const declarations = mkdtempSync(join(tmpdir(), 'conveyor-build-'));
-try {
-  const tsc = join(root, 'node_modules/typescript/bin/tsc');
-  const args = [tsc, '-p', join(root, 'tsconfig.build.json'), '--outDir', declarations];
-  execFileSync(process.execPath, args, { stdio: 'inherit' });
-  copyTypes();
-} finally {
-  rmSync(declarations, { recursive: true, force: true });
+// The relations for drizzle-orm 1.x compile against that major only. The code of all other files is the same from both.
+tsc('tsconfig.drizzle-1.json', '--noEmit', 'false', '--rootDir', 'src', '--outDir', dist, '--sourceMap');
+tsc('tsconfig.build.json', '--outDir', dist);
+
+const doors = Object.values(exports).flatMap((door) => (typeof door === 'string' ? [] : [door.types]));
+const kept = reached(doors.filter((file) => file.endsWith('.d.ts')).map((file) => join(root, file)));
+for (const name of readdirSync(dist, { recursive: true, encoding: 'utf8' })) {
+  const file = join(dist, name);
+  if (/\.d\.ts(\.map)?$/.test(name) && !kept.has(file.replace(/\.map$/, ''))) rmSync(file);
 }
 
-async function bundle(): Promise<void> {
-  const { outputFiles } = await build({
-    absWorkingDir: root,
-    entryPoints: doors.map((door) => asSource(door.default)),
-    outbase: 'src',
-    outdir: 'dist',
-    bundle: true,
-    splitting: true,
-    chunkNames: 'chunks/[name]-[hash]',
-    format: 'esm',
-    platform: 'node',
-    target: 'node20',
-    packages: 'external',
-    minify: true,
-    legalComments: 'none',
-    write: false,
-  });
-  // What is left of indentation stands in SQL texts.
-  for (const { path, text } of outputFiles) put(path, text.replace(/\n +/g, '\n'));
+function tsc(project: string, ...options: string[]): void {
+  const args = [join(root, 'node_modules/typescript/bin/tsc'), '-p', join(root, project), ...options];
+  execFileSync(process.execPath, args, { cwd: root, stdio: 'inherit' });
 }
 
-/** Sources where the schema doors reach them, declarations elsewhere. */
-function copyTypes(): void {
-  const entries = doors.map(({ types }) => types.replace('./dist/', ''));
-  const sources = reached(entries.filter((file) => !file.endsWith('.d.ts')).map((file) => join(root, 'src', file)));
-  const inDist = (source: string) => join(dist, relative(join(root, 'src'), source));
-  for (const file of sources) put(inDist(file), readFileSync(file, 'utf8'));
-  for (const file of reached(
-    entries.filter((name) => name.endsWith('.d.ts')).map((name) => join(declarations, name)),
-  )) {
-    const target = join(dist, relative(declarations, file));
-    if (!existsSync(target.replace(/\.d\.ts$/, '.ts'))) put(target, readFileSync(file, 'utf8'));
-  }
-}
-
-/** The files and all that they import, of the same kind. */
+/** The declarations and all that they import from each other. */
 function reached(entries: string[]): Set<string> {
   const files = new Set(entries);
   for (const file of files) {
-    const kind = file.endsWith('.d.ts') ? '.d.ts' : '.ts';
-    for (const [, target] of readFileSync(file, 'utf8').matchAll(/(?:from|import\()\s*'(\.[^']+)'/g)) {
-      files.add(resolve(dirname(file), (target as string).replace(/\.js$/, kind)));
+    for (const [, target] of readFileSync(file, 'utf8').matchAll(/(?:from|import\()\s*['"](\.[^'"]+)['"]/g)) {
+      files.add(resolve(dirname(file), (target as string).replace(/\.js$/, '.d.ts')));
     }
   }
   return files;
-}
-
-function put(path: string, text: string): void {
-  mkdirSync(dirname(path), { recursive: true });
-  writeFileSync(path, text);
 }

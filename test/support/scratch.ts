@@ -59,21 +59,46 @@ export function npm(args: string[], options: RunOptions): Promise<Ran> {
 /** The path of our tarball, packed from the sources as they are. */
 export async function tarball(): Promise<string> {
   const folder = await once('package', async (target) => {
-    const files = ['package.json', 'README.md', 'LICENSE', 'CHANGELOG.md', 'drizzle', 'src', 'scripts'];
+    // Everything that is published or takes part in the build. Tests and local leftovers have no place in it.
+    const { files } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { files: string[] };
+    const published = files
+      .filter((file) => !file.startsWith('!') && file !== 'dist')
+      .map((file) => file.split('/')[0]!);
     const configs = readdirSync(root).filter((file) => /^tsconfig.*\.json$/.test(file));
-    for (const file of [...files, ...configs]) cpSync(join(root, file), join(target, file), { recursive: true });
+    const filter = (path: string) => basename(path) !== 'node_modules';
+    for (const file of ['package.json', 'README.md', 'LICENSE', 'scripts', ...configs, ...published]) {
+      cpSync(join(root, file), join(target, file), { recursive: true, filter });
+    }
     symlinkSync(join(root, 'node_modules'), join(target, 'node_modules'));
+    // What trying an example leaves behind must not be published.
+    for (const folder of ['node_modules/left-over', 'dist']) {
+      const leftOver = join(target, 'examples/drizzle-app', folder);
+      mkdirSync(leftOver, { recursive: true });
+      writeFileSync(join(leftOver, 'index.js'), '');
+    }
     await npm(['pack', '--silent'], { cwd: target });
   });
   return join(folder, readdirSync(folder).find((file) => file.endsWith('.tgz')) as string);
 }
 
+let packed: Promise<PackedFile[]> | undefined;
+
 /** The packed package's files and sizes, in bytes. */
-export async function packedFiles(): Promise<{ path: string; size: number }[]> {
+export function packedFiles(): Promise<PackedFile[]> {
+  packed ??= listPackedFiles();
+  return packed;
+}
+
+interface PackedFile {
+  path: string;
+  size: number;
+}
+
+async function listPackedFiles(): Promise<PackedFile[]> {
   const { stdout } = await npm(['pack', '--dry-run', '--json', '--ignore-scripts'], { cwd: dirname(await tarball()) });
   const answer = JSON.parse(stdout) as object;
   // npm 12 answers with an object by package name.
-  return (Object.values(answer)[0] as { files: { path: string; size: number }[] }).files;
+  return (Object.values(answer)[0] as { files: PackedFile[] }).files;
 }
 
 /** The version of a package that the repository's lock file holds. */
