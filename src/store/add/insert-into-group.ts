@@ -2,7 +2,8 @@ import { sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { columns, epochMs, statement } from '../../db/statement.js';
 import { GroupFullError } from '../../model/errors.js';
-import { holdsKey, insertInput, insertSelect, type JobRecord, keyExpired, type Saved } from './insert.js';
+import { holdsKey, keyExpired } from '../rules/deduplication.js';
+import { insertInput, insertSelect, type JobRecord, type Saved } from './insert.js';
 
 /**
  * - `there`: the job was there before, by its id or its deduplication key; it does not count

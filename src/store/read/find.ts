@@ -1,8 +1,8 @@
 import { type SQL, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { columns, now, statement } from '../../db/statement.js';
-import { holdsKey, keyExpired } from '../add/insert.js';
 import { jobColumns, readJob, type StoredJob } from '../rows/job-row.js';
+import { holdsKey, keyExpired } from '../rules/deduplication.js';
 import { stillIn } from '../rules/states.js';
 
 const selectJob = statement(
