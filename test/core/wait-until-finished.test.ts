@@ -135,7 +135,7 @@ it('a wait that has ended asks no more', async () => {
   await expect(job.waitUntilFinished(20)).rejects.toBeInstanceOf(WaitTimeoutError);
   const statements = countStatements(store);
   await new Promise((resolve) => setTimeout(resolve, 1_300));
-  expect(statements.count('standings')).toBe(0);
+  expect(statements.count('job status')).toBe(0);
 });
 
 it('ends when the store is disconnected', async () => {
@@ -160,7 +160,7 @@ it('a reading of the tables that fails is not the end of it', async () => {
   const job = await queue.add('work', null, { delay: 60_000 });
   let failures = 0;
   onStatements(store, (name, run) => {
-    if (name !== 'standings' || failures >= 3) return run();
+    if (name !== 'job status' || failures >= 3) return run();
     failures++;
     return Promise.reject(new Error('no'));
   });
@@ -178,5 +178,5 @@ it('a thousand waits ask with few statements', async () => {
   const waits = Promise.all(jobs.map((job) => job.waitUntilFinished()));
   play.worker(queue, store, () => null, { concurrency: 50 });
   await waits;
-  expect(statements.count('standings')).toBeLessThan(20);
+  expect(statements.count('job status')).toBeLessThan(20);
 });

@@ -5,8 +5,9 @@ import type { Executor } from '../../src/db/executor.js';
 import { PreparedExecutor } from '../../src/db/prepared-executor.js';
 import { compile, type Statement } from '../../src/db/statement.js';
 import { tablesIn } from '../../src/db/tables.js';
-import { claimWithin, type FetchLimits } from '../../src/store/claim/dispatch.js';
+import { claimWithin } from '../../src/store/claim/dispatch.js';
 import { refreshGroups } from '../../src/store/claim/group-refresh.js';
+import { type FetchLimits, resolveLimits } from '../../src/store/claim/limits.js';
 import { useDatabase } from '../support/database.js';
 import { insertRows } from '../support/rows.js';
 
@@ -64,7 +65,8 @@ class Explainer implements Executor {
 }
 
 async function read(explainer: Explainer, queueName: string, claim: FetchLimits & { limit?: number }): Promise<number> {
-  await claimWithin(explainer, { queueName, workerId: 'w', lockDuration: 1_000, limit: 1, ...claim });
+  const request = { queueName, workerId: 'w', lockDuration: 1_000, limit: 1, ...claim };
+  await claimWithin(explainer, request, resolveLimits(claim));
   return explainer.read;
 }
 
@@ -107,11 +109,8 @@ describe.each([
     if (analyzed) await database.sql.unsafe('analyze conveyor_jobs');
     // For real: cursors and lists are there.
     const claim = { queueName: label, workerId: 'w', lockDuration: 1_000, limit: groups };
-    const { jobs } = await claimWithin(executor, {
-      ...claim,
-      groupConcurrency: 3,
-      rateLimit: { max: 9_999, duration: 1 },
-    });
+    const limits = resolveLimits({ groupConcurrency: 3, rateLimit: { max: 9_999, duration: 1 } });
+    const { jobs } = await claimWithin(executor, claim, limits);
     expect(jobs).toHaveLength(groups);
     if (analyzed) await database.sql.unsafe('analyze conveyor_group_cursors');
   });

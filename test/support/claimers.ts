@@ -5,7 +5,8 @@ import type { Executor } from '../../src/db/executor.js';
 import { PreparedExecutor } from '../../src/db/prepared-executor.js';
 import { tablesIn } from '../../src/db/tables.js';
 import type { ClaimRequest } from '../../src/store/claim/claim.js';
-import { claimWithin, type FetchLimits } from '../../src/store/claim/dispatch.js';
+import { claimWithin } from '../../src/store/claim/dispatch.js';
+import { type FetchLimits, resolveLimits } from '../../src/store/claim/limits.js';
 import type { StoredJob } from '../../src/store/rows/job-row.js';
 import { settle } from '../../src/store/settle/settle.js';
 import type { UsedDatabase } from './database.js';
@@ -35,7 +36,7 @@ export class Claimer {
 
   ask(claim: Claim = {}) {
     const request = { queueName: this.#queueName, workerId: this.id, lockDuration: 60_000, limit: 1 };
-    return claimWithin(this.executor, { ...request, ...claim });
+    return claimWithin(this.executor, { ...request, ...claim }, resolveLimits(claim));
   }
 
   async claim(claim: Claim = {}): Promise<StoredJob[]> {

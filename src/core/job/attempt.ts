@@ -1,38 +1,37 @@
 import type { DrizzleLike } from '../../db/drizzle-like.js';
 import type { Lease } from '../../store/read/find.js';
-import type { SettledInTransaction } from '../worker/settle-in-transaction.js';
-import type { AttemptEnd } from '../worker/settlement.js';
 
-/** What a handler said about its job's end before it returned. */
-export type Verdict =
+/** How an attempt ended, before the rules of retrying are applied. */
+export type AttemptEnd =
+  | { readonly kind: 'completed'; readonly returnvalue: unknown }
+  /** `final`: no other attempt follows, whatever the job's options say. */
+  | { readonly kind: 'failed'; readonly error: unknown; readonly final?: boolean }
+  /** Put off until `until` (epoch ms); the attempt does not count. */
   | { readonly kind: 'delayed'; readonly until: number }
-  | { readonly kind: 'failed'; readonly error: unknown };
+  /** Returned to waiting; the attempt does not count. */
+  | { readonly kind: 'released' };
 
-/**
- * One attempt at a job, shared between the worker that runs it and the `Job` its handler holds: the fence of every
- * write, and what the handler decided meanwhile.
- */
+/** One attempt at a job, shared between the worker that runs it and the `Job` that its handler receives. */
 export class Attempt {
+  /** Every write of the attempt is fenced by it. */
   readonly lease: Lease;
   /** Lines logged during this attempt, for its record. */
   readonly logs: string[] = [];
-  /** Aborts on cancellation, timeout, loss of the lease, and when the worker closes by force. */
+  /** Aborts on cancellation, timeout and loss of the lease, and when the worker closes by force. */
   readonly controller = new AbortController();
-  /** The last word of the handler; it stands whatever the handler returns. */
-  verdict: Verdict | undefined;
+  /** Set by `moveToDelayed` and `moveToFailed`: it holds whatever the handler returns. */
+  decided: AttemptEnd | undefined;
   discarded = false;
-  /** Set by `completeIn` and `failIn`: it counts if the transaction commits. */
-  inTransaction: SettledInTransaction | undefined;
-  /** How the worker settles inside a transaction; set while the handler runs. */
+  /** Ends the attempt inside a transaction; set by the worker. */
   settleInTransaction: ((transaction: DrizzleLike, end: AttemptEnd) => Promise<void>) | undefined;
   /** Set when the time limit has passed. */
   timedOut: Error | undefined;
-  /** The worker no longer holds the job: nothing may be written any more. */
+  /** The lease is lost: nothing may be written any more. */
   lost = false;
   cancelled = false;
   ended = false;
 
-  constructor(fence: Lease) {
-    this.lease = fence;
+  constructor(lease: Lease) {
+    this.lease = lease;
   }
 }

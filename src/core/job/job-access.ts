@@ -4,7 +4,7 @@ import type { ChangeAnswer } from '../../store/change/job-verbs.js';
 import { MAX_LOG_LINES } from '../../store/read/find.js';
 import type { Attempt } from './attempt.js';
 
-/** Turns the answer of a verb into the error that the caller of `Job` expects. */
+/** Translates the answer of a change into the error that the caller of `Job` expects. */
 export function assertDone(
   answer: ChangeAnswer,
   job: { id: string; queueName: string },
@@ -19,16 +19,21 @@ export function assertDone(
 
 const MAX_DATE_MS = 8.64e15;
 
-/** Epoch ms. What lies before 1970 is due all the same, and Postgres cannot hold all of it. */
+/**
+ * Epoch ms of a time to run at. One before 1970 becomes 0: it is due all the same, and Postgres cannot hold every
+ * earlier time.
+ */
 export function timeToRun(timestamp: number | Date): number {
   const until = typeof timestamp === 'number' ? timestamp : Number(timestamp);
   if (Number.isFinite(until) && Math.abs(until) <= MAX_DATE_MS) return Math.max(0, until);
-  throw new RangeError(`moveToDelayed(${String(timestamp)}): it takes a time, in epoch ms or as a Date.`);
+  throw new RangeError(
+    `moveToDelayed(${String(timestamp)}): timestamp must be a time, in epoch milliseconds or as a Date.`,
+  );
 }
 
-/** Adds a line to what is known of a log. */
+/** Appends a line to a list that need not hold more than the newest `MAX_LOG_LINES`. */
 export function keepNewest(lines: string[], line: string): void {
   lines.push(line);
-  // Not with each line: that would be a copy of all of them.
+  // At twice the size and not with each line, because each cut copies the list.
   if (lines.length > 2 * MAX_LOG_LINES) lines.splice(0, lines.length - MAX_LOG_LINES);
 }

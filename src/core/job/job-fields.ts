@@ -1,6 +1,6 @@
 import type { AttemptRecord, JobData, JobOptions, JobState } from '../../model/job.js';
 
-/** What was last read or written of a job. */
+/** The fields of a job, as they were last read or written through this object. */
 export class JobFields<T, N extends string> {
   /** @internal */
   protected readonly known: JobData<T>;

@@ -2,49 +2,68 @@ import { JobFailedError, JobNotFoundError } from '../../model/errors.js';
 import type { StoreEvent } from '../../model/event.js';
 import { validateName, validateQueueName } from '../../model/options/names.js';
 import type { PgStore } from '../../store/contract/pg-store.js';
-import { cancelAnywhere } from './cancel.js';
-import { type JobStatus, outcomesOf } from './completion-tracker.js';
+import type { JobStatus } from '../../store/read/job-status.js';
+import { cancelAnyJob } from './cancel.js';
+import { completionTrackerOf } from './completion-tracker.js';
 
 export interface JobObserver {
   onActive?(): void;
+  /** @param progress 0 to 100 */
   onProgress?(progress: number): void;
   onCompleted?(result: unknown): void;
   onFailed?(error: Error): void;
   onCancelled?(): void;
 }
 
-/** How a job ended. */
-export type Ending =
-  | { readonly kind: 'completed'; readonly result: unknown }
+/** How a job ended, as its observers see it. */
+export type JobEnd =
+  | { readonly kind: 'completed'; readonly returnvalue: unknown }
   | { readonly kind: 'failed'; readonly reason: string }
   | { readonly kind: 'cancelled' }
-  /** The row is gone: it was removed, and how it ended was not heard. */
+  /** The job was removed, and no event said how it had ended. */
   | { readonly kind: 'missing' }
   /** The store was disconnected. */
   | { readonly kind: 'closed' };
 
-/** Follows one job, in this process or any other, until it has ended. */
+/** What events about a job can carry. */
+interface EventData {
+  readonly returnvalue?: unknown;
+  readonly failedReason?: string;
+  readonly progress?: number;
+  readonly cancelled?: boolean;
+  /** The result was too large for a notification. */
+  readonly partial?: boolean;
+  /** Only of an attempt that failed and is followed by another. */
+  readonly attemptsMade?: number;
+}
+
+/** Observes one job, in this process or any other, until it has ended. */
 export class JobObservable {
   readonly jobId: string;
   readonly queueName: string;
   readonly #store: PgStore;
   readonly #observers = new Set<JobObserver>();
-  #stop: (() => void) | undefined;
-  #ending: Ending | undefined;
+  #unobserve: (() => void) | undefined;
+  #jobEnd: JobEnd | undefined;
   #active = false;
   #progress = 0;
-  #endCallbacks: ((ending: Ending) => void)[] = [];
+  #endCallbacks: ((end: JobEnd) => void)[] = [];
 
+  /** @throws TypeError or RangeError for a bad id or queue name */
   constructor(jobId: string, queueName: string, store: PgStore) {
     this.jobId = validateName(jobId, 'job id');
     this.queueName = validateQueueName(queueName);
     this.#store = store;
   }
 
-  /** A job that has ended already tells so at once. Each observer hears the end once. Returns the way out. */
+  /**
+   * Calls the observer back, for the end exactly once: at once when the job has ended already.
+   *
+   * @returns the unsubscriber
+   */
   subscribe(observer: JobObserver): () => void {
     this.#observers.add(observer);
-    if (this.#ending) this.#tellEnd(observer, this.#ending);
+    if (this.#jobEnd) this.#notifyEnd(observer, this.#jobEnd);
     else this.#start();
     return () => {
       this.#observers.delete(observer);
@@ -52,23 +71,23 @@ export class JobObservable {
     };
   }
 
-  /** As `Job.cancel`: true when the job was stopped, or told to stop. */
+  /** As `Job.cancel`: true when the job was cancelled, or is active and was asked to stop. */
   async cancel(): Promise<boolean> {
-    return cancelAnywhere(this.#store.engine, this.queueName, this.jobId);
+    return cancelAnyJob(this.#store.engine, this.queueName, this.jobId);
   }
 
-  /** Stops following. A later `subscribe` starts again. */
+  /** Stops observing. A later `subscribe` starts again. */
   dispose(): void {
-    this.#stop?.();
-    this.#stop = undefined;
+    this.#unobserve?.();
+    this.#unobserve = undefined;
     this.#observers.clear();
     this.#endCallbacks = [];
   }
 
-  /** Calls back once the job has ended; `dispose` ends the wait. @internal */
-  onEnd(callback: (ending: Ending) => void): void {
-    if (this.#ending) {
-      callback(this.#ending);
+  /** Calls back once the job has ended; `dispose` withdraws the callback. @internal */
+  onEnd(callback: (end: JobEnd) => void): void {
+    if (this.#jobEnd) {
+      callback(this.#jobEnd);
       return;
     }
     this.#endCallbacks.push(callback);
@@ -76,85 +95,77 @@ export class JobObservable {
   }
 
   #start(): void {
-    this.#stop ??= outcomesOf(this.#store.engine).observe(this.queueName, this.jobId, {
-      event: (event) => this.#heard(event),
-      standing: (standing) => this.#read(standing),
-      closed: () => this.#closed(),
+    this.#unobserve ??= completionTrackerOf(this.#store.engine).observe(this.queueName, this.jobId, {
+      event: (event) => this.#onEvent(event),
+      status: (status) => this.#onStatus(status),
+      closed: () => this.#onClosed(),
     });
   }
 
-  /** Nobody can know the end any more. Whoever subscribes after the next `connect()` starts anew. */
-  #closed(): void {
-    this.#stop?.();
-    this.#stop = undefined;
+  /** The end can no longer be learnt. Whoever subscribes after the next `connect()` starts anew. */
+  #onClosed(): void {
+    this.#unobserve?.();
+    this.#unobserve = undefined;
     for (const callback of this.#endCallbacks.splice(0)) callback({ kind: 'closed' });
   }
 
-  #heard(event: StoreEvent): void {
-    const data = (event.data ?? {}) as {
-      returnvalue?: unknown;
-      failedReason?: string;
-      progress?: number;
-      cancelled?: boolean;
-      partial?: boolean;
-      attemptsMade?: number;
-    };
-    // Said with the attempts made, it is about a retry; the news of the job's adding may come after that of its start.
+  #onEvent(event: StoreEvent): void {
+    const data = (event.data ?? {}) as EventData;
+    // `job:waiting` and `job:delayed` without it are about the adding, and may arrive after `job:active`.
     if (data.attemptsMade !== undefined) this.#active = false;
-    else if (event.type === 'job:active') this.#tellActive();
-    else if (event.type === 'job:progress') this.#tellProgress(Number(data.progress));
+    else if (event.type === 'job:active') this.#notifyActive();
+    else if (event.type === 'job:progress') this.#notifyProgress(Number(data.progress));
     else if (event.type === 'job:completed' && data.partial !== true && 'returnvalue' in data) {
-      this.#end({ kind: 'completed', result: data.returnvalue });
+      this.#end({ kind: 'completed', returnvalue: data.returnvalue });
     } else if (event.type === 'job:failed' && typeof data.failedReason === 'string') {
       this.#end(data.cancelled ? { kind: 'cancelled' } : { kind: 'failed', reason: data.failedReason });
     } else if (event.type === 'job:completed' || event.type === 'job:failed' || event.type === 'job:removed') {
-      // Said by somebody who did not say how: read it.
-      void outcomesOf(this.#store.engine)
+      // The event does not say how the job ended, so its row is read.
+      void completionTrackerOf(this.#store.engine)
         .read(this.queueName, this.jobId)
-        .then((standing) => this.#read(standing))
+        .then((status) => this.#onStatus(status))
         .catch(() => {});
     }
   }
 
-  #read(standing: JobStatus): void {
-    if (this.#ending || !this.#stop) return;
-    const { state, result, reason, cancelled, progress } = standing;
-    if (state === 'completed') this.#end({ kind: 'completed', result });
-    else if (state === 'failed')
-      this.#end(cancelled ? { kind: 'cancelled' } : { kind: 'failed', reason: reason ?? '' });
-    else if (state === 'missing') this.#end({ kind: 'missing' });
+  #onStatus({ state, returnvalue, failedReason, cancelled, progress }: JobStatus): void {
+    if (this.#jobEnd || !this.#unobserve) return;
+    if (state === 'completed') this.#end({ kind: 'completed', returnvalue });
+    else if (state === 'failed') {
+      this.#end(cancelled ? { kind: 'cancelled' } : { kind: 'failed', reason: failedReason ?? '' });
+    } else if (state === 'missing') this.#end({ kind: 'missing' });
     else {
-      if (state === 'active') this.#tellActive();
-      if (progress !== this.#progress) this.#tellProgress(progress);
+      if (state === 'active') this.#notifyActive();
+      if (progress !== this.#progress) this.#notifyProgress(progress);
     }
   }
 
-  #tellActive(): void {
-    if (this.#active || this.#ending) return;
+  #notifyActive(): void {
+    if (this.#active || this.#jobEnd) return;
     this.#active = true;
     for (const observer of [...this.#observers]) this.#safely(() => observer.onActive?.());
   }
 
-  #tellProgress(progress: number): void {
-    if (this.#ending || !Number.isFinite(progress)) return;
+  #notifyProgress(progress: number): void {
+    if (this.#jobEnd || !Number.isFinite(progress)) return;
     this.#progress = progress;
     for (const observer of [...this.#observers]) this.#safely(() => observer.onProgress?.(progress));
   }
 
-  #end(ending: Ending): void {
-    if (this.#ending) return;
-    this.#ending = ending;
-    this.#stop?.();
-    this.#stop = undefined;
-    for (const observer of [...this.#observers]) this.#tellEnd(observer, ending);
-    for (const callback of this.#endCallbacks.splice(0)) callback(ending);
+  #end(end: JobEnd): void {
+    if (this.#jobEnd) return;
+    this.#jobEnd = end;
+    this.#unobserve?.();
+    this.#unobserve = undefined;
+    for (const observer of [...this.#observers]) this.#notifyEnd(observer, end);
+    for (const callback of this.#endCallbacks.splice(0)) callback(end);
   }
 
-  #tellEnd(observer: JobObserver, ending: Ending): void {
+  #notifyEnd(observer: JobObserver, end: JobEnd): void {
     this.#safely(() => {
-      if (ending.kind === 'completed') observer.onCompleted?.(ending.result);
-      else if (ending.kind === 'cancelled') observer.onCancelled?.();
-      else if (ending.kind === 'failed') observer.onFailed?.(new JobFailedError(this.jobId, ending.reason));
+      if (end.kind === 'completed') observer.onCompleted?.(end.returnvalue);
+      else if (end.kind === 'cancelled') observer.onCancelled?.();
+      else if (end.kind === 'failed') observer.onFailed?.(new JobFailedError(this.jobId, end.reason));
       else observer.onFailed?.(new JobNotFoundError(this.jobId, this.queueName));
     });
   }

@@ -1,12 +1,12 @@
 import type { StoreEvent } from '../../model/event.js';
 
 const CAPACITY = 1_000;
-/** Larger results are not kept. */
+/** Larger results, in characters of JSON, are not kept. */
 const MAX_RESULT_LENGTH = 4_096;
 
 /**
- * How the last jobs ended, as their events said: for who asks about a job that was removed with its end before anybody
- * waited for it.
+ * The final events of the jobs that ended last. A job that was removed with its end has no row to read, and its event
+ * may have come before anybody waited for it.
  */
 export class RecentEnds {
   readonly #events = new Map<string, StoreEvent>();

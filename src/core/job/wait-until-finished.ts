@@ -1,29 +1,36 @@
 import { ClosedError, JobFailedError, JobNotFoundError, WaitTimeoutError } from '../../model/errors.js';
-import type { Duration } from '../../model/job.js';
+import type { Duration, JobOptions } from '../../model/job.js';
 import { parseDelay } from '../../model/options/duration.js';
-import type { Engine } from '../../store/runtime/engine.js';
-import type { Job } from './job.js';
-import type { Ending } from './job-observable.js';
+import type { PgStore } from '../../store/contract/pg-store.js';
+import { CANCELLED_REASON } from '../../store/rules/reasons.js';
+import { type JobEnd, JobObservable } from './job-observable.js';
 
-/** A Node.js timer with more than that goes off at once. */
+/** A Node.js timer with a longer delay fires at once. */
 const MAX_TIMER_MS = 2_147_483_647;
 
-export async function waitUntilFinished(job: Job<unknown>, engine: Engine, ttl?: Duration): Promise<unknown> {
+interface Awaited {
+  readonly id: string;
+  readonly queueName: string;
+  readonly opts: JobOptions;
+}
+
+/** @param ttl longest wait. Default: none. */
+export async function waitUntilFinished(job: Awaited, store: PgStore, ttl?: Duration): Promise<unknown> {
   const limit = ttl === undefined ? undefined : parseDelay(ttl, 'waitUntilFinished ttl');
-  if (!engine.connected) throw new ClosedError('The store');
-  const observable = job.observe();
+  if (!store.engine.connected) throw new ClosedError('The store');
+  const observable = new JobObservable(job.id, job.queueName, store);
   let timer: NodeJS.Timeout | undefined;
   try {
-    const ending = await new Promise<Ending>((resolve, reject) => {
+    const end = await new Promise<JobEnd>((resolve, reject) => {
       observable.onEnd(resolve);
       if (limit === undefined || limit > MAX_TIMER_MS) return;
       timer = setTimeout(() => reject(new WaitTimeoutError(job.id, limit)), limit);
     });
-    if (ending.kind === 'completed') return ending.result;
-    if (ending.kind === 'failed') throw new JobFailedError(job.id, ending.reason);
-    if (ending.kind === 'cancelled') throw new JobFailedError(job.id, 'Job was cancelled');
-    if (ending.kind === 'closed') throw new ClosedError('The store');
-    if (isRemovedOnCompletionOnly(job)) return undefined;
+    if (end.kind === 'completed') return end.returnvalue;
+    if (end.kind === 'failed') throw new JobFailedError(job.id, end.reason);
+    if (end.kind === 'cancelled') throw new JobFailedError(job.id, CANCELLED_REASON);
+    if (end.kind === 'closed') throw new ClosedError('The store');
+    if (isRemovedOnCompletionOnly(job.opts)) return undefined;
     throw new JobNotFoundError(job.id, job.queueName);
   } finally {
     clearTimeout(timer);
@@ -31,8 +38,8 @@ export async function waitUntilFinished(job: Job<unknown>, engine: Engine, ttl?:
   }
 }
 
-/** Then a job that is gone has completed. */
-function isRemovedOnCompletionOnly({ opts: { removeOnComplete, removeOnFail } }: Job<unknown>): boolean {
+/** Then a job that no longer exists has completed. */
+function isRemovedOnCompletionOnly({ removeOnComplete, removeOnFail }: JobOptions): boolean {
   const removes = (option: boolean | number | undefined) => option === true || typeof option === 'number';
   return removes(removeOnComplete) && !removes(removeOnFail);
 }

@@ -1,11 +1,11 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import { JobTimeoutError } from '../../model/errors.js';
+import { JobFailedError, JobTimeoutError } from '../../model/errors.js';
 import type { PgStore } from '../../store/contract/pg-store.js';
+import type { AttemptEnd } from '../job/attempt.js';
 import { Job } from '../job/job.js';
 import { validateData } from '../job/schemas.js';
 import type { BatchResult } from './batch-result.js';
-import type { LeasedJob } from './leases.js';
-import type { AttemptEnd } from './settlement.js';
+import type { LeasedJob } from './leased-job.js';
 
 export interface RunnerOptions {
   readonly store: PgStore;
@@ -13,106 +13,110 @@ export interface RunnerOptions {
   readonly processor: (jobs: any, signal: AbortSignal) => unknown;
   readonly schemas: Record<string, StandardSchemaV1> | undefined;
   /** Asked right before the handler is called. */
-  mayStart(): boolean;
-  /** Called once per job, when its attempt may be settled. */
-  ended(held: LeasedJob, end: AttemptEnd): void;
+  isClosed(): boolean;
+  /** Called once per job, when its attempt can be settled. */
+  ended(job: LeasedJob, end: AttemptEnd): void;
 }
 
 const MAX_TIMER_MS = 2_147_483_647;
 
-/** Runs the handler for one job, and says how it ended. Never rejects. */
-export async function runAttempt(one: LeasedJob, options: RunnerOptions): Promise<void> {
-  if ((options.schemas && (await misfits(one, options))) || !mayRun(one, options)) return;
-  const { stored, attempt } = one;
-  const timer = armTimeout(one, options);
+/** Runs the handler for one job, and reports how the attempt ended. Never rejects. */
+export async function runAttempt(leased: LeasedJob, options: RunnerOptions): Promise<void> {
+  if ((options.schemas && (await endIfInvalid(leased, options))) || endIfStopped(leased, options)) return;
+  const { stored, attempt } = leased;
+  const timer = armTimeout(leased, options);
   let returned: AttemptEnd;
   try {
     const job = new Job(stored.job, options.store, attempt);
-    returned = { kind: 'completed', value: await options.processor(job, attempt.controller.signal) };
+    returned = { kind: 'completed', returnvalue: await options.processor(job, attempt.controller.signal) };
   } catch (error) {
     returned = { kind: 'failed', error };
   }
   clearTimeout(timer);
-  end(one, returned, options);
+  end(leased, returned, options);
 }
 
-/** Runs the handler for a batch of jobs, and says for each how it ended. Never rejects. */
-export async function runAttempts(held: readonly LeasedJob[], options: RunnerOptions): Promise<void> {
-  const fit: LeasedJob[] = [];
-  for (const one of held) {
-    if (!options.schemas || !(await misfits(one, options))) fit.push(one);
+/** Runs the handler for a batch of jobs, and reports for each how its attempt ended. Never rejects. */
+export async function runAttempts(batch: readonly LeasedJob[], options: RunnerOptions): Promise<void> {
+  const valid: LeasedJob[] = [];
+  for (const leased of batch) {
+    if (!options.schemas || !(await endIfInvalid(leased, options))) valid.push(leased);
   }
-  const open = fit.filter((one) => mayRun(one, options));
-  if (open.length === 0) return;
-  const timers = open.map((one) => armTimeout(one, options));
-  const jobs = open.map(({ stored, attempt }) => new Job(stored.job, options.store, attempt));
+  const running = valid.filter((leased) => !endIfStopped(leased, options));
+  if (running.length === 0) return;
+  const timers = running.map((leased) => armTimeout(leased, options));
+  const jobs = running.map(({ stored, attempt }) => new Job(stored.job, options.store, attempt));
   let ends: AttemptEnd[];
   try {
-    ends = batchEnds(open, await options.processor(jobs, signalOf(open)));
+    ends = batchEnds(running, await options.processor(jobs, signalOf(running)));
   } catch (error) {
-    ends = open.map(() => ({ kind: 'failed', error }));
+    ends = running.map(() => ({ kind: 'failed', error }));
   }
   for (const timer of timers) clearTimeout(timer);
-  for (const [i, one] of open.entries()) end(one, ends[i] as AttemptEnd, options);
+  for (const [i, leased] of running.entries()) end(leased, ends[i] as AttemptEnd, options);
 }
 
-/** Ends a job whose data its schema does not take: it will not take them on a retry either. */
-async function misfits(one: LeasedJob, options: RunnerOptions): Promise<boolean> {
-  const problem = await dataProblem(one, options.schemas ?? {});
-  if (problem) end(one, { kind: 'failed', error: problem, final: true }, options);
-  return problem !== undefined;
+/** Fails a job for good when its schema refuses its data: a retry would find the same data. */
+async function endIfInvalid(leased: LeasedJob, options: RunnerOptions): Promise<boolean> {
+  const { job } = leased.stored;
+  const schemas = options.schemas ?? {};
+  try {
+    const schema = Object.hasOwn(schemas, job.name) ? schemas[job.name] : undefined;
+    if (schema) job.data = await validateData(schema, job.data, job.name);
+    return false;
+  } catch (error) {
+    end(leased, { kind: 'failed', error, final: true }, options);
+    return true;
+  }
 }
 
-/** Not if its signal has been aborted, or the worker closed, since it was taken: then it goes back. */
-function mayRun(one: LeasedJob, options: RunnerOptions): boolean {
-  if (!one.attempt.controller.signal.aborted && options.mayStart()) return true;
-  end(one, { kind: 'released' }, options);
-  return false;
+/** Releases a job whose signal was aborted, or whose worker was closed, since it was claimed. */
+function endIfStopped(leased: LeasedJob, options: RunnerOptions): boolean {
+  if (!leased.attempt.controller.signal.aborted && !options.isClosed()) return false;
+  end(leased, { kind: 'released' }, options);
+  return true;
 }
 
-/** What the handler decided before it returned stands; a timeout stands above all. */
-function end(one: LeasedJob, returned: AttemptEnd, options: RunnerOptions): void {
-  const { attempt } = one;
+/** A timeout overrides what the handler decided before it returned, and that overrides what it returned. */
+function end(leased: LeasedJob, returned: AttemptEnd, options: RunnerOptions): void {
+  const { attempt } = leased;
   if (attempt.ended) return;
   attempt.ended = true;
-  const { verdict, timedOut } = attempt;
-  if (timedOut) options.ended(one, { kind: 'failed', error: timedOut });
-  else if (verdict?.kind === 'delayed') options.ended(one, { kind: 'delayed', until: verdict.until });
-  else if (verdict?.kind === 'failed') options.ended(one, { kind: 'failed', error: verdict.error, final: true });
-  else options.ended(one, returned);
+  const { decided, timedOut } = attempt;
+  options.ended(leased, timedOut ? { kind: 'failed', error: timedOut } : (decided ?? returned));
 }
 
 /**
- * At the time limit the signal aborts and the attempt has failed. If another attempt follows, it is settled only when
- * the handler has really ended, so that the two never overlap; otherwise at once.
+ * At the time limit the signal aborts, and the attempt has failed. The last attempt is settled at once; one that is
+ * followed by another only when the handler has really ended, so that the two never overlap.
  */
-function armTimeout(one: LeasedJob, options: RunnerOptions): NodeJS.Timeout | undefined {
-  const { opts, id, attemptsMade, discarded } = one.stored.job;
+function armTimeout(leased: LeasedJob, options: RunnerOptions): NodeJS.Timeout | undefined {
+  const { opts, id, attemptsMade, discarded } = leased.stored.job;
   const { timeout } = opts;
   if (typeof timeout !== 'number' || !(timeout > 0) || timeout > MAX_TIMER_MS) return undefined;
   const timer = setTimeout(() => {
-    const { attempt } = one;
+    const { attempt } = leased;
     if (attempt.ended) return;
     attempt.timedOut = new JobTimeoutError(id, timeout);
     attempt.controller.abort(attempt.timedOut);
     const last = attemptsMade + 1 >= (opts.attempts ?? 1) || discarded || attempt.discarded;
-    if (last) end(one, { kind: 'failed', error: attempt.timedOut }, options);
+    if (last) end(leased, { kind: 'failed', error: attempt.timedOut }, options);
   }, timeout);
-  // A handler that a forced close left behind must not keep the process.
+  // A handler that a forced close abandoned must not keep the process alive.
   timer.unref();
   return timer;
 }
 
-/** One job: its own signal. A batch: aborts when every job of it has been aborted. */
-function signalOf(held: readonly LeasedJob[]): AbortSignal {
-  const [first] = held;
-  if (held.length === 1 && first) return first.attempt.controller.signal;
+/** Of one job: its own signal. Of a batch: one that aborts when every job of it has been aborted. */
+function signalOf(batch: readonly LeasedJob[]): AbortSignal {
+  const [first] = batch;
+  if (batch.length === 1 && first) return first.attempt.controller.signal;
   const all = new AbortController();
-  for (const { attempt } of held) {
+  for (const { attempt } of batch) {
     attempt.controller.signal.addEventListener(
       'abort',
       () => {
-        if (held.every((other) => other.attempt.controller.signal.aborted)) {
+        if (batch.every((other) => other.attempt.controller.signal.aborted)) {
           all.abort(attempt.controller.signal.reason);
         }
       },
@@ -122,30 +126,21 @@ function signalOf(held: readonly LeasedJob[]): AbortSignal {
   return all.signal;
 }
 
-/** One bad answer fails its own job, not the batch. */
-function batchEnds(held: readonly LeasedJob[], answer: unknown): AttemptEnd[] {
-  if (!Array.isArray(answer)) {
+/** A malformed result fails its own job, not the batch. */
+function batchEnds(batch: readonly LeasedJob[], results: unknown): AttemptEnd[] {
+  if (!Array.isArray(results)) {
     const error = new TypeError('A batch processor must return an array with one result per job, in their order.');
-    return held.map(() => ({ kind: 'failed', error }));
+    return batch.map(() => ({ kind: 'failed', error }));
   }
-  return held.map((_, i) => {
-    const result = answer[i] as Partial<BatchResult> & { value?: unknown; error?: unknown };
-    if (result?.status === 'completed') return { kind: 'completed', value: result.value };
-    if (result?.status === 'failed') return { kind: 'failed', error: result.error ?? new Error('failed') };
+  return batch.map(({ stored }, i) => {
+    const result = results[i] as Partial<BatchResult> & { value?: unknown; error?: unknown };
+    if (result?.status === 'completed') return { kind: 'completed', returnvalue: result.value };
+    if (result?.status === 'failed') {
+      return { kind: 'failed', error: result.error ?? new JobFailedError(stored.job.id, 'failed') };
+    }
     const error = new TypeError(
       `The batch processor's result ${i} is not { status: 'completed', value? } or { status: 'failed', error }.`,
     );
     return { kind: 'failed', error };
   });
-}
-
-async function dataProblem(held: LeasedJob, schemas: Record<string, StandardSchemaV1>): Promise<Error | undefined> {
-  const { job } = held.stored;
-  try {
-    const schema = Object.hasOwn(schemas, job.name) ? schemas[job.name] : undefined;
-    if (schema) job.data = await validateData(schema, job.data, job.name);
-    return undefined;
-  } catch (error) {
-    return error as Error;
-  }
 }

@@ -1,27 +1,37 @@
+import type { RateLimit } from '../../model/store-interface.js';
 import { PrefetchEstimate } from './prefetch-estimate.js';
-import type { ResolvedWorkerOptions } from './worker-options.js';
 
-/** Ended jobs that are not settled yet: more than this, and none are claimed ahead. */
+/** With more attempts than this waiting to be settled, no jobs are prefetched. */
 const MAX_UNSETTLED = 5_000;
-/** Rounds of jobs that a worker of groups holds ahead. */
+/** Jobs prefetched by a worker of groups, in multiples of its concurrency. */
 const GROUP_ROUNDS = 2;
 
-/** How many jobs a worker can start now, and how many it should hold beyond that. */
+export interface CapacityOptions {
+  readonly concurrency: number;
+  readonly maxGlobalConcurrency: number | undefined;
+  readonly limiter: RateLimit | undefined;
+  /** Jobs of one batch; undefined: the processor takes single jobs. */
+  readonly batchSize: number | undefined;
+  readonly group: { readonly limiter: RateLimit | undefined } | undefined;
+}
+
+/** How many jobs a worker can start now, and how many it should prefetch beyond that. */
 export class Capacity {
+  /** Jobs that take up one slot together. */
   readonly batchSize: number;
-  readonly #options: ResolvedWorkerOptions;
+  readonly #options: CapacityOptions;
   readonly #unsettled: () => number;
   readonly #estimate = new PrefetchEstimate();
   #running = 0;
 
-  /** @param unsettled ended jobs that are not written down yet */
-  constructor(options: ResolvedWorkerOptions, unsettled: () => number) {
+  /** @param unsettled attempts that have ended and are not settled yet */
+  constructor(options: CapacityOptions, unsettled: () => number) {
     this.#options = options;
     this.#unsettled = unsettled;
     this.batchSize = options.batchSize ?? 1;
   }
 
-  /** Other workers' jobs count as well: that there are jobs does not mean that they can start. */
+  /** Jobs of other workers count towards a limit too: a waiting job need not be one that can start. */
   get limited(): boolean {
     const { maxGlobalConcurrency, limiter, group } = this.#options;
     return maxGlobalConcurrency !== undefined || limiter !== undefined || group !== undefined;
@@ -31,35 +41,35 @@ export class Capacity {
     return this.#running === 0;
   }
 
-  /** Jobs that could start right now. */
+  /** Jobs that can start now. */
   free(): number {
     return (this.#options.concurrency - this.#running) * this.batchSize;
   }
 
   /**
-   * Jobs to hold beyond the free slots. Where the queue or a group has a limit of starts, or the queue one of active
-   * jobs, none: they would use it up. Of groups whose active jobs are limited, a few rounds of what can run at once.
+   * Jobs to hold beyond the free slots. None under a rate limit or a limit of active jobs in the queue, because
+   * prefetched jobs use it up without running. Under a limit of active jobs per group, a few rounds of what can run.
    */
   prefetch(): number {
     const { concurrency, maxGlobalConcurrency, limiter, group } = this.#options;
     const counted = maxGlobalConcurrency !== undefined || limiter !== undefined || group?.limiter !== undefined;
     if (counted || this.#unsettled() > MAX_UNSETTLED) return 0;
-    const ahead = this.#estimate.ahead(concurrency);
-    return group ? Math.min(ahead, GROUP_ROUNDS * concurrency) : ahead;
+    const jobs = this.#estimate.jobs(concurrency);
+    return group ? Math.min(jobs, GROUP_ROUNDS * concurrency) : jobs;
   }
 
-  /** So many jobs take up a slot, until what it returns is called. */
+  /** Takes up a slot with so many jobs; returns what frees it. */
   take(jobs: number): () => void {
     this.#running++;
-    const began = performance.now();
+    const startedAt = performance.now();
     return () => {
-      this.#estimate.took((performance.now() - began) / jobs);
+      this.#estimate.record((performance.now() - startedAt) / jobs);
       this.#running--;
     };
   }
 
-  /** Jobs held ahead found no slot in time. */
+  /** Prefetched jobs found no slot in time. */
   prefetchExpired(): void {
-    this.#estimate.slow();
+    this.#estimate.expired();
   }
 }

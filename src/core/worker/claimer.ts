@@ -1,8 +1,11 @@
-import { inOrder, type Watermark } from '../../store/claim/claim.js';
-import { type Claimed, claimWithin } from '../../store/claim/dispatch.js';
+import type { Watermark } from '../../store/claim/claim.js';
+import { claimWithin } from '../../store/claim/dispatch.js';
+import { type Limits, resolveLimits } from '../../store/claim/limits.js';
 import { releaseUnknownLeases } from '../../store/lease/renew.js';
 import type { StoredJob } from '../../store/rows/job-row.js';
 import type { Engine } from '../../store/runtime/engine.js';
+import type { ClaimedJobs } from './fetcher.js';
+import type { LeasedJob } from './leased-job.js';
 import type { ResolvedWorkerOptions } from './worker-options.js';
 
 export interface ClaimerOptions {
@@ -10,86 +13,90 @@ export interface ClaimerOptions {
   readonly queueName: string;
   readonly workerId: string;
   readonly worker: ResolvedWorkerOptions;
-  /** Called with each job that was taken, and `performance.now()` when it was asked for. */
-  hold(stored: StoredJob, askedAt: number): void;
-  /** Ids of the jobs in the worker's hands. */
-  held(): string[];
+  /** Takes charge of a claimed job; `claimedAt` is `performance.now()` when the claim was sent. */
+  lease(stored: StoredJob, claimedAt: number): LeasedJob;
+  /** Ids of all jobs under the worker's leases. */
+  leasedIds(): string[];
 }
 
-/** A claim that takes longer, in ms, may be reading through what it cannot take, such as rows long gone. */
+/** A claim that takes longer, in ms, may be reading through rows that it cannot take, such as dead ones. */
 const SLOW_MS = 10;
-/** Then the next ones go on where it ended for so many times as long, */
-const GO_ON = 5;
-/** or for so many ms at most: what has come to stand before it (a smaller priority, a late commit) waits meanwhile. */
-const GO_ON_MS = 1_000;
+/** Then the following claims start at its end, for this many times as long, */
+const SKIP_FACTOR = 5;
+/** but no longer than this, in ms, because jobs before that point wait meanwhile: a lower priority, a late commit. */
+const MAX_SKIP_MS = 1_000;
 
-/** Takes jobs under a lease, and gives back those that it took without hearing of it. */
+const inOrder = (jobs: LeasedJob[]) =>
+  jobs.sort(({ stored: a }, { stored: b }) => a.priority - b.priority || a.seq - b.seq);
+
+/** Claims jobs, and releases those whose claim was not answered. */
 export class Claimer {
   readonly #options: ClaimerOptions;
-  #unsure = false;
-  /** Where the last claim ended, and until when (`performance.now()`) the next may begin there. */
+  readonly #limits: Limits;
+  #unanswered = false;
+  /** Where the last claim ended, and until when (`performance.now()`) the next may start there. */
   #last: Watermark | undefined;
-  #goOnUntil = 0;
+  #skipUntil = 0;
 
   constructor(options: ClaimerOptions) {
     this.#options = options;
-  }
-
-  /** The last claim has not answered: it may have taken jobs. */
-  get unsure(): boolean {
-    return this.#unsure;
-  }
-
-  async claim(limit: number): Promise<Claimed> {
-    if (this.#unsure) await this.releaseUnknown();
-    const from = performance.now() < this.#goOnUntil ? this.#last : undefined;
-    if (!from) return this.#claim(limit, undefined);
-    const claimed = await this.#claim(limit, from);
-    if (claimed.jobs.length >= limit) return claimed;
-    // Behind it there is no more: perhaps before it.
-    try {
-      const others = await this.#claim(limit - claimed.jobs.length, undefined);
-      return { ...others, jobs: inOrder([...claimed.jobs, ...others.jobs], false) };
-    } catch (error) {
-      // Those that were taken must not be lost with it.
-      if (claimed.jobs.length === 0) throw error;
-      return { ...claimed, more: true };
-    }
-  }
-
-  async #claim(limit: number, from: Watermark | undefined): Promise<Claimed> {
-    const { engine, queueName, workerId, worker, hold } = this.#options;
-    const { lockDuration, lifo, limiter, maxGlobalConcurrency, group } = worker;
-    // Until it has answered: a claim may have taken jobs and its answer be lost.
-    this.#unsure = true;
-    const asked = performance.now();
-    const claimed = await claimWithin(engine.executor, {
-      queueName,
-      workerId,
-      lockDuration,
-      limit,
-      lifo,
-      from,
+    const { limiter, maxGlobalConcurrency, group } = options.worker;
+    this.#limits = resolveLimits({
       rateLimit: limiter,
       maxGlobalConcurrency,
       groupConcurrency: group && (group.concurrency ?? Number.MAX_SAFE_INTEGER),
       groupLimiter: group?.limiter,
     });
-    this.#unsure = false;
-    for (const stored of claimed.jobs) hold(stored, asked);
-    // Newest first and by groups is another order than that of the index.
-    if (!lifo && !group) this.#note(claimed.jobs, limit, from, performance.now() - asked);
-    return claimed;
   }
 
-  #note(jobs: readonly StoredJob[], limit: number, from: Watermark | undefined, took: number): void {
+  /** The last claim failed without an answer: it may have taken jobs. */
+  get unanswered(): boolean {
+    return this.#unanswered;
+  }
+
+  async claim(limit: number): Promise<ClaimedJobs> {
+    if (this.#unanswered) await this.releaseUnknown();
+    const from = performance.now() < this.#skipUntil ? this.#last : undefined;
+    if (!from) return this.#claim(limit, undefined);
+    const claimed = await this.#claim(limit, from);
+    if (claimed.jobs.length >= limit) return claimed;
+    // No more jobs follow that point; there may be some before it.
+    try {
+      const earlier = await this.#claim(limit - claimed.jobs.length, undefined);
+      return { ...earlier, jobs: inOrder([...claimed.jobs, ...earlier.jobs]) };
+    } catch (error) {
+      // The jobs of the first claim must not be lost with the error of the second.
+      if (claimed.jobs.length === 0) throw error;
+      return { ...claimed, more: true };
+    }
+  }
+
+  async #claim(limit: number, from: Watermark | undefined): Promise<ClaimedJobs> {
+    const { engine, queueName, workerId, worker, lease } = this.#options;
+    const { lockDuration, lifo, group } = worker;
+    // Until the answer is here: a claim may have taken jobs although its answer is lost.
+    this.#unanswered = true;
+    const sentAt = performance.now();
+    const request = { queueName, workerId, lockDuration, limit, lifo, from };
+    const claimed = await claimWithin(engine.executor, request, this.#limits);
+    this.#unanswered = false;
+    const jobs = claimed.jobs.map((stored) => lease(stored, sentAt));
+    // Only the plain order is that of the index, in which a claim can start anywhere.
+    if (!lifo && !group) this.#noteEnd(claimed.jobs, limit, from, performance.now() - sentAt);
+    return { ...claimed, jobs };
+  }
+
+  #noteEnd(jobs: readonly StoredJob[], limit: number, from: Watermark | undefined, durationMs: number): void {
     this.#last = jobs.at(-1);
-    if (jobs.length < limit) this.#goOnUntil = 0;
-    else if (!from && took > SLOW_MS) this.#goOnUntil = performance.now() + Math.min(GO_ON_MS, GO_ON * took);
+    if (jobs.length < limit) this.#skipUntil = 0;
+    else if (!from && durationMs > SLOW_MS) {
+      this.#skipUntil = performance.now() + Math.min(MAX_SKIP_MS, SKIP_FACTOR * durationMs);
+    }
   }
 
+  /** Returns jobs to waiting that are leased to this worker in the database only. */
   async releaseUnknown(): Promise<void> {
-    const { engine, queueName, workerId, held } = this.#options;
-    if (await releaseUnknownLeases(engine.executor, queueName, workerId, held())) engine.notifier.wake(queueName);
+    const { engine, queueName, workerId, leasedIds } = this.#options;
+    if (await releaseUnknownLeases(engine.executor, queueName, workerId, leasedIds())) engine.notifier.wake(queueName);
   }
 }

@@ -1,4 +1,4 @@
-/** Waits for a fact that changes with events: whoever changes it calls `changed`. */
+/** Waits until a predicate holds: whatever changes what it depends on calls `changed`. */
 export class Condition {
   #waiting: (() => void)[] = [];
 
@@ -6,10 +6,10 @@ export class Condition {
     for (const resolve of this.#waiting.splice(0)) resolve();
   }
 
-  /** True as soon as the fact holds, false when it did not within `ms`. */
-  async until(fact: () => boolean, ms: number): Promise<boolean> {
+  /** True as soon as the predicate holds, false when it did not within `ms`. */
+  async until(predicate: () => boolean, ms: number): Promise<boolean> {
     const deadline = performance.now() + ms;
-    while (!fact()) {
+    while (!predicate()) {
       const left = deadline - performance.now();
       if (left <= 0) return false;
       let timer: NodeJS.Timeout | undefined;
@@ -23,12 +23,12 @@ export class Condition {
   }
 }
 
-/** Resolves when the work is done, has failed, or has taken `ms`. */
+/** Resolves when the work has succeeded or failed, at the latest after `ms`. */
 export async function within(ms: number, work: Promise<unknown>): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => {
+  const timeout = new Promise<void>((resolve) => {
     timer = setTimeout(resolve, ms);
   });
-  await Promise.race([work.catch(() => {}), late]);
+  await Promise.race([work.catch(() => {}), timeout]);
   clearTimeout(timer);
 }

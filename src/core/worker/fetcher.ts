@@ -1,45 +1,54 @@
 import { ClosedError } from '../../model/errors.js';
-import type { Claimed } from '../../store/claim/dispatch.js';
-import type { StoredJob } from '../../store/rows/job-row.js';
+import type { LeasedJob } from './leased-job.js';
+
+export interface ClaimedJobs {
+  readonly jobs: LeasedJob[];
+  /** Other claims were in the way: there may be more jobs right now. */
+  readonly more: boolean;
+  /** ms until a rate limit allows the next job; null: none is in the way. */
+  readonly opensIn: number | null;
+}
 
 export interface FetcherOptions {
-  /** Takes up to `limit` jobs under a lease. */
-  claim(limit: number): Promise<Claimed>;
-  /** Puts jobs to work; called with no more than `free()` asks for. */
-  start(jobs: StoredJob[]): void;
-  /** Gives jobs back that were claimed but not started; resolves when that is written. Never rejects. */
-  release(jobs: StoredJob[]): Promise<void>;
-  /** Jobs that could start right now. */
+  /** Claims up to `limit` jobs. */
+  claim(limit: number): Promise<ClaimedJobs>;
+  /** Starts jobs; called with at most `free()` of them. */
+  start(jobs: LeasedJob[]): void;
+  /** Returns jobs to waiting that were claimed and not started; resolves when that is written. Never rejects. */
+  release(jobs: LeasedJob[]): Promise<void>;
+  /** Jobs that can start now. */
   free(): number;
-  /** Jobs to hold beyond that, ready to start: they are short, and fetching them one by one would be slower. */
-  ahead(): number;
+  /** Jobs to hold beyond that, ready to start, where claiming them one by one would be slower than running them. */
+  prefetch(): number;
   failed(error: unknown): void;
 }
 
+/** Before claiming again where an open transaction holds the rows, in ms: this, up to twice as long. */
 const CONTENDED_MS = 100;
+/** After failed claims, in ms: doubling from one to the other. */
 const RETRY_MIN_MS = 100;
 const RETRY_MAX_MS = 5_000;
-/** Claimed jobs that find no free slot for so long go back: another worker may have one. */
+/** Prefetched jobs that find no free slot within this time are released: another worker may have one. */
 const PREFETCH_HOLD_MS = 250;
 const MAX_CLAIM = 1_000;
 
 /**
- * Decides when to claim and how much: one claim at a time, as many jobs as there are free slots and a little ahead.
- * A claim that comes back short means that the queue is empty; then it waits to be woken.
+ * Decides when to claim jobs, and how many: one claim at a time, for the free slots and a few jobs ahead. A claim that
+ * returns fewer jobs than it asked for means that the queue is empty; then the next waits for `wake`.
  */
 export class Fetcher {
   readonly #options: FetcherOptions;
-  #prefetched: StoredJob[] = [];
+  #prefetched: LeasedJob[] = [];
   #running = false;
   #claiming: Promise<void> | undefined;
   #mayHaveMore = true;
-  /** Jobs are being put to work: what that sets off must not put more to work than there are slots. */
+  /** Jobs are being started: a nested `pump` would start more of them than there are slots. */
   #starting = false;
   #failures = 0;
   #retryAt = 0;
   #retryTimer: NodeJS.Timeout | undefined;
   #prefetchTimer: NodeJS.Timeout | undefined;
-  #openTimer: NodeJS.Timeout | undefined;
+  #wakeTimer: NodeJS.Timeout | undefined;
 
   constructor(options: FetcherOptions) {
     this.#options = options;
@@ -55,31 +64,31 @@ export class Fetcher {
     return this.#claiming !== undefined;
   }
 
-  /** No job starts any more after this returns; what was claimed goes back. Resolves when no claim is under way. */
+  /** No job starts after this was called; prefetched ones are released. Resolves when no claim is under way. */
   async stop(): Promise<void> {
     this.#running = false;
     clearTimeout(this.#retryTimer);
     clearTimeout(this.#prefetchTimer);
-    clearTimeout(this.#openTimer);
+    clearTimeout(this.#wakeTimer);
     this.#retryTimer = undefined;
     this.#prefetchTimer = undefined;
     this.#releasePrefetched();
     await this.#claiming;
   }
 
-  /** There may be jobs: look, at once or as soon as a slot is free. */
+  /** There may be jobs: claims at once, or as soon as a slot is free. */
   wake(): void {
     this.#mayHaveMore = true;
-    // Who says so has reached the database: no need to wait until a long pause is over.
+    // A wake-up shows that the database can be reached: a long retry pause is cut short.
     if (this.#retryTimer) this.#retryIn(RETRY_MIN_MS);
     this.pump();
   }
 
-  /** A slot became free. */
+  /** A slot is free: starts prefetched jobs, and claims if there may be more. */
   pump(): void {
     if (!this.#running || this.#starting) return;
     this.#starting = true;
-    // Again, for some of those taken may have been lost or cancelled while they waited.
+    // Repeatedly, because `start` skips jobs that were lost or cancelled while they were prefetched.
     for (let free = this.#options.free(); free > 0 && this.#prefetched.length > 0; free = this.#options.free()) {
       this.#options.start(this.#prefetched.splice(0, free));
     }
@@ -93,26 +102,26 @@ export class Fetcher {
       this.#prefetchTimer = undefined;
     }
     if (this.#claiming || this.#retryTimer || !this.#mayHaveMore) return;
-    const room = this.#options.free();
-    const ahead = this.#options.ahead();
-    // Claiming again for every job taken from the shelf would undo the batching: wait until half of it is gone.
-    if (room <= 0 && this.#prefetched.length > ahead / 2) return;
-    const want = Math.min(MAX_CLAIM, room + ahead - this.#prefetched.length);
-    if (want > 0) this.#claim(want);
+    const free = this.#options.free();
+    const prefetch = this.#options.prefetch();
+    // A claim for every started job would be many small ones: wait until half of the prefetched jobs are started.
+    if (free <= 0 && this.#prefetched.length > prefetch / 2) return;
+    const limit = Math.min(MAX_CLAIM, free + prefetch - this.#prefetched.length);
+    if (limit > 0) this.#claim(limit);
   }
 
-  #claim(want: number): void {
+  #claim(limit: number): void {
     this.#mayHaveMore = false;
     this.#claiming = this.#options
-      .claim(want)
+      .claim(limit)
       .then(
         async ({ jobs, more, opensIn }) => {
           this.#failures = 0;
-          if (jobs.length >= want || (more && jobs.length > 0)) this.#mayHaveMore = true;
+          if (jobs.length >= limit || (more && jobs.length > 0)) this.#mayHaveMore = true;
           this.#prefetched.push(...(await this.#withoutRisky(jobs)));
           if (!this.#running) this.#releasePrefetched();
           else if (opensIn !== null) this.#wakeIn(opensIn);
-          // Somebody's open transaction is in the way: no use in asking at once.
+          // An open transaction holds the rows: claiming at once would fail in the same way.
           else if (more && jobs.length === 0) this.#wakeIn(CONTENDED_MS * (1 + Math.random()));
         },
         (error) => {
@@ -130,19 +139,18 @@ export class Fetcher {
   }
 
   /**
-   * Jobs that have lost a worker are taken for free slots only: one of them may be what kills workers, and those that
-   * are at hand then would be lost with it without ever having run, once too often in the end. They are back before
-   * any of the others starts.
+   * Releases jobs that have stalled before and cannot start now. One of them may crash its worker: the prefetched jobs
+   * would stall with it, and in the end fail without ever having run. They are released before any other job starts.
    */
-  async #withoutRisky(jobs: StoredJob[]): Promise<StoredJob[]> {
+  async #withoutRisky(jobs: LeasedJob[]): Promise<LeasedJob[]> {
     const slots = this.#options.free();
-    const risky = new Set(jobs.filter(({ stalledCount }, i) => stalledCount > 0 && i >= slots));
+    const risky = new Set(jobs.filter(({ stored }, i) => stored.stalledCount > 0 && i >= slots));
     if (risky.size === 0) return jobs;
     await this.#options.release([...risky]);
     return jobs.filter((job) => !risky.has(job));
   }
 
-  /** After a failure; the earlier of two wins. */
+  /** After a failure. Of two calls the earlier time applies. */
   #retryIn(ms: number): void {
     const at = performance.now() + ms;
     if (this.#retryTimer && this.#retryAt <= at) return;
@@ -155,11 +163,10 @@ export class Fetcher {
     this.#retryTimer.unref();
   }
 
-  /** A rate limit lets something through again then. */
   #wakeIn(ms: number): void {
-    clearTimeout(this.#openTimer);
-    this.#openTimer = setTimeout(() => this.wake(), ms);
-    this.#openTimer.unref();
+    clearTimeout(this.#wakeTimer);
+    this.#wakeTimer = setTimeout(() => this.wake(), ms);
+    this.#wakeTimer.unref();
   }
 
   #armPrefetchTimer(): void {

@@ -1,103 +1,84 @@
+import { ConnectionError } from '../../model/errors.js';
 import type { Logger } from '../../model/logger.js';
 import { errorText } from '../../model/payload/values.js';
-import { type Renewed, renew } from '../../store/lease/renew.js';
-import type { StoredJob } from '../../store/rows/job-row.js';
-import type { Engine } from '../../store/runtime/engine.js';
-import type { Attempt } from '../job/attempt.js';
+import type { JobLease, Renewed } from '../../store/lease/renew.js';
+import type { LeasedJob } from './leased-job.js';
 
-/** A job in a worker's hands: claimed, running, or on its way to be settled. */
-export interface LeasedJob {
-  readonly stored: StoredJob;
-  readonly attempt: Attempt;
-  /** `performance.now()` when the lease was last asked for and granted. */
-  confirmedAt: number;
+export interface LeasesOptions {
+  readonly workerId: string;
+  /** ms. */
+  readonly lockDuration: number;
+  readonly logger: Logger;
+  /** Extends leases by `lockDuration`; resolves to those that are still held. */
+  renew(leases: readonly JobLease[], lockDuration: number): Promise<Renewed[]>;
+  /** The job is not active under its lease any more. */
+  lost(job: LeasedJob): void;
+  cancelled(job: LeasedJob): void;
 }
 
-export interface LeaseCallbacks {
-  lost(held: LeasedJob): void;
-  cancelled(held: LeasedJob): void;
-}
-
-/** A lease is renewed three times in its duration: two renewals may fail. */
+/** A lease is renewed this often in its duration, so that two renewals may fail. */
 const RENEWALS = 3;
 
-/** Keeps the leases of everything a worker holds, in one statement for all. */
+/** Renews the leases of all jobs that a worker has, in one statement. */
 export class Leases {
-  readonly #engine: Engine;
-  readonly #workerId: string;
-  readonly #lockDuration: number;
-  readonly #callbacks: LeaseCallbacks;
-  readonly #logger: Logger;
-  readonly #held = new Map<string, LeasedJob>();
-  #suspects = new Set<LeasedJob>();
-  #checked = new Set<LeasedJob>();
-  #checking = false;
+  readonly #options: LeasesOptions;
+  readonly #period: number;
+  readonly #jobs = new Map<string, LeasedJob>();
+  #unchecked = new Set<LeasedJob>();
+  #checking = new Set<LeasedJob>();
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(engine: Engine, workerId: string, lockDuration: number, logger: Logger, callbacks: LeaseCallbacks) {
-    this.#engine = engine;
-    this.#workerId = workerId;
-    this.#lockDuration = lockDuration;
-    this.#logger = logger;
-    this.#callbacks = callbacks;
+  constructor(options: LeasesOptions) {
+    this.#options = options;
+    this.#period = Math.max(1, options.lockDuration / RENEWALS);
   }
 
-  get(id: string): LeasedJob | undefined {
-    return this.#held.get(id);
-  }
-
-  add(held: LeasedJob): void {
-    this.#held.set(held.stored.job.id, held);
+  add(job: LeasedJob): void {
+    this.#jobs.set(job.stored.job.id, job);
     if (this.#timer) return;
     this.#timer = setInterval(() => void this.#renew(this.all()), this.#period);
     this.#timer.unref();
   }
 
-  delete(held: LeasedJob): void {
-    const { id } = held.stored.job;
-    // The same job may be in our hands again by now, under a newer lease.
-    if (this.#held.get(id) === held) this.#held.delete(id);
-    if (this.#held.size === 0) this.#stop();
+  delete(job: LeasedJob): void {
+    const { id } = job.stored.job;
+    // By now this worker may have claimed the same job again, under a newer lease.
+    if (this.#jobs.get(id) === job) this.#jobs.delete(id);
+    if (this.#jobs.size === 0) this.#stop();
   }
 
   all(): LeasedJob[] {
-    return [...this.#held.values()];
+    return [...this.#jobs.values()];
   }
 
   clear(): void {
-    this.#held.clear();
+    this.#jobs.clear();
     this.#stop();
   }
 
   /**
-   * Somebody says that this job was cancelled, or is not ours any more. That is a hint, and may be about the time
-   * before we took it: the database knows.
+   * An event says that the job was cancelled, or has changed hands. The event may be older than the lease, so the
+   * database is asked.
    */
   check(id: string): void {
-    const held = this.#held.get(id);
-    if (!held || held.attempt.ended) return;
-    this.#suspects.add(held);
-    if (!this.#checking) void this.#checkSuspects();
+    const job = this.#jobs.get(id);
+    if (!job || job.attempt.ended) return;
+    this.#unchecked.add(job);
+    if (this.#checking.size === 0) void this.#checkAll();
   }
 
-  /** It is being checked. */
-  isSuspect(held: LeasedJob): boolean {
-    return this.#suspects.has(held) || this.#checked.has(held);
+  /** The job is about to be checked, or the answer has not come yet. */
+  isUncertain(job: LeasedJob): boolean {
+    return this.#unchecked.has(job) || this.#checking.has(job);
   }
 
-  async #checkSuspects(): Promise<void> {
-    this.#checking = true;
-    while (this.#suspects.size > 0) {
-      this.#checked = this.#suspects;
-      this.#suspects = new Set();
-      await this.#renew([...this.#checked]);
+  async #checkAll(): Promise<void> {
+    while (this.#unchecked.size > 0) {
+      this.#checking = this.#unchecked;
+      this.#unchecked = new Set();
+      await this.#renew([...this.#checking]);
     }
-    this.#checked = new Set();
-    this.#checking = false;
-  }
-
-  get #period(): number {
-    return Math.max(1, this.#lockDuration / RENEWALS);
+    this.#checking = new Set();
   }
 
   #stop(): void {
@@ -106,62 +87,63 @@ export class Leases {
   }
 
   /** Never rejects. */
-  async #renew(held: readonly LeasedJob[]): Promise<void> {
-    const asked = performance.now();
+  async #renew(jobs: readonly LeasedJob[]): Promise<void> {
+    const sentAt = performance.now();
     try {
-      const renewed = new Map((await this.#ask(held)).map((r) => [`${r.id} ${r.lease}`, r]));
-      for (const one of held) {
-        const answer = renewed.get(`${one.stored.job.id} ${one.stored.lease}`);
+      const renewed = new Map((await this.#renewInTime(jobs)).map((r) => [`${r.id} ${r.lease}`, r]));
+      for (const job of jobs) {
+        const answer = renewed.get(`${job.stored.job.id} ${job.stored.lease}`);
         if (answer) {
-          one.confirmedAt = Math.max(one.confirmedAt, asked);
-          if (answer.cancelled) this.#callbacks.cancelled(one);
-        } else if (!one.attempt.ended) {
-          this.#callbacks.lost(one);
+          job.confirmedAt = Math.max(job.confirmedAt, sentAt);
+          if (answer.cancelled) this.#options.cancelled(job);
+        } else if (!job.attempt.ended) {
+          this.#options.lost(job);
         }
       }
     } catch (error) {
-      // The next one may work; the lease outlives two that do not.
-      this.#logger.warn(`conveyor: could not renew ${held.length} lease(s): ${errorText(error).message}`);
-      this.#giveUpExpired();
+      // The next renewal may succeed; the lease outlasts two that fail.
+      this.#options.logger.warn(`conveyor: could not renew ${jobs.length} lease(s): ${errorText(error).message}`);
+      this.#dropExpired();
     }
   }
 
-  /** One that hangs must not keep the next from being made: by then it counts as failed. */
-  async #ask(held: readonly LeasedJob[]): Promise<Renewed[]> {
-    const holds = held.map(({ stored: { job, lease } }) => ({
+  /** Fails after one period without an answer: a renewal that hangs must not delay the next. */
+  async #renewInTime(jobs: readonly LeasedJob[]): Promise<Renewed[]> {
+    const { workerId, lockDuration, renew } = this.#options;
+    const leases = jobs.map(({ stored: { job, lease } }) => ({
       queueName: job.queueName,
       id: job.id,
       lease,
-      workerId: this.#workerId,
+      workerId,
     }));
     let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
+    const timeout = new Promise<never>((_, reject) => {
       const period = this.#period;
       const wait = () => {
         const due = performance.now() + period;
         timer = setTimeout(() => {
-          // Long overslept: a handler blocked the process, and nobody has read answers meanwhile.
+          // Fired much too late: a handler blocked the event loop, so an answer may be there but not read yet.
           if (performance.now() > due + period / 2) wait();
-          else reject(new Error(`no answer within ${Math.round(period)} ms`));
+          else reject(new ConnectionError(`no answer within ${Math.round(period)} ms`));
         }, period);
       };
       wait();
     });
     try {
-      return await Promise.race([renew(this.#engine.executor, holds, this.#lockDuration), late]);
+      return await Promise.race([renew(leases, lockDuration), timeout]);
     } finally {
       clearTimeout(timer);
     }
   }
 
   /**
-   * The database did not confirm a lease for its whole duration: somebody else may have the job by now. Only after a
-   * renewal was tried and failed, so that a long block of the event loop alone costs nobody his lease.
+   * Treats leases as lost that the database has not confirmed for their whole duration: another worker may have the
+   * job. Called only after a renewal failed, so that blocking the event loop alone does not lose a lease.
    */
-  #giveUpExpired(): void {
-    const limit = performance.now() - this.#lockDuration;
-    for (const one of this.all()) {
-      if (one.confirmedAt < limit && !one.attempt.ended) this.#callbacks.lost(one);
+  #dropExpired(): void {
+    const limit = performance.now() - this.#options.lockDuration;
+    for (const job of this.all()) {
+      if (job.confirmedAt < limit && !job.attempt.ended) this.#options.lost(job);
     }
   }
 }

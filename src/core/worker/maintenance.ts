@@ -3,7 +3,7 @@ import { sweep } from '../../store/lease/sweep.js';
 import { PROMOTE_CHUNK, promoteChunk } from '../../store/read/find.js';
 import type { Engine } from '../../store/runtime/engine.js';
 
-/** Makes the queue's due delayed jobs waiting, and says so; resolves to how many. */
+/** Makes the queue's due delayed jobs waiting, and announces it; resolves to how many. */
 export async function promoteDue(engine: Engine, queueName: string): Promise<number> {
   let count = 0;
   for (;;) {
@@ -17,7 +17,7 @@ export async function promoteDue(engine: Engine, queueName: string): Promise<num
   }
 }
 
-/** Returns stalled jobs to waiting, or ends them, and says so; resolves to how many. */
+/** Returns stalled jobs to waiting, or ends them, and announces it; resolves to how many. */
 export async function sweepQueue(
   engine: Engine,
   queueName: string,

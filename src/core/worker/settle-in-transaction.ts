@@ -6,30 +6,24 @@ import { DUE_NOW } from '../../store/events/announce.js';
 import { isDueSoon } from '../../store/events/notifier.js';
 import type { OutgoingMessage } from '../../store/events/wire.js';
 import { getJob } from '../../store/read/find.js';
+import type { StoredJob } from '../../store/rows/job-row.js';
 import { type Engine, METRIC_SHARDS } from '../../store/runtime/engine.js';
 import { type ParentChange, type Settled, type Settlement, settle } from '../../store/settle/settle.js';
 import { hasCommitted } from '../../store/settle/transaction-status.js';
-import type { LeasedJob } from './leases.js';
-import { type AttemptEnd, prepareSettlement, type SettlementRules } from './settlement.js';
-
-/** What was settled inside a transaction of the handler's, should that commit. */
-export interface SettledInTransaction {
-  readonly end: AttemptEnd;
-  readonly settlement: Settlement;
-  readonly settled: Settled;
-  readonly parents: readonly ParentChange[];
-  /** The transaction's number. */
-  readonly transaction: string;
-}
+import type { AttemptEnd } from '../job/attempt.js';
+import type { LeasedJob, SettledInTransaction } from './leased-job.js';
+import { prepareSettlement, type SettlementRules } from './settlement.js';
 
 /**
  * Ends the attempt inside the caller's transaction: result, state and what follows from it commit with the handler's
- * own writes, or not at all. Throws `LeaseLostError` when the job is no longer held: the transaction must roll back.
+ * own writes, or not at all.
+ *
+ * @throws LeaseLostError when the job is not held any more: the transaction must roll back
  */
 export async function settleInTransaction(
   engine: Engine,
   transaction: DrizzleLike,
-  held: LeasedJob,
+  job: LeasedJob,
   end: AttemptEnd,
   rules: SettlementRules,
 ): Promise<SettledInTransaction> {
@@ -38,33 +32,30 @@ export async function settleInTransaction(
       'completeIn() and failIn() take the transaction that db.transaction(async (tx) => …) hands out.',
     );
   }
-  const { settlement, warning } = await prepareSettlement(held, end, rules);
-  // Here somebody can still be told: the transaction rolls back, and the job is tried again.
+  const { settlement, warning } = await prepareSettlement(job, end, rules);
+  // Unlike after the handler, the problem can be reported to the caller: the transaction rolls back.
   if (warning) throw warning;
-  const { metrics } = engine.options;
   const executor = engine.within(transaction);
   const {
     outcomes,
     parents,
-    transaction: number,
+    transaction: xid,
   } = await settle(executor, [settlement], {
-    metrics: metrics.enabled,
-    // A row of the metrics to itself: nobody shall wait for this transaction because of a counter.
-    shard: ownShard(),
+    metrics: engine.options.metrics.enabled,
+    // A metrics row of its own: no other process may wait for this transaction because of a counter.
+    shard: randomInt(METRIC_SHARDS, 2 ** 30),
     returnXid: true,
   });
-  const [one] = outcomes;
-  if (!one || number === undefined) throw new LeaseLostError(held.stored.job.id, held.stored.job.queueName);
-  const wakes = wakesOf(one, settlement, parents);
+  const [settled] = outcomes;
+  if (!settled || xid === undefined) throw new LeaseLostError(settlement.id, settlement.queueName);
+  const wakes = wakesOf(settled, settlement, parents);
   if (wakes.length > 0) await engine.notifier.notifyIn(executor, wakes);
-  return { end, settlement, settled: one, parents, transaction: number };
+  return { end, settlement, settled, parents, xid };
 }
 
-const ownShard = () => randomInt(METRIC_SHARDS, 2 ** 30);
-
 /**
- * What the commit itself shall wake, for the handler may go on for long, or never return: workers of the jobs that can
- * run by it. What listeners hear waits for the handler's end. Most jobs wake nobody, and so notify nothing here.
+ * The workers that the commit itself must wake: those of jobs that can run because of it. The handler may go on for
+ * long after the commit, and only its end publishes events. Most jobs make no other one runnable and notify nothing.
  */
 function wakesOf(
   { state }: Settled,
@@ -86,35 +77,38 @@ function wakesOf(
   return [...wakes.values()];
 }
 
+/** How a job ended that was settled in a transaction and is not active under its lease any more. */
+export interface TransactionOutcome {
+  /** False: it rolled back, and a later settlement ended the attempt whose answer was lost. */
+  readonly committed: boolean;
+  readonly settled: Settled;
+}
+
 /**
- * What became of a job that was settled in a transaction and is not active under that lease any more: by that
- * transaction if it has committed; by the settlement that followed a rollback, when the answer to it was lost; or by
- * somebody else, after the lease had run out. Since a commit anything may have happened to the job.
+ * What became of a job that was settled in a transaction and is not active under its lease any more; undefined when
+ * the lease is lost. After a commit anything may have happened to the job.
  */
 export async function transactionOutcome(
   engine: Engine,
-  held: LeasedJob,
+  stored: StoredJob,
   written: SettledInTransaction,
-): Promise<Settled | 'committed' | 'lease lost'> {
-  const { queueName, id, createdAt } = held.stored.job;
+): Promise<TransactionOutcome | undefined> {
+  const { queueName, id, createdAt } = stored.job;
+  const committed = { committed: true, settled: written.settled };
   const found = await getJob(engine.executor, queueName, id);
   if (found?.job.createdAt.getTime() !== createdAt.getTime()) {
-    // Gone, or another one by the same id.
-    return (await hasCommitted(engine.executor, written.transaction)) ? 'committed' : 'lease lost';
+    // Removed, or another job by the same id.
+    return (await hasCommitted(engine.executor, written.xid)) ? committed : undefined;
   }
-  // The record and not the transaction's number: a nested one may have been rolled back alone.
-  if (found.job.attemptLogs.some((record) => isOf(record, held, written))) return 'committed';
+  // The record and not the transaction's id decides: a nested transaction may have been rolled back alone.
+  if (found.job.attemptLogs.some((record) => isRecordOf(record, stored, written))) return committed;
   const { state, cancelledAt } = found.job;
-  if (found.lease !== held.stored.lease || state === 'active') return 'lease lost';
-  return { state, cancelled: cancelledAt !== null, removed: false };
+  if (found.lease !== stored.lease || state === 'active') return undefined;
+  return { committed: false, settled: { state, cancelled: cancelledAt !== null, removed: false } };
 }
 
 /** Whether a record is of this attempt, and says of it what was settled in the transaction. */
-function isOf(
-  record: AttemptRecord,
-  { stored: { job } }: LeasedJob,
-  { settled, settlement }: SettledInTransaction,
-): boolean {
+function isRecordOf(record: AttemptRecord, { job }: StoredJob, { settled, settlement }: SettledInTransaction): boolean {
   const completed = settled.state === 'completed';
   return (
     record.attempt === job.attemptsMade + 1 &&

@@ -1,28 +1,14 @@
-import { setMaxListeners } from 'node:events';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { isLockTimeout } from '../../db/errors.js';
-import { ConnectionError, LeaseLostError, NotCommittedError } from '../../model/errors.js';
-import type { JobData } from '../../model/job.js';
+import { LeaseLostError, NotCommittedError } from '../../model/errors.js';
 import { announceParents } from '../../store/events/announce.js';
 import { getJob } from '../../store/read/find.js';
-import type { StoredJob } from '../../store/rows/job-row.js';
-import { CANCELLED_REASON } from '../../store/rules/reasons.js';
 import type { Engine } from '../../store/runtime/engine.js';
 import type { Settled, Settlement } from '../../store/settle/settle.js';
-import type { LeasedJob } from './leases.js';
-import { type SettledInTransaction, transactionOutcome } from './settle-in-transaction.js';
-import { type AttemptEnd, type Prepared, prepareSettlement, type SettlementRules } from './settlement.js';
-
-/** Results up to this size travel with the event of their job; larger ones are read by those who want them. */
-const EVENT_RESULT_BYTES = 4_096;
-/** The last pause again and again while the database is away: what has ended is worth writing down whenever it is back. */
-const RETRY_MS = [100, 500, 1_000, 2_000, 5_000, 5_000, 10_000];
-/** What the database refuses for what it says it will hardly take the next time. */
-const MAX_REFUSALS = RETRY_MS.length;
-
-/** What it adds to its batch, roughly. */
-const sizeOf = ({ result, logs, reason, stack }: Settlement): number =>
-  256 + (result?.length ?? 0) + (logs?.length ?? 0) + (reason?.length ?? 0) + (stack?.length ?? 0);
+import type { AttemptEnd } from '../job/attempt.js';
+import { emitSettled, publishSettled, type SettledListeners } from './announce-settled.js';
+import type { LeasedJob, SettledAttempt, SettledInTransaction } from './leased-job.js';
+import { transactionOutcome } from './settle-in-transaction.js';
+import { type Prepared, prepareSettlement, type SettlementRules } from './settlement.js';
+import { SettlementWriter } from './settlement-writer.js';
 
 export interface SettlerOptions {
   readonly engine: Engine;
@@ -30,124 +16,118 @@ export interface SettlerOptions {
   readonly rules: SettlementRules;
   /** ms. */
   readonly lockDuration: number;
-  /** Limits are in force: whoever waits for the room that a job took up must be told. */
+  /** Claims are limited: workers that wait for the limit must be woken by every end of a job. */
   readonly limited: boolean;
-  /** The job is out of this worker's hands. */
-  done(held: LeasedJob): void;
-  /** Nothing more is on its way, or less than before. */
+  readonly listeners: SettledListeners;
+  /** The worker does not hold the job any more. */
+  done(job: LeasedJob): void;
+  /** Called whenever `pending` has decreased. */
   progressed(): void;
-  completed(stored: StoredJob, changed: Partial<JobData>, result: unknown): void;
-  failed(stored: StoredJob, changed: Partial<JobData>, error: Error): void;
   error(error: unknown): void;
 }
 
-/** Writes down how attempts ended, and tells everybody. */
+/** A rough size of what a settlement adds to its batch. */
+const sizeOf = ({ result, logs, reason, stack }: Settlement): number =>
+  256 + (result?.length ?? 0) + (logs?.length ?? 0) + (reason?.length ?? 0) + (stack?.length ?? 0);
+
+/** Writes how attempts ended, and announces it. */
 export class Settler {
   readonly #options: SettlerOptions;
-  readonly #givenUp = new AbortController();
+  readonly #writer: SettlementWriter;
   #pending = 0;
 
   constructor(options: SettlerOptions) {
     this.#options = options;
-    // While the database is away everything that has ended listens to it: no leak, and nothing to warn of.
-    setMaxListeners(0, this.#givenUp.signal);
+    const { engine, rules } = options;
+    this.#writer = new SettlementWriter({ logger: rules.logger, connected: () => engine.connected });
   }
 
-  /** Ended attempts that are not written down yet. */
+  /** Attempts that have ended and are not settled yet. */
   get pending(): number {
     return this.#pending;
   }
 
-  /** The worker is closed and has waited long enough: what is not written down by now runs out of its lease. */
-  giveUp(): void {
-    this.#givenUp.abort();
+  /** The worker is closed: what is not written by now is left to its lease. */
+  stop(): void {
+    this.#writer.stop();
   }
 
   /** Never throws. `finished` is called when the job is settled, or cannot be. */
-  settle(held: LeasedJob, end: AttemptEnd, finished?: () => void): void {
-    const { attempt } = held;
-    if (attempt.lost) {
-      this.#options.done(held);
+  settle(job: LeasedJob, end: AttemptEnd, finished?: () => void): void {
+    if (job.attempt.lost) {
+      this.#options.done(job);
       finished?.();
       return;
     }
     this.#pending++;
-    if (attempt.inTransaction) {
-      this.#afterTransaction(held, end, attempt.inTransaction).then(
+    if (job.settledInTransaction) {
+      this.#afterTransaction(job, end, job.settledInTransaction).then(
         () => this.#finish(finished),
-        (error) => this.#failed(held, error, finished),
+        (error) => this.#failed(job, error, finished),
       );
       return;
     }
-    const prepared = prepareSettlement(held, end, this.#options.rules);
-    if (!(prepared instanceof Promise)) this.#send(held, end, prepared, finished);
+    const prepared = prepareSettlement(job, end, this.#options.rules);
+    if (!(prepared instanceof Promise)) this.#send(job, end, prepared, finished);
     else {
       prepared.then(
-        (ready) => this.#send(held, end, ready, finished),
-        (error) => this.#failed(held, error, finished),
+        (ready) => this.#send(job, end, ready, finished),
+        (error) => this.#failed(job, error, finished),
       );
     }
   }
 
-  #send(held: LeasedJob, end: AttemptEnd, { settlement, warning }: Prepared, finished: (() => void) | undefined): void {
+  #send(job: LeasedJob, end: AttemptEnd, { settlement, warning }: Prepared, finished: (() => void) | undefined): void {
     const { engine, error } = this.#options;
     if (warning) error(warning);
+    const written = (settled: Settled | undefined) => {
+      if (settled) this.#settled(job, { end, settlement, settled }, finished);
+      else this.#notWritten(job, end, settlement, finished);
+    };
+    // Without a promise for the first try: there is one of these per job.
     engine.settlements.add({
       value: settlement,
       size: sizeOf(settlement),
-      resolve: (settled) => {
-        if (!settled) this.#notOurs(held, end, settlement, finished);
-        else this.#settled(held, end, settlement, settled, finished);
-      },
+      resolve: written,
       reject: (failure) => {
-        this.#write(
-          settlement,
-          (one) => engine.settlements.push(one, sizeOf(one)),
-          (one) => engine.settleAlone(one),
-          failure,
-        ).then(
-          (settled) => {
-            if (!settled) this.#notOurs(held, end, settlement, finished);
-            else this.#settled(held, end, settlement, settled, finished);
-          },
-          (again) => this.#failed(held, again, finished),
-        );
+        this.#writer
+          .write(
+            settlement,
+            (one) => engine.settlements.push(one, sizeOf(one)),
+            (one) => engine.settleAlone(one),
+            failure,
+          )
+          .then(written, (lastFailure) => this.#failed(job, lastFailure, finished));
       },
     });
   }
 
-  #settled(
-    held: LeasedJob,
-    end: AttemptEnd,
-    settlement: Settlement,
-    settled: Settled,
-    finished: (() => void) | undefined,
-  ): void {
-    this.#options.done(held);
+  #settled(job: LeasedJob, attempt: SettledAttempt, finished: (() => void) | undefined): void {
+    this.#options.done(job);
     try {
-      this.#tell(held.stored, settled, settlement, end);
+      this.#announce(job, attempt);
     } catch (error) {
       this.#options.error(error);
     }
     this.#finish(finished);
   }
 
-  /** Nothing was written: the lease is lost, unless the job was removed by this very settlement before. */
-  #notOurs(held: LeasedJob, end: AttemptEnd, settlement: Settlement, finished: (() => void) | undefined): void {
+  /** The lease is lost, unless this very settlement has removed the job and its answer was lost. */
+  #notWritten(job: LeasedJob, end: AttemptEnd, settlement: Settlement, finished: (() => void) | undefined): void {
     const { queueName, lockDuration } = this.#options;
-    const mayBeOurs = held.confirmedAt + lockDuration > performance.now();
-    const removed = mayBeOurs ? this.#removedAlready(settlement) : Promise.resolve(undefined);
+    const leaseMayHold = job.confirmedAt + lockDuration > performance.now();
+    const removed = leaseMayHold ? this.#removedAlready(settlement) : Promise.resolve(undefined);
     removed.then(
       (settled) => {
-        if (settled) this.#settled(held, end, settlement, settled, finished);
-        else this.#failed(held, new LeaseLostError(settlement.id, queueName), finished);
+        if (settled) this.#settled(job, { end, settlement, settled }, finished);
+        else this.#failed(job, new LeaseLostError(settlement.id, queueName), finished);
       },
-      (error) => this.#failed(held, error, finished),
+      (error) => this.#failed(job, error, finished),
     );
   }
 
-  #failed(held: LeasedJob, error: unknown, finished: (() => void) | undefined): void {
-    this.#options.done(held);
+  #failed(job: LeasedJob, error: unknown, finished: (() => void) | undefined): void {
+    this.#options.done(job);
     this.#options.error(error);
     this.#finish(finished);
   }
@@ -158,44 +138,46 @@ export class Settler {
     this.#options.progressed();
   }
 
+  #announce({ stored }: LeasedJob, attempt: SettledAttempt): void {
+    const { engine, queueName, limited, listeners } = this.#options;
+    publishSettled(engine.notifier, stored, attempt);
+    if (limited) engine.notifier.wake(queueName);
+    emitSettled(listeners, stored, attempt);
+  }
+
   /**
-   * The handler settled the job in a transaction of its own. If that committed, this only says so; if not, the
+   * The handler settled the job in a transaction. If that has committed, only the announcement is left; if not, the
    * attempt has failed, whatever the handler returned.
    */
-  async #afterTransaction(held: LeasedJob, end: AttemptEnd, written: SettledInTransaction): Promise<void> {
+  async #afterTransaction(job: LeasedJob, returned: AttemptEnd, written: SettledInTransaction): Promise<void> {
     const { engine, queueName, rules, done, error } = this.#options;
-    const { stored } = held;
-    const failure: AttemptEnd =
-      end.kind === 'completed' ? { kind: 'failed', error: new NotCommittedError(stored.job.id) } : end;
-    const { settlement } = await prepareSettlement(held, failure, rules);
-    // Waits for the transaction if the handler did not; alone, so that nobody else's settlement waits with it.
-    const rolledBack = await this.#write(
+    const { id } = job.stored.job;
+    const end: AttemptEnd =
+      returned.kind === 'completed' ? { kind: 'failed', error: new NotCommittedError(id) } : returned;
+    const { settlement } = await prepareSettlement(job, end, rules);
+    // Waits for the transaction if the handler did not; alone, so that no other settlement waits with it.
+    const rolledBack = await this.#writer.write(
       settlement,
       (one) => engine.settleIfActive(one),
       (one) => engine.settleAloneIfActive(one),
     );
-    if (rolledBack) {
-      done(held);
-      this.#tell(stored, rolledBack, settlement, failure);
-      return;
+    const outcome = rolledBack
+      ? { committed: false, settled: rolledBack }
+      : await transactionOutcome(engine, job.stored, written);
+    done(job);
+    if (!outcome) {
+      error(new LeaseLostError(id, queueName));
+    } else if (outcome.committed) {
+      announceParents(engine.notifier, written.parents);
+      this.#announce(job, written);
+    } else {
+      this.#announce(job, { end, settlement, settled: outcome.settled });
     }
-    const fate = await transactionOutcome(engine, held, written);
-    done(held);
-    if (fate === 'lease lost') {
-      error(new LeaseLostError(stored.job.id, queueName));
-      return;
-    }
-    if (fate !== 'committed') {
-      this.#tell(stored, fate, settlement, failure);
-      return;
-    }
-    announceParents(engine.notifier, written.parents);
-    this.#tell(stored, written.settled, written.settlement, written.end);
   }
 
   /**
    * A settlement that removed its job and whose answer was lost finds nothing when it is sent again. While the lease
-   * was ours nobody else can have ended the job; so if it is gone, it was this.
+   * holds, no other can have ended the job, so if it does not exist, this settlement has removed it.
    */
   async #removedAlready(settlement: Settlement): Promise<Settled | undefined> {
     const { queueName, id, kind, removeCompletedAfter, removeFailedAfter } = settlement;
@@ -203,77 +185,5 @@ export class Settler {
       (kind === 'completed' && removeCompletedAfter === 0) || (kind === 'failed' && removeFailedAfter === 0);
     if (!removes || (await getJob(this.#options.engine.executor, queueName, id))) return undefined;
     return { state: kind, cancelled: false, removed: true };
-  }
-
-  /** Until it is written: a job is never thrown away because the database was away. At worst its lease runs out. */
-  async #write(
-    settlement: Settlement,
-    send: (settlement: Settlement) => Promise<Settled | undefined>,
-    alone: (settlement: Settlement) => Promise<Settled | undefined>,
-    failure?: unknown,
-  ): Promise<Settled | undefined> {
-    const { engine, rules } = this.#options;
-    let sent = send;
-    let known = failure;
-    let locked = 0;
-    for (let attempt = 0; ; attempt++) {
-      try {
-        // Sent once already, in vain.
-        if (known !== undefined) throw known;
-        return await sent(settlement);
-      } catch (error) {
-        known = undefined;
-        const refused = !(error instanceof ConnectionError) && attempt >= MAX_REFUSALS;
-        if (refused || this.#givenUp.signal.aborted || !engine.connected) throw error;
-        if (isLockTimeout(error)) {
-          // Its parent's row, or another's of its batch, is in somebody's open transaction: wait for that alone, outside
-          // the batches, for as long as it takes.
-          if (settlement.hasParent || locked++ > 0) sent = alone;
-          attempt = -1;
-          continue;
-        }
-        rules.logger.warn(`conveyor: could not settle job "${settlement.id}", trying again`, error);
-        const delay = RETRY_MS[Math.min(attempt, RETRY_MS.length - 1)] as number;
-        await sleep(delay * (0.5 + Math.random()), undefined, { signal: this.#givenUp.signal }).catch(() => {});
-      }
-    }
-  }
-
-  #tell(stored: StoredJob, settled: Settled, settlement: Settlement, end: AttemptEnd): void {
-    const { queueName, engine, limited, completed, failed } = this.#options;
-    const { id, attemptsMade } = stored.job;
-    const { notifier } = engine;
-    const { state, cancelled, removed } = settled;
-    const reason = cancelled ? CANCELLED_REASON : (settlement.reason ?? '');
-    if (state === 'completed') {
-      const text = settlement.result ?? 'null';
-      const travels = text.length <= EVENT_RESULT_BYTES || removed;
-      notifier.publishJson('job:completed', queueName, id, travels ? `{"returnvalue":${text}}` : '{"partial":true}');
-    } else if (state === 'failed') {
-      notifier.publish('job:failed', queueName, id, { failedReason: reason, ...(cancelled && { cancelled }) });
-    } else {
-      const again = end.kind === 'failed' ? { failedReason: reason, attemptsMade: attemptsMade + 1 } : undefined;
-      notifier.publish(state === 'delayed' ? 'job:delayed' : 'job:waiting', queueName, id, again);
-      if (state === 'waiting') notifier.wake(queueName);
-      else
-        notifier.wake(queueName, settlement.until === undefined ? settlement.delayMs : settlement.until - Date.now());
-    }
-    if (limited) notifier.wake(queueName);
-    if (state === 'completed' && end.kind === 'completed') {
-      completed(stored, { state, failedReason: null, returnvalue: end.value, completedAt: new Date() }, end.value);
-      return;
-    }
-    const changed: Partial<JobData> = {
-      state,
-      failedReason: state === 'completed' ? null : reason || null,
-      failedAt: state === 'failed' ? new Date() : stored.job.failedAt,
-    };
-    if (end.kind === 'failed') {
-      const error = end.error instanceof Error ? end.error : new Error(settlement.reason ?? 'failed');
-      failed(stored, { ...changed, attemptsMade: attemptsMade + 1 }, error);
-    } else if (state === 'failed') {
-      const made = attemptsMade + (end.kind === 'completed' ? 1 : 0);
-      failed(stored, { ...changed, attemptsMade: made }, new Error(CANCELLED_REASON));
-    }
   }
 }

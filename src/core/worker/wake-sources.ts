@@ -2,43 +2,44 @@ import type { Engine } from '../../store/runtime/engine.js';
 import { tickSchedules } from '../../store/schedules/list.js';
 import { promoteDue, sweepQueue } from './maintenance.js';
 
-/** News of a job that may mean that it is not its worker's any more, or should not be. */
-const TAKEN_AWAY: ReadonlySet<string> = new Set(['job:cancelled', 'job:removed', 'job:stalled', 'job:failed']);
+/** Events after which a job may not be under its worker's lease any more, or should stop. */
+const LEASE_EVENTS: ReadonlySet<string> = new Set(['job:cancelled', 'job:removed', 'job:stalled', 'job:failed']);
 
-export interface AttachOptions {
+export interface WakeOptions {
   readonly queueName: string;
-  /** How often to look at the queue at least, in ms. */
+  /** Longest time between two polls of the queue, in ms. */
   readonly interval: number;
   readonly maxStalledCount: number;
-  /** There may be jobs to take. */
+  /** There may be jobs to claim. */
   wake(): void;
-  /** A job may not be this worker's any more. */
-  takenAway(jobId: string): void;
+  /** The lease on a job may be lost. */
+  checkLease(jobId: string): void;
   stalled(jobId: string): void;
 }
 
-export interface Attached {
-  /** No more jobs are wanted; what happens to those at hand is still told. */
+export interface WakeSources {
+  /** No more wake-ups; events about leased jobs still arrive. */
   detach(): void;
-  unfollow(): void;
+  /** No more events. */
+  unsubscribe(): void;
 }
 
-/** What wakes a worker, and what its process does for the queue while a worker runs. */
-export function attachWakeSources(engine: Engine, options: AttachOptions): Attached {
+/** Subscribes a worker to what wakes it, and has its process look after the queue while the worker runs. */
+export function attachWakeSources(engine: Engine, options: WakeOptions): WakeSources {
   const { notifier, poller } = engine;
-  const { queueName, interval, maxStalledCount, wake, takenAway, stalled } = options;
-  const unfollow = notifier.on(
+  const { queueName, interval, maxStalledCount, wake, checkLease, stalled } = options;
+  const unsubscribe = notifier.on(
     queueName,
     ({ jobId }) => {
-      if (jobId !== undefined) takenAway(jobId);
+      if (jobId !== undefined) checkLease(jobId);
     },
-    TAKEN_AWAY,
+    LEASE_EVENTS,
   );
-  const offBell = notifier.onWake(queueName, (dueIn) => {
+  const offWake = notifier.onWake(queueName, (dueIn) => {
     if (dueIn === null) wake();
     else poller.expect(queueName, dueIn);
   });
-  const unwatch = poller.add({
+  const offPoll = poller.add({
     queueName,
     interval,
     wake,
@@ -47,10 +48,10 @@ export function attachWakeSources(engine: Engine, options: AttachOptions): Attac
     tick: () => tickSchedules(engine, queueName),
   });
   return {
-    unfollow,
+    unsubscribe,
     detach: () => {
-      offBell();
-      unwatch();
+      offWake();
+      offPoll();
     },
   };
 }

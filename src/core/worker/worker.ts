@@ -1,21 +1,19 @@
-import { ClosedError, LeaseLostError } from '../../model/errors.js';
+import { ClosedError, ConveyorError } from '../../model/errors.js';
 import { generateWorkerId } from '../../model/ids.js';
 import type { JobData } from '../../model/job.js';
 import { integerIn, validateQueueName } from '../../model/options/names.js';
+import { renew } from '../../store/lease/renew.js';
 import type { StoredJob } from '../../store/rows/job-row.js';
-import { CANCELLED_REASON } from '../../store/rules/reasons.js';
 import type { Engine } from '../../store/runtime/engine.js';
 import { EventBus } from '../event-bus.js';
-import { Attempt } from '../job/attempt.js';
 import { Job } from '../job/job.js';
 import type { JobOf } from '../job/typed-job.js';
-import { type RunnerOptions, runAttempt, runAttempts } from './attempt-runner.js';
 import { Capacity } from './capacity.js';
 import { Claimer } from './claimer.js';
 import { Condition, within } from './condition.js';
+import { Dispatcher } from './dispatcher.js';
 import { Fetcher } from './fetcher.js';
-import { type LeasedJob, Leases } from './leases.js';
-import { type SettledInTransaction, settleInTransaction, transactionOutcome } from './settle-in-transaction.js';
+import { Leases } from './leases.js';
 import type { SettlementRules } from './settlement.js';
 import { Settler } from './settler.js';
 import { attachWakeSources } from './wake-sources.js';
@@ -23,13 +21,13 @@ import { type ResolvedWorkerOptions, resolveWorkerOptions, type WorkerOptions } 
 import type { BatchProcessor, Processor, WorkerEvents } from './worker-types.js';
 
 const DEFAULT_FORCE_MS = 30_000;
-/** What a forced close waits for the leases to be given back. */
+/** A forced close waits this long for the leases to be released. */
 const SETTLE_GRACE_MS = 5_000;
-/** A worker under a limit is not told when the limit allows more. */
-const LIMITED_LOOK_MS = 1_000;
+/** Under a limit a worker polls this often, because nothing notifies it when the limit allows more. */
+const LIMITED_POLL_MS = 1_000;
 
 /**
- * Takes jobs of one queue and runs them. Every write it makes proves that it still holds the job.
+ * Claims jobs of one queue and runs them. Every write it makes is fenced by the job's lease.
  *
  * @param processor returns the result, or throws; with `batch` it takes an array and returns one result for each.
  */
@@ -39,16 +37,16 @@ export class Worker<T = unknown> {
   readonly events: EventBus<WorkerEvents<T>>;
   readonly #options: ResolvedWorkerOptions;
   readonly #engine: Engine;
-  readonly #runner: RunnerOptions;
   readonly #leases: Leases;
   readonly #claimer: Claimer;
+  readonly #dispatcher: Dispatcher<T>;
   readonly #fetcher: Fetcher;
   readonly #settler: Settler;
   readonly #capacity: Capacity;
   readonly #condition = new Condition();
   #state: 'idle' | 'running' | 'paused' | 'closed' = 'idle';
   #detach: (() => void)[] = [];
-  #unfollow = () => {};
+  #unsubscribe = () => {};
   #closing: Promise<void> | undefined;
 
   constructor(queueName: string, processor: Processor<T>, options: WorkerOptions<T> & { batch?: never });
@@ -57,55 +55,65 @@ export class Worker<T = unknown> {
     this.queueName = validateQueueName(queueName);
     if (typeof processor !== 'function') throw new TypeError('Worker processor must be a function.');
     this.#options = resolveWorkerOptions(options);
-    this.#engine = this.#options.store.engine;
+    const { store, lockDuration, logger, backoffStrategy, schemas, batchSize } = this.#options;
+    const engine = store.engine;
+    this.#engine = engine;
+    this.events = new EventBus(logger);
     this.#capacity = new Capacity(this.#options, () => this.#settler.pending);
-    this.events = new EventBus(this.#options.logger);
-    this.#leases = new Leases(this.#engine, this.id, this.#options.lockDuration, this.#options.logger, {
-      lost: (held) => this.#notHeld(held),
-      cancelled: (held) => this.#cancelled(held),
+    const { maxPayloadBytes } = engine.options;
+    const rules: SettlementRules = { workerId: this.id, backoffStrategy, maxPayloadBytes, logger };
+    const common = { engine, queueName: this.queueName, rules, lockDuration };
+    const error = (problem: unknown) => this.#error(problem);
+    this.#leases = new Leases({
+      workerId: this.id,
+      lockDuration,
+      logger,
+      renew: (leases, duration) => renew(engine.executor, leases, duration),
+      lost: (job) => void this.#dispatcher.notRenewed(job),
+      cancelled: (job) => this.#dispatcher.cancelled(job),
     });
     this.#settler = new Settler({
-      engine: this.#engine,
-      queueName: this.queueName,
-      rules: this.#rules,
-      lockDuration: this.#options.lockDuration,
+      ...common,
       limited: this.#capacity.limited,
-      done: (held) => this.#leases.delete(held),
-      progressed: () => {
-        this.#fetcher.pump();
-        this.#condition.changed();
+      listeners: {
+        completed: (stored, changed) => this.#completed(stored, changed),
+        failed: (stored, changed, failure) => this.#failed(stored, changed, failure),
       },
-      completed: (stored, changed, result) => {
-        if (this.events.has('completed')) this.events.emit('completed', { job: this.#jobNow(stored, changed), result });
+      done: (job) => this.#leases.delete(job),
+      progressed: () => this.#progressed(),
+      error,
+    });
+    this.#dispatcher = new Dispatcher<T>({
+      ...common,
+      events: this.events,
+      runner: {
+        store,
+        processor: processor as (jobs: unknown, signal: AbortSignal) => unknown,
+        schemas,
+        isClosed: () => this.#state === 'closed',
       },
-      failed: (stored, changed, error) => {
-        if (this.events.has('failed')) this.events.emit('failed', { job: this.#jobNow(stored, changed), error });
-      },
-      error: (error) => this.#error(error),
+      batched: batchSize !== undefined,
+      capacity: this.#capacity,
+      leases: this.#leases,
+      settler: this.#settler,
+      freed: () => this.#progressed(),
+      error,
     });
     this.#claimer = new Claimer({
-      engine: this.#engine,
-      queueName: this.queueName,
+      ...common,
       workerId: this.id,
       worker: this.#options,
-      hold: (stored, askedAt) => this.#hold(stored, askedAt),
-      held: () => this.#leases.all().map(({ stored }) => stored.job.id),
+      lease: (stored, claimedAt) => this.#dispatcher.lease(stored, claimedAt),
+      leasedIds: () => this.#leases.all().map(({ stored }) => stored.job.id),
     });
     this.#fetcher = new Fetcher({
       claim: (limit) => this.#claimer.claim(limit),
-      start: (jobs) => this.#start(jobs),
-      release: (jobs) => this.#release(jobs),
+      start: (jobs) => this.#dispatcher.start(jobs),
+      release: (jobs) => this.#dispatcher.release(jobs),
       free: () => this.#capacity.free(),
-      ahead: () => this.#capacity.prefetch(),
-      failed: (error) => this.#error(error),
+      prefetch: () => this.#capacity.prefetch(),
+      failed: error,
     });
-    this.#runner = {
-      store: this.#options.store,
-      processor: processor as (jobs: unknown, signal: AbortSignal) => unknown,
-      schemas: this.#options.schemas,
-      mayStart: () => this.#state !== 'closed',
-      ended: (one, end) => this.#settler.settle(one, end),
-    };
     if (this.#options.autoStart) this.start();
   }
 
@@ -114,7 +122,7 @@ export class Worker<T = unknown> {
     return this;
   }
 
-  /** Begins to take jobs, as soon as the store is connected. Harmless when it has begun already. */
+  /** Begins to claim jobs, as soon as the store is connected. No effect when it has begun already. */
   start(): void {
     if (this.#state === 'closed') throw new ClosedError('The worker');
     if (this.#state === 'running') return;
@@ -124,7 +132,7 @@ export class Worker<T = unknown> {
     else if (this.#engine.connected) this.#fetcher.start();
   }
 
-  /** Takes no more jobs; running ones go on. Resolves when none that was claimed but not started is held. */
+  /** Claims no more jobs; running ones go on. Resolves when no job is leased that has not started. */
   async pause(): Promise<void> {
     if (this.#state !== 'running') return;
     this.#state = 'paused';
@@ -137,8 +145,8 @@ export class Worker<T = unknown> {
   }
 
   /**
-   * Starts no more jobs, gives back those that had not started, and waits for the running ones. After `forceTimeout`
-   * ms their signals abort and their leases are given back, without using up an attempt. Safe to call twice.
+   * Starts no more jobs, releases those that had not started, and waits for the running ones. After `forceTimeout` ms
+   * their signals abort and they are returned to waiting, without using up an attempt. Safe to call twice.
    */
   close(forceTimeout = DEFAULT_FORCE_MS): Promise<void> {
     integerIn(forceTimeout, 'forceTimeout', 0, 2_147_483_647);
@@ -150,28 +158,6 @@ export class Worker<T = unknown> {
     await this.close();
   }
 
-  #attach(): void {
-    const { stalledInterval, maxStalledCount } = this.#options;
-    const attached = attachWakeSources(this.#engine, {
-      queueName: this.queueName,
-      interval: this.#capacity.limited ? Math.min(LIMITED_LOOK_MS, stalledInterval) : stalledInterval,
-      maxStalledCount,
-      wake: () => this.#fetcher.wake(),
-      takenAway: (jobId) => this.#leases.check(jobId),
-      stalled: (jobId) => this.events.emit('stalled', jobId),
-    });
-    this.#unfollow = attached.unfollow;
-    this.#detach.push(
-      attached.detach,
-      // When the store goes down, so do these; they come back with it.
-      this.#engine.onClose(() => {
-        for (const detach of this.#detach.splice(0)) detach();
-        this.#unfollow();
-        this.#attachWhenConnected();
-      }),
-    );
-  }
-
   #attachWhenConnected(): void {
     void this.#engine.whenConnected().then(() => {
       if (this.#state !== 'closed') this.#attach();
@@ -179,127 +165,31 @@ export class Worker<T = unknown> {
     });
   }
 
-  #hold(stored: StoredJob, confirmedAt: number): void {
-    const attempt = new Attempt({ lease: stored.lease, workerId: this.id });
-    const held: LeasedJob = { stored, attempt, confirmedAt };
-    attempt.settleInTransaction = async (transaction, end) => {
-      attempt.inTransaction = await settleInTransaction(this.#engine, transaction, held, end, this.#rules);
-    };
-    // Given back while somebody cancelled it, and taken again: it must not run.
-    attempt.cancelled = stored.job.cancelledAt !== null;
-    this.#leases.add(held);
-  }
-
-  #start(jobs: StoredJob[]): void {
-    if (this.#options.batchSize === undefined) {
-      for (const job of jobs) {
-        const one = this.#stillHeld(job);
-        if (one) this.#run([one]);
-      }
-      return;
-    }
-    const { batchSize } = this.#capacity;
-    for (let i = 0; i < jobs.length; i += batchSize) {
-      const held = jobs.slice(i, i + batchSize).flatMap((job) => this.#stillHeld(job) ?? []);
-      if (held.length > 0) this.#run(held);
-    }
-  }
-
-  /** Undefined: lost or cancelled while it waited for its turn. */
-  #stillHeld({ job, lease }: StoredJob): LeasedJob | undefined {
-    const one = this.#leases.get(job.id);
-    return one && one.stored.lease === lease && !one.attempt.lost && !this.#endIfCancelled(one) ? one : undefined;
-  }
-
-  /** Cancelled before it started: it ends without ever running. If that was said by mistake, it goes back unharmed. */
-  #endIfCancelled(held: LeasedJob): boolean {
-    const cancelled = held.attempt.cancelled || this.#leases.isSuspect(held);
-    if (cancelled) void this.#giveBack(held);
-    return cancelled;
-  }
-
-  #giveBack(held: LeasedJob): Promise<void> {
-    if (held.attempt.ended) return Promise.resolve();
-    held.attempt.ended = true;
-    return new Promise((resolve) => this.#settler.settle(held, { kind: 'released' }, resolve));
-  }
-
-  #run(held: readonly LeasedJob[]): void {
-    const over = this.#capacity.take(held.length);
-    for (const { stored, attempt } of held) {
-      if (this.events.has('active')) {
-        this.events.emit('active', new Job(stored.job, this.#options.store, attempt) as JobOf<T>);
-      }
-      this.#engine.notifier.publish('job:active', this.queueName, stored.job.id);
-    }
-    const running =
-      this.#options.batchSize === undefined
-        ? runAttempt(held[0] as LeasedJob, this.#runner)
-        : runAttempts(held, this.#runner);
-    void running.then(() => {
-      over();
-      this.#fetcher.pump();
-      this.#condition.changed();
+  #attach(): void {
+    const { stalledInterval, maxStalledCount } = this.#options;
+    const sources = attachWakeSources(this.#engine, {
+      queueName: this.queueName,
+      interval: this.#capacity.limited ? Math.min(LIMITED_POLL_MS, stalledInterval) : stalledInterval,
+      maxStalledCount,
+      wake: () => this.#fetcher.wake(),
+      checkLease: (jobId) => this.#leases.check(jobId),
+      stalled: (jobId) => this.events.emit('stalled', jobId),
     });
-  }
-
-  /** Claimed, but no slot came free: back to waiting, for whoever has one. */
-  async #release(jobs: StoredJob[]): Promise<void> {
-    this.#capacity.prefetchExpired();
-    await Promise.all(
-      jobs.map(async ({ job }) => {
-        const held = this.#leases.get(job.id);
-        if (held) await this.#giveBack(held);
+    this.#unsubscribe = sources.unsubscribe;
+    this.#detach.push(
+      sources.detach,
+      // Disconnecting the store ends the subscriptions; they are made again with the next connection.
+      this.#engine.onClose(() => {
+        for (const detach of this.#detach.splice(0)) detach();
+        this.#unsubscribe();
+        this.#attachWhenConnected();
       }),
     );
   }
 
-  get #rules(): SettlementRules {
-    return {
-      workerId: this.id,
-      backoffStrategy: this.#options.backoffStrategy,
-      maxPayloadBytes: this.#engine.options.maxPayloadBytes,
-      logger: this.#options.logger,
-    };
-  }
-
-  /** For listeners: the job as it is now, which is no longer in this worker's hands. */
-  #jobNow(stored: StoredJob, changed: Partial<JobData>): JobOf<T> {
-    const data = { ...stored.job, ...changed, lockedBy: null, lockUntil: null };
-    return new Job(data, this.#options.store) as JobOf<T>;
-  }
-
-  /** The job is not active under our lease: lost, unless the handler has ended it itself, in a transaction. */
-  #notHeld(held: LeasedJob): void {
-    const { inTransaction } = held.attempt;
-    if (!inTransaction) this.#lost(held);
-    else void this.#checkTransaction(held, inTransaction);
-  }
-
-  async #checkTransaction(held: LeasedJob, written: SettledInTransaction): Promise<void> {
-    try {
-      if ((await transactionOutcome(this.#engine, held, written)) === 'lease lost') this.#lost(held);
-    } catch {
-      // The database is away: the next renewal asks again, and so does the end of the attempt.
-    }
-  }
-
-  #lost(held: LeasedJob): void {
-    const { attempt, stored } = held;
-    if (attempt.lost || attempt.ended) return;
-    attempt.lost = true;
-    this.#leases.delete(held);
-    const error = new LeaseLostError(stored.job.id, this.queueName);
-    attempt.controller.abort(error);
-    this.#error(error);
-  }
-
-  #cancelled(held: LeasedJob): void {
-    const { attempt, stored } = held;
-    if (attempt.cancelled || attempt.ended) return;
-    attempt.cancelled = true;
-    attempt.controller.abort(new Error(CANCELLED_REASON));
-    this.events.emit('cancelled', new Job(stored.job, this.#options.store, attempt) as JobOf<T>);
+  #progressed(): void {
+    this.#fetcher.pump();
+    this.#condition.changed();
   }
 
   async #close(forceTimeout: number): Promise<void> {
@@ -310,19 +200,31 @@ export class Worker<T = unknown> {
     void this.#fetcher.stop().then(() => this.#condition.changed());
     const settled = () => this.#settler.pending === 0 && !this.#fetcher.claiming;
     if (!(await this.#condition.until(() => this.#capacity.idle && settled(), forceTimeout))) {
-      for (const held of this.#leases.all()) {
-        if (!held.attempt.ended) held.attempt.controller.abort(new ClosedError('The worker'));
-        void this.#giveBack(held);
-      }
+      this.#dispatcher.abandonAll();
       await this.#condition.until(settled, SETTLE_GRACE_MS);
     }
-    if (this.#claimer.unsure) await within(SETTLE_GRACE_MS, this.#claimer.releaseUnknown());
-    this.#unfollow();
-    this.#settler.giveUp();
+    if (this.#claimer.unanswered) await within(SETTLE_GRACE_MS, this.#claimer.releaseUnknown());
+    this.#unsubscribe();
+    this.#settler.stop();
     this.#leases.clear();
   }
 
+  #completed(stored: StoredJob, changed: Partial<JobData>): void {
+    if (!this.events.has('completed')) return;
+    this.events.emit('completed', { job: this.#jobNow(stored, changed), result: changed.returnvalue });
+  }
+
+  #failed(stored: StoredJob, changed: Partial<JobData>, error: Error): void {
+    if (this.events.has('failed')) this.events.emit('failed', { job: this.#jobNow(stored, changed), error });
+  }
+
+  /** For listeners: the job as it is now, not under this worker's lease any more. */
+  #jobNow(stored: StoredJob, changed: Partial<JobData>): JobOf<T> {
+    const data = { ...stored.job, ...changed, lockedBy: null, lockUntil: null };
+    return new Job(data, this.#options.store) as JobOf<T>;
+  }
+
   #error(error: unknown): void {
-    this.events.emit('error', error instanceof Error ? error : new Error(String(error)));
+    this.events.emit('error', error instanceof Error ? error : new ConveyorError(String(error)));
   }
 }

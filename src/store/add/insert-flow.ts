@@ -8,8 +8,9 @@ import { ConveyorError } from '../../model/errors.js';
 import type { JobData, JobState } from '../../model/job.js';
 import { cleanText } from '../../model/payload/values.js';
 import { jobColumns, readJob } from '../rows/job-row.js';
+import { freedKeys, holdsKey } from '../rules/deduplication.js';
 import { existingIds, type Taken } from './flow-tree.js';
-import { freedKeys, holdsKey, insertInput, insertSelect, type JobRecord } from './insert.js';
+import { insertInput, insertSelect, type JobRecord } from './insert.js';
 
 /**
  * A whole flow or nothing of it. What is in the way (an id that exists, a live holder of a deduplication key) is found

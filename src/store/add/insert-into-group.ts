@@ -4,7 +4,8 @@ import { columns, statement } from '../../db/statement.js';
 import { alias, bare } from '../../db/tables.js';
 import { epochMs } from '../../db/time.js';
 import { GroupFullError } from '../../model/errors.js';
-import { holdsKey, insertInput, insertSelect, type JobRecord, keyExpired, type Saved } from './insert.js';
+import { holdsKey, keyExpired } from '../rules/deduplication.js';
+import { insertInput, insertSelect, type JobRecord, type Saved } from './insert.js';
 
 /**
  * - `there`: the job was there before, by its id or its deduplication key; it does not count

@@ -1,11 +1,12 @@
-import { type SQL, sql } from 'drizzle-orm';
+import { sql } from 'drizzle-orm';
 import { codeOf } from '../../db/errors.js';
 import type { Executor } from '../../db/executor.js';
 import { columns, statement } from '../../db/statement.js';
-import { alias, bare, type Jobs, type Tables } from '../../db/tables.js';
-import { epochMs, statementTime } from '../../db/time.js';
+import { alias, bare } from '../../db/tables.js';
+import { epochMs } from '../../db/time.js';
 import { insertInput, insertSelect } from '../rows/insert-columns.js';
 import type { JobRecord } from '../rows/new-job.js';
+import { freedKeys, holdsKey, keyExpired } from '../rules/deduplication.js';
 
 export { insertInput, insertSelect } from '../rows/insert-columns.js';
 export { encodeRecord, type JobRecord, type RecordOptions } from '../rows/new-job.js';
@@ -84,37 +85,6 @@ const insertDeduplicated = statement(
   },
   { repeatable: true },
 );
-
-/**
- * The CTE `freed(q, id)`: holders of the keys of `x(q, dedup)` whose time to live has passed, and who have given them up.
- */
-export function freedKeys(db: Tables): SQL {
-  const j = alias(db.jobs, 'j');
-  const col = bare(db.jobs);
-  return sql`
-    expired as materialized (
-      select ${j.queueName} as q, ${j.id} as id from ${db.jobs} as ${j}
-      join (select distinct q, dedup from x where dedup is not null) k
-        on ${j.queueName} = k.q and ${j.deduplicationKey} = k.dedup
-      where ${holdsKey(j)} and ${keyExpired(j)}
-      order by ${j.queueName}, ${j.deduplicationKey} for update of j),
-    freed as (
-      update ${db.jobs} as ${j} set ${col.deduplicationKey} = null from expired e
-      where ${j.queueName} = e.q and ${j.id} = e.id and ${holdsKey(j)} and ${keyExpired(j)}
-      returning ${j.queueName} as q, ${j.id} as id)`;
-}
-
-/** As in the predicate of the unique index, so that the index serves it. */
-export function holdsKey(j: Jobs): SQL {
-  return sql`${j.deduplicationKey} is not null and ${j.state} not in ('completed', 'failed')`;
-}
-
-/** Past the time to live in the stored job's options; options changed by hand to nonsense never expire. */
-export function keyExpired(j: Jobs): SQL {
-  const ttl = sql`${j.opts} #> '{deduplication,ttl}'`;
-  return sql`(case when jsonb_typeof(${ttl}) = 'number'
-    then ${j.createdAt} + (${ttl})::text::float8 * interval '1 millisecond' < ${statementTime} else false end)`;
-}
 
 export interface Saved {
   /** The job's id: its own, or that of the job that was there before it. */

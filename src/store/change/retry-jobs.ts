@@ -4,7 +4,6 @@ import type { Executor } from '../../db/executor.js';
 import { columns, type Statement, statement } from '../../db/statement.js';
 import { alias, bare, type Jobs, type Tables } from '../../db/tables.js';
 import { oneOf, validateQueueName } from '../../model/options/names.js';
-import { holdsKey } from '../add/insert.js';
 import {
   type BulkResult,
   CHUNK,
@@ -15,7 +14,7 @@ import {
   inChunks,
   readChunk,
 } from '../remove/chunks.js';
-import { retryOnKeyConflict } from '../rules/deduplication.js';
+import { holdsKey, retryOnKeyConflict } from '../rules/deduplication.js';
 import { finishTime, inState, stillIn } from '../rules/states.js';
 
 type Ended = 'failed' | 'completed';

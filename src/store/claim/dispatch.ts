@@ -25,12 +25,11 @@ const MAX_PAUSE = 8;
 
 /** Takes up to `limit` waiting jobs under a lease, as far as the limits allow. */
 export async function claimJobs(executor: Executor, request: ClaimRequest & FetchLimits): Promise<StoredJob[]> {
-  return (await claimWithin(executor, request)).jobs;
+  return (await claimWithin(executor, request, resolveLimits(request))).jobs;
 }
 
 /** The same, telling when it is worth asking again. */
-export async function claimWithin(executor: Executor, request: ClaimRequest & FetchLimits): Promise<Claimed> {
-  const limits = resolveLimits(request);
+export async function claimWithin(executor: Executor, request: ClaimRequest, limits: Limits): Promise<Claimed> {
   if (!limits.guarded && !limits.grouped) {
     return { jobs: await claim(executor, request), more: false, opensIn: null };
   }

@@ -1,0 +1,221 @@
+import type { DrizzleLike } from '../../db/drizzle-like.js';
+import { ConveyorError, JobNotFoundError, LeaseLostError } from '../../model/errors.js';
+import type { Duration, JobData, JobState } from '../../model/job.js';
+import { parseDelay } from '../../model/options/duration.js';
+import { integerIn } from '../../model/options/names.js';
+import { encodePayload, errorText } from '../../model/payload/values.js';
+import { cap } from '../../model/text.js';
+import * as verbs from '../../store/change/job-verbs.js';
+import type { PgStore } from '../../store/contract/pg-store.js';
+import { announceParents } from '../../store/events/announce.js';
+import { type Lease, setProgress } from '../../store/read/find.js';
+import type { Engine } from '../../store/runtime/engine.js';
+import type { Attempt, AttemptEnd } from './attempt.js';
+import { cancelAnyJob } from './cancel.js';
+import { assertDone, keepNewest, timeToRun } from './job-access.js';
+import { JobFields } from './job-fields.js';
+import { appendLine } from './log-appender.js';
+
+const MAX_LINE_LENGTH = 8_192;
+const MAX_INT = 2_147_483_647;
+const UNFINISHED: JobState[] = ['waiting', 'waiting-children', 'delayed', 'active'];
+
+/** What can be changed about a job. Inside a handler every write is fenced by the lease of the attempt. */
+export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
+  /** @internal */
+  protected readonly store: PgStore;
+  /** @internal */
+  readonly attempt: Attempt | undefined;
+
+  constructor(data: JobData<T>, store: PgStore, attempt: Attempt | undefined) {
+    super(data);
+    this.store = store;
+    this.attempt = attempt;
+  }
+
+  /** @param progress 0 to 100, fractions allowed; else `RangeError`. */
+  async updateProgress(progress: number): Promise<void> {
+    if (typeof progress !== 'number' || !(progress >= 0 && progress <= 100)) {
+      throw new RangeError(`updateProgress(${String(progress)}): progress must be a number from 0 to 100.`);
+    }
+    this.#assertNotLost();
+    const { id, queueName } = this;
+    const done = await setProgress(this.#engine.executor, queueName, id, progress, this.#lease);
+    if (!done) {
+      throw this.#lease ? new LeaseLostError(id, queueName) : new JobNotFoundError(id, queueName);
+    }
+    this.known.progress = progress;
+    this.#engine.notifier.publish('job:progress', queueName, id, { progress });
+  }
+
+  /** Appends a line (at most 8,192 characters of it). A job keeps its newest 1,000 lines. */
+  async log(line: string): Promise<void> {
+    this.#assertNotLost();
+    const text = cap(errorText(line).message, MAX_LINE_LENGTH);
+    if (this.attempt) keepNewest(this.attempt.logs, text);
+    await appendLine(this.#engine, this.queueName, this.id, text, this.#lease);
+    keepNewest(this.known.logs, text);
+  }
+
+  /** Empties the log, or keeps its newest lines. */
+  async clearLogs(keep = 0): Promise<void> {
+    integerIn(keep, 'clearLogs keep', 0, MAX_INT);
+    this.#assertNotLost();
+    const answer = await verbs.clearLogs(this.#engine.executor, this.queueName, this.id, keep, this.#lease);
+    assertDone(answer, this, [], this.attempt);
+    this.known.logs = keep > 0 ? this.known.logs.slice(-keep) : [];
+  }
+
+  /** Replaces the payload of a job that has not ended. */
+  async updateData(data: T): Promise<void> {
+    const text = encodePayload(data, { path: 'data', maxBytes: this.#engine.options.maxPayloadBytes });
+    this.#assertNotLost();
+    const answer = await verbs.updateData(this.#engine.executor, this.queueName, this.id, text, this.#lease);
+    assertDone(answer, this, UNFINISHED, this.attempt);
+    this.known.data = data;
+  }
+
+  /** No more retries: if the current attempt fails, the job has failed. */
+  async discard(): Promise<void> {
+    this.#assertNotLost();
+    if (this.attempt) this.attempt.discarded = true;
+    const answer = await verbs.discardOne(this.#engine.executor, this.queueName, this.id, this.#lease);
+    assertDone(answer, this, UNFINISHED, this.attempt);
+    this.known.discarded = true;
+  }
+
+  /**
+   * In a handler: completes the job inside a transaction of the app's Drizzle client. The result commits with the
+   * handler's own writes, or not at all; what the handler returns afterwards is ignored. When the transaction does not
+   * commit, the attempt has failed.
+   *
+   * @throws LeaseLostError when the worker no longer holds the job: let it roll the transaction back.
+   */
+  async completeIn(transaction: DrizzleLike, returnvalue?: unknown): Promise<void> {
+    await this.#settleIn(transaction, { kind: 'completed', returnvalue });
+  }
+
+  /** Likewise fails the attempt; what is left of the job's attempts follows as usual. */
+  async failIn(transaction: DrizzleLike, error: unknown): Promise<void> {
+    await this.#settleIn(transaction, { kind: 'failed', error });
+  }
+
+  /** A delayed job becomes waiting at once. */
+  async promote(): Promise<void> {
+    assertDone(await verbs.promoteOne(this.#engine.executor, this.queueName, this.id), this, 'delayed');
+    this.known.state = 'waiting';
+    this.known.delayUntil = null;
+    this.#becameWaiting();
+  }
+
+  /** A delayed job runs in `delay` (ms, or a duration) from now. */
+  async changeDelay(delay: Duration): Promise<void> {
+    const ms = parseDelay(delay, 'changeDelay');
+    assertDone(await verbs.changeDelay(this.#engine.executor, this.queueName, this.id, ms), this, 'delayed');
+    this.known.delayUntil = new Date(Date.now() + ms);
+    this.#engine.notifier.wake(this.queueName, ms);
+  }
+
+  /** @param priority a 32-bit integer; lower goes first. */
+  async changePriority(priority: number): Promise<void> {
+    integerIn(priority, 'priority', -MAX_INT - 1, MAX_INT);
+    assertDone(await verbs.changePriority(this.#engine.executor, this.queueName, this.id, priority), this, UNFINISHED);
+    this.known.opts = { ...this.known.opts, priority };
+  }
+
+  /**
+   * Delays the job until `timestamp` (epoch ms, or a Date). In a handler it takes effect when the handler ends,
+   * whatever that returns, and does not count as an attempt.
+   */
+  async moveToDelayed(timestamp: number | Date): Promise<void> {
+    const until = timeToRun(timestamp);
+    if (this.#decideEnd({ kind: 'delayed', until })) return;
+    const answer = await verbs.delayOne(this.#engine.executor, this.queueName, this.id, until, null);
+    assertDone(answer, this, ['waiting', 'delayed']);
+    this.known.state = 'delayed';
+    this.known.delayUntil = new Date(until);
+    this.#engine.notifier.publish('job:delayed', this.queueName, this.id);
+    this.#engine.notifier.wake(this.queueName, until - Date.now());
+  }
+
+  /** Fails the job for good. In a handler it takes effect when the handler ends, whatever that returns. */
+  async moveToFailed(error: unknown): Promise<void> {
+    if (this.#decideEnd({ kind: 'failed', error, final: true })) return;
+    const { message, stack } = errorText(error);
+    const shard = this.#engine.options.metrics.enabled ? this.#engine.shard : null;
+    const answer = await verbs.failOne(this.#engine.executor, this.queueName, this.id, message, stack, null, shard);
+    assertDone(answer, this, UNFINISHED);
+    this.known.state = 'failed';
+    this.known.failedReason = message;
+    this.#engine.notifier.publish('job:failed', this.queueName, this.id, { failedReason: message });
+    announceParents(this.#engine.notifier, answer.parents);
+  }
+
+  /** A failed job starts over, with all its attempts; `InvalidJobStateError` in any other state. */
+  async retry(): Promise<void> {
+    const answer = await verbs.retryOne(this.#engine.executor, this.queueName, this.id);
+    assertDone(answer, this, 'failed');
+    Object.assign(this.known, {
+      ...{ state: answer.became, attemptsMade: 0, progress: 0, returnvalue: null, stacktrace: [], discarded: false },
+      ...{ failedReason: null, failedAt: null, completedAt: null, processedAt: null, cancelledAt: null },
+    });
+    if (answer.became === 'waiting') this.#becameWaiting();
+  }
+
+  /**
+   * Deletes the job in any state; one that does not exist is no error. The policy of its parent applies. In its own
+   * handler it ends the job: what the handler returns is not stored.
+   */
+  async remove(): Promise<void> {
+    this.#assertNotLost();
+    const lease = this.#lease;
+    const answer = await verbs.removeOne(this.#engine.executor, this.queueName, this.id, lease);
+    if (!answer.done && lease) throw new LeaseLostError(this.id, this.queueName);
+    // So that the worker does not report the lease as taken by another.
+    if (this.attempt) this.attempt.lost = true;
+    if (answer.done) this.#engine.notifier.publish('job:removed', this.queueName, this.id);
+    announceParents(this.#engine.notifier, answer.parents);
+  }
+
+  /** Not started: fails as cancelled at once. Active: its signal aborts. True when either happened. */
+  async cancel(): Promise<boolean> {
+    return cancelAnyJob(this.#engine, this.queueName, this.id);
+  }
+
+  get #engine(): Engine {
+    return this.store.engine;
+  }
+
+  get #lease(): Lease | null {
+    return this.attempt?.lease ?? null;
+  }
+
+  async #settleIn(transaction: DrizzleLike, end: AttemptEnd): Promise<void> {
+    this.#assertNotLost();
+    const settleIn = this.attempt?.settleInTransaction;
+    if (!settleIn || this.attempt?.ended) {
+      throw new ConveyorError('completeIn() and failIn() work only on the job of a running handler.', {
+        code: 'NOT_IN_HANDLER',
+      });
+    }
+    await settleIn(transaction, end);
+  }
+
+  /** In a handler: the attempt ends like this, and true. Elsewhere false. */
+  #decideEnd(end: AttemptEnd): boolean {
+    if (!this.attempt) return false;
+    this.#assertNotLost();
+    if (this.attempt.ended) throw new LeaseLostError(this.id, this.queueName);
+    this.attempt.decided = end;
+    return true;
+  }
+
+  #assertNotLost(): void {
+    if (this.attempt?.lost) throw new LeaseLostError(this.id, this.queueName);
+  }
+
+  #becameWaiting(): void {
+    this.#engine.notifier.publish('job:waiting', this.queueName, this.id);
+    this.#engine.notifier.wake(this.queueName);
+  }
+}

@@ -1,0 +1,27 @@
+import type { StoredJob } from '../../store/rows/job-row.js';
+import type { ParentChange, Settled, Settlement } from '../../store/settle/settle.js';
+import type { Attempt, AttemptEnd } from '../job/attempt.js';
+
+/** A job under this worker's lease: prefetched, running, or not settled yet. */
+export interface LeasedJob {
+  readonly stored: StoredJob;
+  readonly attempt: Attempt;
+  /** `performance.now()` when the claim or renewal was sent that last confirmed the lease. */
+  confirmedAt: number;
+  /** Set by `completeIn` and `failIn`: it counts if that transaction commits. */
+  settledInTransaction: SettledInTransaction | undefined;
+}
+
+/** An attempt with what was written for its end, and what the database made of that. */
+export interface SettledAttempt {
+  readonly end: AttemptEnd;
+  readonly settlement: Settlement;
+  readonly settled: Settled;
+}
+
+/** An attempt that was settled inside a transaction of its handler. */
+export interface SettledInTransaction extends SettledAttempt {
+  readonly parents: readonly ParentChange[];
+  /** The transaction's id. */
+  readonly xid: string;
+}
