@@ -34,6 +34,9 @@ export class Leases {
   }
 
   add(job: LeasedJob): void {
+    const older = this.#jobs.get(job.stored.job.id);
+    // Claimed again under a newer lease: the older one is lost, although no renewal has said so yet.
+    if (older && !older.attempt.ended) this.#options.lost(older);
     this.#jobs.set(job.stored.job.id, job);
     if (this.#timer) return;
     this.#timer = setInterval(() => void this.#renew(this.all()), this.#period);

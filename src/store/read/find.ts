@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { columns, statement } from '../../db/statement.js';
-import { alias, bare } from '../../db/tables.js';
+import { alias, bare, literal } from '../../db/tables.js';
 import { now } from '../../db/time.js';
 import { jobColumns, readJob, type StoredJob } from '../rows/job-row.js';
 import { holdsKey, keyExpired } from '../rules/deduplication.js';
@@ -144,7 +144,7 @@ export const MAX_LOG_LINES = 1_000;
 const appendToLog = statement('append to log', ['queue', 'id', 'lease', 'worker', 'lines'], (db, p) => {
   const j = alias(db.jobs, 'j');
   const all = sql`(${j.logs} || ${p.lines}::jsonb)`;
-  const over = sql`jsonb_array_length(${j.logs}) + jsonb_array_length(${p.lines}::jsonb) - ${MAX_LOG_LINES}`;
+  const over = sql`jsonb_array_length(${j.logs}) + jsonb_array_length(${p.lines}::jsonb) - ${literal(MAX_LOG_LINES)}`;
   return sql`update ${db.jobs} as ${j} set ${bare(db.jobs).logs} = case when ${over} <= 0 then ${all} else (
       select coalesce(jsonb_agg(line order by n), '[]'::jsonb)
       from jsonb_array_elements(${all}) with ordinality as l(line, n) where n > ${over}) end
