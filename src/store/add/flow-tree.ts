@@ -65,7 +65,7 @@ export async function existingIds(
   const rows = await executor.run(selectTree, { queue: records[0]!.queueName, id: existing(records[0]!).id });
   const tree = new Map(rows.map(([q, id, children]) => [`${q}\n${id}`, children]));
   for (const record of records) {
-    const { children = [] } = JSON.parse(record.json) as { children?: string[] };
+    const { children_ids: children = [] } = JSON.parse(record.json) as { children_ids?: string[] };
     const there = idsIn(tree.get(keyOf(existing(record))));
     for (const [place, id] of children.entries()) {
       const child = byId.get(id);

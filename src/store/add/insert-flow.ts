@@ -28,14 +28,14 @@ const insertFlow = statement(
       ${freedKeys(db)},
       taken as materialized (
         select x.ordinality as n, ${j.id} as id, null as key from x
-        join ${db.jobs} as ${j} on ${j.queueName} = x.q and ${j.id} = x.id
+        join ${db.jobs} as ${j} on ${j.queueName} = x.queue_name and ${j.id} = x.id
         union all
-        select x.ordinality, ${j.id}, x.dedup from x
-        join ${db.jobs} as ${j} on ${j.queueName} = x.q and ${j.deduplicationKey} = x.dedup
+        select x.ordinality, ${j.id}, x.deduplication_key from x
+        join ${db.jobs} as ${j} on ${j.queueName} = x.queue_name and ${j.deduplicationKey} = x.deduplication_key
         where ${holdsKey(j)} and not exists (select 1 from freed f where f.q = ${j.queueName} and f.id = ${j.id})),
       inserted as (
         insert into ${db.jobs} ${insertSelect(db)} from x
-        where not exists (select 1 from taken) order by x.q, x.dedup nulls first, x.id)
+        where not exists (select 1 from taken) order by x.queue_name, x.deduplication_key nulls first, x.id)
       select ${columns(sql`n`, sql`id`, sql`key`)} from taken order by n, key nulls first`;
   },
   // Sent again after it took effect, it finds its own root and answers as for a flow that is there already.

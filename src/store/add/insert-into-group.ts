@@ -28,13 +28,13 @@ const insertGuarded = statement(
     const cursor = bare(db.groupCursors);
     const guard = sql`${db.groupCursors} as ${c} where ${c.queueName} = ${p.queue} and ${c.groupId} = ${p.group}`;
     const inGroup = sql`${db.jobs} as ${j} where ${j.queueName} = ${p.queue} and ${j.groupId} = ${p.group}`;
-    const expired = sql`${j.queueName} = x.q and ${j.deduplicationKey} = x.dedup and ${holdsKey(j)} and ${keyExpired(j)}`;
+    const expired = sql`${j.queueName} = x.queue_name and ${j.deduplicationKey} = x.deduplication_key and ${holdsKey(j)} and ${keyExpired(j)}`;
     return sql`
     with x as materialized (${insertInput(db, p.jobs)}),
     there as materialized (
-      select ${j.id} as id from x join ${db.jobs} as ${j} on ${j.queueName} = x.q and ${j.id} = x.id
+      select ${j.id} as id from x join ${db.jobs} as ${j} on ${j.queueName} = x.queue_name and ${j.id} = x.id
       union all
-      select ${j.id} from x join ${db.jobs} as ${j} on ${j.queueName} = x.q and ${j.deduplicationKey} = x.dedup
+      select ${j.id} from x join ${db.jobs} as ${j} on ${j.queueName} = x.queue_name and ${j.deduplicationKey} = x.deduplication_key
         and ${holdsKey(j)} and not ${keyExpired(j)}),
     seen as materialized (
       select ${c.added} as added,

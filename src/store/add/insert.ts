@@ -36,7 +36,7 @@ const insertJobs = statement(
   ['jobs'],
   (db, p) => sql`
     insert into ${db.jobs} ${insertSelect(db)} from (${insertInput(db, p.jobs)}) x
-    order by x.q, x.id, x.ordinality
+    order by x.queue_name, x.id, x.ordinality
     on conflict do nothing
     returning ${columns(bare(db.jobs).queueName, bare(db.jobs).id, epochMs(bare(db.jobs).delayUntil))}`,
   // Ids are the caller's: sent again, it finds its own rows and inserts nothing twice.
@@ -61,12 +61,12 @@ const insertDeduplicated = statement(
     inserted as (
       insert into ${db.jobs} ${insertSelect(db)} from x
       where (select count(*) from freed) >= 0
-      order by x.q, x.dedup nulls first, case when x.dedup is null then x.id end, x.ordinality
+      order by x.queue_name, x.deduplication_key nulls first, case when x.deduplication_key is null then x.id end, x.ordinality
       on conflict do nothing
       returning ${col.queueName} as q, ${col.id} as id, ${col.deduplicationKey} as dedup, ${col.delayUntil} as until,
         ${col.seq} as seq, ${col.state} not in ('completed', 'failed') as live)
     select ${columns(
-      sql`x.q`,
+      sql`x.queue_name`,
       sql`x.id`,
       sql`coalesce(i.id, k.id, h.id, s.id)`,
       sql`i.id is not null`,
@@ -74,13 +74,13 @@ const insertDeduplicated = statement(
     )}
     from x
     left join inserted i on i.seq = x.seq
-    left join inserted k on k.q = x.q and k.dedup = x.dedup and k.live
+    left join inserted k on k.q = x.queue_name and k.dedup = x.deduplication_key and k.live
     left join lateral (
       select ${j.id} as id from ${db.jobs} as ${j}
-      where ${j.queueName} = x.q and ${j.deduplicationKey} = x.dedup and ${holdsKey(j)} and not ${keyExpired(j)}
+      where ${j.queueName} = x.queue_name and ${j.deduplicationKey} = x.deduplication_key and ${holdsKey(j)} and not ${keyExpired(j)}
         and not exists (select 1 from freed f where f.q = ${j.queueName} and f.id = ${j.id}) limit 1) h on true
     left join lateral (
-      select ${j.id} as id from ${db.jobs} as ${j} where ${j.queueName} = x.q and ${j.id} = x.id limit 1) s on true
+      select ${j.id} as id from ${db.jobs} as ${j} where ${j.queueName} = x.queue_name and ${j.id} = x.id limit 1) s on true
     order by x.ordinality`;
   },
   { repeatable: true },

@@ -3,7 +3,7 @@ import type { Executor } from '../../db/executor.js';
 import { type Statement, statement } from '../../db/statement.js';
 import { alias, bare, type Jobs, type Tables } from '../../db/tables.js';
 import { interval, now } from '../../db/time.js';
-import { readJob, type StoredJob, takenColumns } from '../rows/job-row.js';
+import { claimedColumns, readJob, type StoredJob } from '../rows/job-row.js';
 
 /** Where a claim's scan begins: everything of a lower priority value, or before `seq` in it, is passed over. */
 export interface Watermark {
@@ -98,7 +98,7 @@ function claimStatement(shape: Variant): Statement<ClaimParams> {
         ${firstJobs(db, p, shape, asyncCommitLimit(p.limit))}
         update ${db.jobs} as ${j} set ${takeUnderLease(db, p.worker, p.lock)}
         where ${j}.ctid = any(array(select ctid from next)) and ${stillWaiting(j)}
-        returning ${takenColumns(j)}`;
+        returning ${claimedColumns(j)}`;
     },
   );
 }

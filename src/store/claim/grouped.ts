@@ -2,7 +2,7 @@ import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 import { type Statement, statement } from '../../db/statement.js';
 import { alias, bare, type Tables } from '../../db/tables.js';
 import { epochMs } from '../../db/time.js';
-import { takenColumns } from '../rows/job-row.js';
+import { claimedColumns } from '../rows/job-row.js';
 import { pausedNames, stillWaiting, takeUnderLease } from './claim.js';
 import { lineCtes, waitingIn, wanted } from './group-order.js';
 import { guardCtes, guardOpensIn, guardUpdate, stampCte, unguardedCtes } from './guard.js';
@@ -43,7 +43,7 @@ function groupStatement(shape: Shape): Statement<LimitedParams> {
       taken as (
         update ${db.jobs} as ${j} set ${takeUnderLease(db, p.worker, p.lock, sql`(select at from stamp)`)}
         where ${j}.ctid = any(array(select place from chosen)) and ${stillWaiting(j)}
-        returning ${takenColumns(j)}),
+        returning ${claimedColumns(j)}),
       ${cursorUpdate(db, p)}
       ${guarded ? sql`, ${guardUpdate(db, p)}` : sql``}
       ${claimAnswer(

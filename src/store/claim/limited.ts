@@ -1,7 +1,7 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { columns, type Statement, statement } from '../../db/statement.js';
 import { alias } from '../../db/tables.js';
-import { JOB_COLUMN_COUNT, takenColumns } from '../rows/job-row.js';
+import { claimedColumns, JOB_COLUMN_COUNT } from '../rows/job-row.js';
 import { claimable, firstJobs, pausedNames, stillWaiting, takeUnderLease, type Variant } from './claim.js';
 import { guardCtes, guardOpensIn, guardUpdate, stampCte } from './guard.js';
 
@@ -79,7 +79,7 @@ function limitedStatement(shape: Variant): Statement<LimitedParams> {
         taken as (
           update ${db.jobs} as ${j} set ${takeUnderLease(db, p.worker, p.lock, sql`(select at from stamp)`)}
           where ${j}.ctid = any(array(select ctid from next)) and ${stillWaiting(j)}
-          returning ${takenColumns(j)}),
+          returning ${claimedColumns(j)}),
         ${guardUpdate(db, p)}
         ${claimAnswer(status, sql`false`, guardOpensIn(p), sql`taken`)}`;
     },

@@ -1,14 +1,15 @@
 import type { NewJobData } from '../../model/job.js';
 import { encodePayload } from '../../model/payload/values.js';
+import { fieldsWhere, JOB_FIELDS, type JobFieldName, wireName } from './job-fields.js';
 
 /** A job ready to be inserted: its id is set and its values are JSON text already. */
 export interface JobRecord {
   readonly queueName: string;
   readonly id: string;
   readonly deduplicationKey: string | null;
-  /** Nothing can be there before it, and it has none of the fields that only a store's caller sets. */
+  /** No row can conflict with it, and it has none of the fields that only a store's caller sets. */
   readonly fresh: boolean;
-  /** One JSON object, as the insert statements read it. */
+  /** One JSON object, as the insert statements read it: keys are the names of columns. */
   readonly json: string;
   readonly bytes: number;
 }
@@ -24,58 +25,64 @@ export interface RecordOptions {
   ownId?: boolean | undefined;
 }
 
+interface Encoder {
+  readonly name: JobFieldName;
+  readonly key: string;
+  /** JSON text; undefined where the value is what the column has anyway. */
+  encode(value: unknown, maxBytes: number): string | undefined;
+}
+
+function encoderOf(name: JobFieldName): Encoder {
+  const { type, absent } = JOB_FIELDS[name];
+  const key = `"${wireName(name)}":`;
+  switch (type) {
+    case 'text':
+    case 'jsonb': {
+      const skip = absent === 'null' ? isNull : isEmpty;
+      const encode: Encoder['encode'] = (value, maxBytes) =>
+        skip(value) ? undefined : encodePayload(value, { path: name, maxBytes });
+      return { name, key, encode };
+    }
+    case 'time':
+      return { name, key, encode: (value) => (isNull(value) ? undefined : String((value as Date).getTime())) };
+    default:
+      return { name, key, encode: (value) => (value ? String(value) : undefined) };
+  }
+}
+
+const isNull = (value: unknown) => value === null || value === undefined;
+
+/** Null, or a list or an object with nothing in it. */
+function isEmpty(value: unknown): boolean {
+  if (isNull(value)) return true;
+  for (const _ in value as object) return false;
+  return true;
+}
+
+const NEW = fieldsWhere(({ insert }, name) => insert === 'new' && name !== 'data').map(encoderOf);
+const STORED = fieldsWhere(({ insert }) => insert === 'stored').map(encoderOf);
+
 /** Throws `InvalidPayloadError` for what jsonb cannot hold, before any SQL. */
 export function encodeRecord(queueName: string, id: string, job: NewJobData, options: RecordOptions): JobRecord {
-  const maxBytes = options.maxPayloadBytes;
-  const json = (value: unknown, path: string) => encodePayload(value, { path, maxBytes });
-  const data = json(job.data, 'data');
-  const { opts } = job;
-  const fields = [
-    `"q":${json(queueName, 'queueName')},"id":${json(id, 'id')},"name":${json(job.name, 'name')}`,
-    `"data":${data},"state":"${job.state}"`,
-    options.createdNow !== true && `"created":${job.createdAt.getTime()}`,
-    hasKeys(opts) && `"opts":${json(opts, 'opts')}`,
-    Boolean(opts.priority) && `"priority":${opts.priority}`,
-    opts.lifo === true && '"lifo":true',
-    options.delayMs !== undefined && `"delay":${options.delayMs}`,
-    job.delayUntil != null && options.delayMs === undefined && `"until":${job.delayUntil.getTime()}`,
-    job.deduplicationKey != null && `"dedup":${json(job.deduplicationKey, 'deduplicationKey')}`,
-    job.groupId != null && `"grp":${json(job.groupId, 'groupId')}`,
-    job.parentId != null && `"parent":${json(job.parentId, 'parentId')}`,
-    job.parentQueueName != null && `"parentq":${json(job.parentQueueName, 'parentQueueName')}`,
-    job.pendingChildrenCount > 0 && `"pending":${job.pendingChildrenCount}`,
-    job.childrenIds?.length > 0 && `"children":${json(job.childrenIds, 'childrenIds')}`,
-    options.scheduleKey !== undefined && `"schedule":${json(options.scheduleKey, 'schedule')}`,
-  ].filter(Boolean);
-  const more = laterFields(job, json);
-  const text = `{${[...fields, ...more].join(',')}}`;
-  const deduplicationKey = job.deduplicationKey ?? null;
-  const fresh = options.ownId === true && deduplicationKey === null && more.length === 0;
-  return { queueName, id, deduplicationKey, fresh, json: text, bytes: text.length };
-}
-
-/** What only a store's caller sets: a new job of a queue has none of it. */
-function laterFields(job: NewJobData, json: (value: unknown, path: string) => string): string[] {
-  const fields: (string | false)[] = [
-    job.attemptsMade > 0 && `"attempts":${job.attemptsMade}`,
-    job.progress > 0 && `"progress":${job.progress}`,
-    job.returnvalue != null && `"ret":${json(job.returnvalue, 'returnvalue')}`,
-    job.failedReason != null && `"reason":${json(job.failedReason, 'failedReason')}`,
-    job.logs?.length > 0 && `"logs":${json(job.logs, 'logs')}`,
-    job.stacktrace?.length > 0 && `"stack":${json(job.stacktrace, 'stacktrace')}`,
-    job.attemptLogs?.length > 0 && `"attemptlogs":${json(job.attemptLogs, 'attemptLogs')}`,
-    job.processedAt != null && `"processed":${job.processedAt.getTime()}`,
-    job.completedAt != null && `"completed":${job.completedAt.getTime()}`,
-    job.failedAt != null && `"failed":${job.failedAt.getTime()}`,
-    job.lockUntil != null && `"lock":${job.lockUntil.getTime()}`,
-    job.cancelledAt != null && `"cancelled":${job.cancelledAt.getTime()}`,
-    job.lockedBy != null && `"worker":${json(job.lockedBy, 'lockedBy')}`,
-    job.discarded && '"discarded":true',
-  ];
-  return fields.filter((field) => field !== false);
-}
-
-function hasKeys(object: object): boolean {
-  for (const _ in object) return true;
-  return false;
+  const { maxPayloadBytes, delayMs, createdNow, scheduleKey } = options;
+  const values = { ...job, queueName, id, scheduleKey, priority: job.opts.priority } as Record<JobFieldName, unknown>;
+  if (createdNow === true) values.createdAt = null;
+  if (delayMs !== undefined) values.delayUntil = null;
+  // The payload may be null, or empty, and says so.
+  let json = `{"${wireName('data')}":${encodePayload(job.data, { path: 'data', maxBytes: maxPayloadBytes })}`;
+  for (const { name, key, encode } of NEW) {
+    const text = encode(values[name], maxPayloadBytes);
+    if (text !== undefined) json += `,${key}${text}`;
+  }
+  if (job.opts.lifo === true) json += ',"lifo":true';
+  if (delayMs !== undefined) json += `,"delay_ms":${delayMs}`;
+  let fresh = options.ownId === true && (job.deduplicationKey ?? null) === null;
+  for (const { name, key, encode } of STORED) {
+    const text = encode(values[name], maxPayloadBytes);
+    if (text === undefined) continue;
+    json += `,${key}${text}`;
+    fresh = false;
+  }
+  json += '}';
+  return { queueName, id, deduplicationKey: job.deduplicationKey ?? null, fresh, json, bytes: json.length };
 }

@@ -55,7 +55,7 @@ export function readSchedule(row: Row): StoredSchedule {
 /** The jobs to insert, as JSON: `record`, delayed until `tickMs` or waiting when that has come, once per row of `from`. */
 export function jobsOfTick(record: SQL, key: SQL, tickMs: SQL, from: SQL): SQL {
   const later = sql`${instantOf(tickMs)} > ${statementTime}`;
-  return sql`(select jsonb_agg((${record}::jsonb - 'delay') || jsonb_build_object('schedule', ${key},
+  return sql`(select jsonb_agg((${record}::jsonb - 'delay_ms') || jsonb_build_object('schedule_key', ${key},
     'state', case when ${later} then 'delayed' else 'waiting' end,
-    'until', case when ${later} then ${tickMs}::float8 end)) from ${from})`;
+    'delay_until', case when ${later} then ${tickMs}::float8 end)) from ${from})`;
 }

@@ -10,7 +10,7 @@ export function freedKeys(db: Tables): SQL {
   return sql`
     expired as materialized (
       select ${j.queueName} as q, ${j.id} as id from ${db.jobs} as ${j}
-      join (select distinct q, dedup from x where dedup is not null) k
+      join (select distinct x.queue_name as q, x.deduplication_key as dedup from x where x.deduplication_key is not null) k
         on ${j.queueName} = k.q and ${j.deduplicationKey} = k.dedup
       where ${holdsKey(j)} and ${keyExpired(j)}
       order by ${j.queueName}, ${j.deduplicationKey} for update of j),
