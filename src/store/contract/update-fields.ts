@@ -1,36 +1,30 @@
-import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
-import { alias, bare, type Tables } from '../../db/tables.js';
+import { type SQL, sql } from 'drizzle-orm';
+import { alias, bare, literal, type Tables } from '../../db/tables.js';
 import { instantOf } from '../../db/time.js';
 import type { JobData, JobOptions } from '../../model/job.js';
 import { storableOptions } from '../../model/options/job-options.js';
 import { assertJobState, integerIn, validateName } from '../../model/options/names.js';
 import { cleanText, encodeLenient, encodePayload, errorText } from '../../model/payload/values.js';
 import { show } from '../../model/text.js';
+import { type FieldType, fieldsWhere, JOB_FIELDS, type JobFieldName } from '../rows/job-fields.js';
 
 interface Encoding {
   readonly path: string;
   readonly maxBytes: number;
 }
 
-/** How a field travels, and how its column reads it; the JSON text undefined means to leave the field alone. */
-interface Field {
-  encode(value: unknown, encoding: Encoding): string | undefined;
-  read(json: SQLWrapper, text: SQLWrapper): SQLWrapper;
-}
+/** Checks a value and makes JSON text of it; undefined means to leave the field alone. */
+type Encode = (value: unknown, encoding: Encoding) => string | undefined;
 
 const INT_MAX = 2 ** 31 - 1;
 const quoted = (text: string) => JSON.stringify(text);
-const orNull = (encode: Field['encode']): Field['encode'] => {
-  return (value, encoding) => (value === null ? 'null' : encode(value, encoding));
-};
+const orNull =
+  (encode: Encode): Encode =>
+  (value, encoding) =>
+    value === null ? 'null' : encode(value, encoding);
 
-const asText = (_json: SQLWrapper, text: SQLWrapper) => text;
-const asJson = (json: SQLWrapper) => json;
-const asTime = (_json: SQLWrapper, text: SQLWrapper) => instantOf(text);
-const as = (type: string) => (_json: SQLWrapper, text: SQLWrapper) => sql`(${text})::${sql.raw(type)}`;
-
-const name: Field['encode'] = (value, { path }) => quoted(validateName(value, path));
-const count: Field = { encode: (value, { path }) => String(integerIn(value, path, 0, INT_MAX)), read: as('int') };
+const name: Encode = (value, { path }) => quoted(validateName(value, path));
+const count: Encode = (value, { path }) => String(integerIn(value, path, 0, INT_MAX));
 
 function time(value: unknown, { path }: Encoding): string {
   const ms = value instanceof Date || typeof value === 'string' ? new Date(value).getTime() : Number(value);
@@ -59,55 +53,41 @@ function reason(value: unknown): string {
   return quoted(typeof value === 'string' ? cleanText(value) : errorText(value).message);
 }
 
-const options: Field['encode'] = (value, encoding) =>
+const options: Encode = (value, encoding) =>
   encodePayload(value === null ? {} : storableOptions(value as JobOptions), encoding);
 
-const optionalTime: Field = { encode: orNull(time), read: asTime };
-const optionalName: Field = { encode: orNull(name), read: asText };
-const list: Field = { encode: record, read: asJson };
-
-type Plain = Exclude<keyof JobData, 'id' | 'queueName'>;
-
-const FIELDS: { readonly [K in Plain]: Field } = {
-  name: { encode: name, read: asText },
-  data: { encode: encodePayload, read: asJson },
-  state: {
-    encode(value) {
-      assertJobState(value);
-      return quoted(value);
-    },
-    read: asText,
-  },
-  attemptsMade: count,
-  progress: { encode: progress, read: as('float8') },
-  returnvalue: {
-    // Over the size limit it is null: the job did succeed.
-    encode: (value, { maxBytes }) => encodeLenient(value, maxBytes).text,
-    read: (json) => sql`nullif(${json}, 'null'::jsonb)`,
-  },
-  failedReason: { encode: orNull(reason), read: asText },
-  opts: { encode: options, read: asJson },
-  deduplicationKey: optionalName,
-  logs: list,
-  stacktrace: list,
-  createdAt: { encode: time, read: asTime },
-  processedAt: optionalTime,
-  completedAt: optionalTime,
-  failedAt: optionalTime,
-  delayUntil: optionalTime,
-  lockUntil: optionalTime,
-  cancelledAt: optionalTime,
-  lockedBy: optionalName,
-  parentId: optionalName,
-  parentQueueName: optionalName,
-  pendingChildrenCount: count,
-  groupId: optionalName,
-  discarded: { encode: flag, read: as('boolean') },
-  childrenIds: { encode: encodePayload, read: asJson },
-  attemptLogs: list,
+/** What a field of this type takes, unless it has a check of its own. */
+const BY_TYPE: Record<FieldType, Encode> = {
+  text: orNull(name),
+  jsonb: encodePayload,
+  int: count,
+  bigint: count,
+  float8: count,
+  boolean: flag,
+  time: orNull(time),
 };
 
-const NAMES = Object.keys(FIELDS) as Plain[];
+/** Fields with a check of their own. */
+const CHECKS: { readonly [K in JobFieldName]?: Encode } = {
+  name,
+  state(value) {
+    assertJobState(value);
+    return quoted(value);
+  },
+  createdAt: time,
+  progress,
+  // Over the size limit it is null: the job did succeed.
+  returnvalue: (value, { maxBytes }) => encodeLenient(value, maxBytes).text,
+  failedReason: orNull(reason),
+  opts: options,
+  logs: record,
+  stacktrace: record,
+  attemptLogs: record,
+};
+
+/** Fields that are not the caller's to change: the key, the place in the queue, the schedule a job belongs to. */
+const FIXED: readonly JobFieldName[] = ['id', 'queueName', 'priority', 'scheduleKey'];
+const UPDATABLE = fieldsWhere(({ insert }, field) => insert !== 'never' && !FIXED.includes(field));
 
 /**
  * The updates as one JSON object. Fields that are undefined are left out; what records the end of a job is made to
@@ -125,10 +105,11 @@ export function encodeUpdates(
     }
   }
   const parts: string[] = [];
-  for (const field of NAMES) {
-    const value = updates[field];
+  for (const field of UPDATABLE) {
+    const value = updates[field as keyof JobData];
     if (value === undefined) continue;
-    const text = FIELDS[field].encode(value, { path: `updates.${field}`, maxBytes });
+    const encode = CHECKS[field] ?? BY_TYPE[JOB_FIELDS[field].type];
+    const text = encode(value, { path: `updates.${field}`, maxBytes });
     if (text !== undefined) parts.push(`"${field}":${text}`);
   }
   // The priority is a column of its own: the order of the queue is an index over it.
@@ -140,16 +121,22 @@ export function encodeUpdates(
 }
 
 /** What a field will be: the update where there is one, else what it is in row `j`. `u.f` holds the updates. */
-export function merged(db: Tables, field: Plain): SQL {
-  const slot = sql`u.f -> '${sql.raw(field)}'`;
-  const text = sql`u.f ->> '${sql.raw(field)}'`;
-  return sql`(case when ${slot} is null then ${alias(db.jobs, 'j')[field]} else ${FIELDS[field].read(sql`(${slot})`, sql`(${text})`)} end)`;
+export function merged(db: Tables, field: JobFieldName): SQL {
+  const key = literal(field);
+  return sql`(case when u.f -> ${key} is null then ${alias(db.jobs, 'j')[field]} else ${updated(field, key)} end)`;
+}
+
+/** An update's value, as the type of its column. */
+function updated(field: JobFieldName, key: SQL): SQL {
+  const { type, absent } = JOB_FIELDS[field];
+  if (type === 'jsonb') return absent === 'null' ? sql`nullif(u.f -> ${key}, 'null'::jsonb)` : sql`(u.f -> ${key})`;
+  if (type === 'time') return instantOf(sql`(u.f ->> ${key})`);
+  return sql`(u.f ->> ${key})::${sql.raw(type)}`;
 }
 
 /** The assignments of every field that means nothing more than itself. */
 export function plainAssignments(db: Tables): SQL {
-  const special: Plain[] = ['deduplicationKey'];
-  const plain = NAMES.filter((field) => !special.includes(field));
+  const plain = UPDATABLE.filter((field) => field !== 'deduplicationKey');
   return sql.join(
     plain.map((field) => sql`${bare(db.jobs)[field]} = ${merged(db, field)}`),
     sql`, `,
