@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { ConnectionError, FlowProducer, type Job } from '../../src/index.js';
 import { record, rowOf, usePlayground } from '../support/playground.js';
-import { onStatements } from '../support/statements.js';
+import { isSettling, onStatements } from '../support/statements.js';
 import { barrier, until } from '../support/until.js';
 
 const play = usePlayground();
@@ -16,7 +16,7 @@ describe.each([
     const queue = play.queue(store);
     let failures = 0;
     onStatements(store, (name, run) => {
-      if (!name.startsWith('settle') || failures >= times) return run();
+      if (!isSettling(name) || failures >= times) return run();
       failures++;
       return Promise.reject(error());
     });
@@ -39,7 +39,7 @@ it('a failure is as dear as a success: its settlement is tried again too', async
   const queue = play.queue(store);
   let failures = 0;
   onStatements(store, (name, run) =>
-    name.startsWith('settle') && failures++ < 2 ? Promise.reject(new ConnectionError('away')) : run(),
+    isSettling(name) && failures++ < 2 ? Promise.reject(new ConnectionError('away')) : run(),
   );
   play.worker(queue, store, (job) => (job.attemptsMade === 0 ? Promise.reject(new Error('first')) : 'second'));
   const job = await queue.add('work', null, { attempts: 2 });
@@ -52,7 +52,7 @@ it('one that the server refuses does not take the others of its batch with it', 
   const queue = play.queue<number>(store);
   let poisoned = true;
   onStatements(store, (name, run, values) =>
-    poisoned && name.startsWith('settle') && String(values['batch']).includes('"poison"')
+    poisoned && isSettling(name) && String(values['batch']).includes('"poison"')
       ? Promise.reject(new Error('refused'))
       : run(),
   );
@@ -74,7 +74,7 @@ it.each([false, true])(
     let lost = 0;
     onStatements(store, async (name, run) => {
       const answer = await run();
-      if (!name.startsWith('settle ') && name !== 'settle') return answer;
+      if (!isSettling(name)) return answer;
       if (lost++ > 0) return answer;
       throw new ConnectionError('the answer was lost');
     });
@@ -102,7 +102,7 @@ it('nor is one that went alone, because of a lock, when its answer was lost', as
       throw new ConnectionError('the answer was lost');
     },
   ];
-  onStatements(store, (name, run) => ((/^settle /.test(name) && outcomes.shift()) || ((go) => go()))(run));
+  onStatements(store, (name, run) => ((isSettling(name) && outcomes.shift()) || ((go) => go()))(run));
   const heard = record(play.worker(queue, store, () => 'done'));
   const job = await queue.add('work', null);
   await until(() => heard.completed.length + heard.errors.length > 0);
@@ -126,7 +126,7 @@ it('what handlers have logged counts as a part of a batch, which stays small', a
   const queue = play.queue(store);
   const sizes: number[] = [];
   onStatements(store, (name, run, values) => {
-    if (name.startsWith('settle ')) sizes.push(`${values['batch']}${values['holders']}`.length);
+    if (isSettling(name)) sizes.push(`${values['batch']}${values['claims']}`.length);
     return run();
   });
   const everybody = barrier(12);
@@ -167,9 +167,7 @@ it('while nothing can be settled no lease runs out, and no more is claimed than 
   const store = await play.open();
   const queue = play.queue(store);
   let away = true;
-  onStatements(store, (name, run) =>
-    name.startsWith('settle') && away ? Promise.reject(new ConnectionError('away')) : run(),
-  );
+  onStatements(store, (name, run) => (isSettling(name) && away ? Promise.reject(new ConnectionError('away')) : run()));
   let runs = 0;
   play.worker(queue, store, () => void runs++, { lockDuration: 300, stalledInterval: 50, concurrency: 5 });
   await queue.addBulk(many(20));

@@ -1,6 +1,6 @@
 import { expect, it, vi } from 'vitest';
 import { record, usePlayground } from '../support/playground.js';
-import { onStatements } from '../support/statements.js';
+import { isSettling, onStatements } from '../support/statements.js';
 import { until } from '../support/until.js';
 
 // The pauses between the tries add up to half a minute.
@@ -18,7 +18,7 @@ it('a settlement that is refused for good is said, and its job is left to its le
   const queue = play.queue(store);
   let refused = 0;
   onStatements(store, (name, run) => {
-    if (!name.startsWith('settle')) return run();
+    if (!isSettling(name)) return run();
     refused++;
     return Promise.reject(new Error('refused'));
   });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { FlowProducer, type Job, type Queue } from '../../src/index.js';
 import { record, rowOf, usePlayground } from '../support/playground.js';
-import { onStatements } from '../support/statements.js';
+import { isSettling, onStatements } from '../support/statements.js';
 import { deferred, until } from '../support/until.js';
 
 const play = usePlayground();
@@ -223,7 +223,7 @@ it('cancelled while the worker writes down its success: it is one or the other',
   play.worker(queue, store, async () => 'done');
   const job = await queue.add('work', null, { delay: 60_000 });
   const restore = onStatements(store, async (name, run) => {
-    if (name.startsWith('settle')) {
+    if (isSettling(name)) {
       restore();
       await job.cancel();
     }

@@ -4,7 +4,7 @@ import { ClosedError, ConnectionError } from '../../src/index.js';
 import { newName, record, rowOf, usePlayground } from '../support/playground.js';
 import { spawnScript } from '../support/process.js';
 import { startProxy } from '../support/proxy.js';
-import { countStatements, onStatements } from '../support/statements.js';
+import { countStatements, isSettling, onStatements } from '../support/statements.js';
 import { deferred, until } from '../support/until.js';
 
 const play = usePlayground();
@@ -229,7 +229,7 @@ it('ends in time also when the database does not answer, and then tries no more'
   const queue = play.queue(store);
   let [claims, settles] = [0, 0];
   onStatements(store, (name, run) => {
-    if (name.startsWith('settle')) {
+    if (isSettling(name)) {
       settles++;
       return Promise.reject(new ConnectionError('away'));
     }

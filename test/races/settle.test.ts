@@ -159,7 +159,7 @@ it.each([
   await app.sql`select 1 from conveyor_jobs where id = ${parent.id} for update`;
   const { count } = countStatements(store);
   release.resolve();
-  await until(() => count(/^settle /) > settlements);
+  await until(() => count(/^(settle|complete)\b/) > settlements);
   const waiting: number[] = [];
   for (let i = 0; i < 20; i++) {
     await (await queue.add('work', i)).waitUntilFinished();

@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import type { ChildFailurePolicy, JobData } from '../../src/model/job.js';
-import { cancelJob, removeOne, retryOne } from '../../src/store/change/job-verbs.js';
+import { cancelJob, removeOne } from '../../src/store/change/end.js';
+import { retryOne } from '../../src/store/change/retry.js';
 import { claim } from '../../src/store/claim/claim.js';
 import type { PgStore } from '../../src/store/contract/pg-store.js';
-import { sweep } from '../../src/store/lease/renew.js';
+import { sweep } from '../../src/store/lease/sweep.js';
 import { getJob } from '../../src/store/read/find.js';
 import type { StoredJob } from '../../src/store/rows/job-row.js';
 import { type Settlement, settle } from '../../src/store/settle/settle.js';
@@ -47,7 +48,7 @@ function ends(stored: StoredJob | undefined, kind: Settlement['kind'], more: Par
   if (!stored) throw new Error('the job was not claimed');
   const { job, lease } = stored;
   const base = { queueName: job.queueName, id: job.id, lease, workerId: 'w', kind, hasParent: job.parentId !== null };
-  return { ...base, ...(kind === 'completed' ? { result: '1' } : { reason: 'boom' }), ...more };
+  return { ...base, ...(kind === 'completed' ? { returnvalue: '1' } : { reason: 'boom' }), ...more };
 }
 
 const settleWith = (by: PgStore, ...batch: Settlement[]) => settle(by.engine.executor, batch, PLAIN);
@@ -115,10 +116,10 @@ describe('completed children', () => {
     const claimed = await claimAll();
     await settleWith(
       store,
-      ends(claimed.get('now'), 'completed', { result: '{"n":1}', removeCompletedAfter: 0 }),
-      ends(claimed.get('later'), 'completed', { result: 'null', removeCompletedAfter: 5_000 }),
-      ends(claimed.get('kept'), 'completed', { removeFailedAfter: 0 }),
-      ends(claimed.get('failed'), 'failed', { removeFailedAfter: 0 }),
+      ends(claimed.get('now'), 'completed', { returnvalue: '{"n":1}', keepCompletedMs: 0 }),
+      ends(claimed.get('later'), 'completed', { returnvalue: 'null', keepCompletedMs: 5_000 }),
+      ends(claimed.get('kept'), 'completed', { keepFailedMs: 0 }),
+      ends(claimed.get('failed'), 'failed', { keepFailedMs: 0 }),
     );
     expect(await states()).toEqual({ root: 'waiting', later: 'completed', kept: 'completed' });
     expect((await getJob(store.engine.executor, Q, 'root'))?.childrenValues).toEqual({ now: { n: 1 }, later: null });

@@ -1,21 +1,13 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { JOB_STATES, type JobData, type JobState } from '../../src/model/job.js';
-import {
-  cancelJob,
-  changeDelay,
-  changePriority,
-  clearLogs,
-  delayOne,
-  discardOne,
-  failOne,
-  promoteOne,
-  removeOne,
-  retryOne,
-  updateData,
-} from '../../src/store/change/job-verbs.js';
+import { cancelJob, failOne, removeOne } from '../../src/store/change/end.js';
+import { changeDelay, changePriority, delayOne, discardOne, updateData } from '../../src/store/change/job-verbs.js';
+import { clearLogs } from '../../src/store/change/log-and-progress.js';
+import { promoteOne } from '../../src/store/change/promote.js';
+import { retryOne } from '../../src/store/change/retry.js';
 import { claim } from '../../src/store/claim/claim.js';
 import type { PgStore } from '../../src/store/contract/pg-store.js';
-import { sweep } from '../../src/store/lease/renew.js';
+import { sweep } from '../../src/store/lease/sweep.js';
 import type { StoredJob } from '../../src/store/rows/job-row.js';
 import { settle } from '../../src/store/settle/settle.js';
 import { openStore } from '../support/contract-stores.js';
@@ -61,7 +53,7 @@ const complete = ({ job, lease }: StoredJob) =>
         lease,
         workerId: 'w',
         kind: 'completed',
-        result: '1',
+        returnvalue: '1',
         hasParent: job.parentId !== null,
       },
     ],

@@ -1,12 +1,13 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Executor } from '../../src/db/executor.js';
-import { promoteAll, promoteDue } from '../../src/store/change/promote.js';
+import { promoteAll, promoteChunk, promoteDue } from '../../src/store/change/promote.js';
 import { retryJobs } from '../../src/store/change/retry-jobs.js';
 import { claim } from '../../src/store/claim/claim.js';
-import { renew, sweep } from '../../src/store/lease/renew.js';
+import { renew } from '../../src/store/lease/renew.js';
+import { sweep } from '../../src/store/lease/sweep.js';
 import { aggregateMetrics } from '../../src/store/metrics/fold.js';
 import { countByState, countGroupActive, nextDelayed } from '../../src/store/read/count.js';
-import { findByDeduplicationKey, findJobById, getJob, promoteChunk } from '../../src/store/read/find.js';
+import { findByDeduplicationKey, findJobById, getJob } from '../../src/store/read/find.js';
 import { listFlowParents, listJobs, stalledJobs } from '../../src/store/read/list.js';
 import { listQueues } from '../../src/store/read/queues.js';
 import { clean } from '../../src/store/remove/clean.js';
@@ -39,7 +40,7 @@ const HOT: [string, (executor: Executor) => Promise<unknown>, string | RegExp, n
     'conveyor_jobs_waiting_idx',
     1,
   ],
-  ['promotion of what is due', (e) => promoteChunk(e, q, null), 'conveyor_jobs_delayed_idx', 1_000],
+  ['promotion of what is due', (e) => promoteChunk(e, q), 'conveyor_jobs_delayed_idx', 1_000],
   ['promotion by a timestamp', (e) => promoteDue(e, q, Date.now() - 2_400_000), 'conveyor_jobs_delayed_idx', 1_000],
   ['promotion with nothing due', (e) => promoteDue(e, q, 1), 'conveyor_jobs_delayed_idx', 1],
   ['getNextDelayedTimestamp', (e) => nextDelayed(e, q), 'conveyor_jobs_delayed_idx', 1],
@@ -147,8 +148,8 @@ describe('plans over 100,000 jobs', () => {
 /** Statement by statement of what works in chunks: none may look at much more than a chunk of 1,000. */
 const CHUNKS: [string, (executor: Executor) => Promise<unknown>][] = [
   ['promote all', (e) => promoteAll(e, q)],
-  ['promote due by', (e) => promoteDue(e, q, Date.now())],
-  ['promote due', (e) => promoteChunk(e, q, null)],
+  ['promote due', (e) => promoteDue(e, q, Date.now())],
+  ['promote due with ids', (e) => promoteChunk(e, q)],
   ['clean waiting', (e) => clean(e, q, 'waiting', 0)],
   ['clean delayed', (e) => clean(e, q, 'delayed', 0)],
   ['clean completed', (e) => clean(e, q, 'completed', 0)],

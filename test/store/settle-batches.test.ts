@@ -48,13 +48,13 @@ it.each([
           kind,
           attempt: 1,
           startedAt: job.processedAt?.toISOString(),
-          result: kind === 'completed' ? JSON.stringify([queue.name, job.id, '"é\\', { '': null }]) : undefined,
+          returnvalue: kind === 'completed' ? JSON.stringify([queue.name, job.id, '"é\\', { '': null }]) : undefined,
           reason: kind === 'failed' || kind === 'retry' ? 'why' : undefined,
           delayMs: kind === 'retry' ? 60_000 : undefined,
           until: kind === 'delayed' ? Date.now() + 60_000 : undefined,
           logs: roll(4) === 0 ? JSON.stringify([job.id]) : undefined,
-          removeCompletedAfter: [undefined, 0, 60_000][roll(3)],
-          removeFailedAfter: [undefined, 0][roll(2)],
+          keepCompletedMs: [undefined, 0, 60_000][roll(3)],
+          keepFailedMs: [undefined, 0][roll(2)],
           hasParent: job.parentId !== null,
         };
         const fate = ['cancelled', 'discarded', 'stale', 'stolen', ...Array(6).fill('ours')][roll(10)];
@@ -70,7 +70,7 @@ it.each([
         const cancelled = fate === 'cancelled';
         const again = kind === 'retry' && fate !== 'discarded';
         const state = (cancelled ? 'failed' : again ? 'delayed' : OTHERS[kind]) as Settled['state'];
-        const keptFor = { completed: settlement.removeCompletedAfter, failed: settlement.removeFailedAfter };
+        const keptFor = { completed: settlement.keepCompletedMs, failed: settlement.keepFailedMs };
         const removed = (state === 'completed' || state === 'failed') && keptFor[state] === 0;
         batch.push({ settlement, expected: { state, cancelled, removed } });
       }
@@ -90,7 +90,7 @@ it.each([
     if (expected?.state !== 'completed' || expected.removed) continue;
     const logs = JSON.parse(settlement.logs ?? '[]');
     expect(row?.['attempt_logs']).toMatchObject([{ attempt: 1, status: 'completed', error: null, logs }]);
-    expect(row?.['returnvalue']).toEqual(JSON.parse(settlement.result ?? ''));
+    expect(row?.['returnvalue']).toEqual(JSON.parse(settlement.returnvalue ?? ''));
   }
   // A failed child has failed its parent.
   const miscounted = await sql`

@@ -34,7 +34,7 @@ export class Claimer {
     this.#queueName = queueName;
   }
 
-  ask(claim: Claim = {}) {
+  async ask(claim: Claim = {}) {
     const request = { queueName: this.#queueName, workerId: this.id, lockDuration: 60_000, limit: 1 };
     return claimWithin(this.executor, { ...request, ...claim }, resolveLimits(claim));
   }

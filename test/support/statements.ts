@@ -52,3 +52,6 @@ export async function untilAsleep(statements: Statements): Promise<void> {
   });
   statements.reset();
 }
+
+/** Ends attempts: the statement for nothing but completions, or the general one. */
+export const isSettling = (name: string): boolean => /^(settle|complete)( |$)/.test(name);

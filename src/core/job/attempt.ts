@@ -1,5 +1,5 @@
 import type { DrizzleLike } from '../../db/drizzle-like.js';
-import type { Lease } from '../../store/read/find.js';
+import type { Lease } from '../../store/rules/lease.js';
 
 /** How an attempt ended, before the rules of retrying are applied. */
 export type AttemptEnd =

@@ -1,5 +1,5 @@
 import { ConveyorError } from '../../model/errors.js';
-import { cancelJob } from '../../store/change/job-verbs.js';
+import { cancelJob } from '../../store/change/end.js';
 import { announceParents } from '../../store/events/announce.js';
 import { CANCELLED_REASON } from '../../store/rules/reasons.js';
 import type { Engine } from '../../store/runtime/engine.js';

@@ -1,7 +1,7 @@
 import { InvalidJobStateError, JobNotFoundError, LeaseLostError } from '../../model/errors.js';
 import type { JobState } from '../../model/job.js';
-import type { ChangeAnswer } from '../../store/change/job-verbs.js';
-import { MAX_LOG_LINES } from '../../store/read/find.js';
+import type { ChangeAnswer } from '../../store/change/change.js';
+import { MAX_LOG_LINES } from '../../store/change/log-and-progress.js';
 import type { Attempt } from './attempt.js';
 
 /** Translates the answer of a change into the error that the caller of `Job` expects. */

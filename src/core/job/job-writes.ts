@@ -5,10 +5,14 @@ import { parseDelay } from '../../model/options/duration.js';
 import { integerIn } from '../../model/options/names.js';
 import { encodePayload, errorText } from '../../model/payload/values.js';
 import { cap } from '../../model/text.js';
-import * as verbs from '../../store/change/job-verbs.js';
+import { failOne, removeOne } from '../../store/change/end.js';
+import { changeDelay, changePriority, delayOne, discardOne, updateData } from '../../store/change/job-verbs.js';
+import { clearLogs, setProgress } from '../../store/change/log-and-progress.js';
+import { promoteOne } from '../../store/change/promote.js';
+import { retryOne } from '../../store/change/retry.js';
 import type { PgStore } from '../../store/contract/pg-store.js';
 import { announceParents } from '../../store/events/announce.js';
-import { type Lease, setProgress } from '../../store/read/find.js';
+import type { Lease } from '../../store/rules/lease.js';
 import type { Engine } from '../../store/runtime/engine.js';
 import type { Attempt, AttemptEnd } from './attempt.js';
 import { cancelAnyJob } from './cancel.js';
@@ -61,7 +65,7 @@ export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
   async clearLogs(keep = 0): Promise<void> {
     integerIn(keep, 'clearLogs keep', 0, MAX_INT);
     this.#assertNotLost();
-    const answer = await verbs.clearLogs(this.#engine.executor, this.queueName, this.id, keep, this.#lease);
+    const answer = await clearLogs(this.#engine.executor, this.queueName, this.id, keep, this.#lease);
     assertDone(answer, this, [], this.attempt);
     this.known.logs = keep > 0 ? this.known.logs.slice(-keep) : [];
   }
@@ -70,7 +74,7 @@ export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
   async updateData(data: T): Promise<void> {
     const text = encodePayload(data, { path: 'data', maxBytes: this.#engine.options.maxPayloadBytes });
     this.#assertNotLost();
-    const answer = await verbs.updateData(this.#engine.executor, this.queueName, this.id, text, this.#lease);
+    const answer = await updateData(this.#engine.executor, this.queueName, this.id, text, this.#lease);
     assertDone(answer, this, UNFINISHED, this.attempt);
     this.known.data = data;
   }
@@ -79,7 +83,7 @@ export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
   async discard(): Promise<void> {
     this.#assertNotLost();
     if (this.attempt) this.attempt.discarded = true;
-    const answer = await verbs.discardOne(this.#engine.executor, this.queueName, this.id, this.#lease);
+    const answer = await discardOne(this.#engine.executor, this.queueName, this.id, this.#lease);
     assertDone(answer, this, UNFINISHED, this.attempt);
     this.known.discarded = true;
   }
@@ -102,7 +106,7 @@ export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
 
   /** A delayed job becomes waiting at once. */
   async promote(): Promise<void> {
-    assertDone(await verbs.promoteOne(this.#engine.executor, this.queueName, this.id), this, 'delayed');
+    assertDone(await promoteOne(this.#engine.executor, this.queueName, this.id), this, 'delayed');
     this.known.state = 'waiting';
     this.known.delayUntil = null;
     this.#becameWaiting();
@@ -111,7 +115,7 @@ export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
   /** A delayed job runs in `delay` (ms, or a duration) from now. */
   async changeDelay(delay: Duration): Promise<void> {
     const ms = parseDelay(delay, 'changeDelay');
-    assertDone(await verbs.changeDelay(this.#engine.executor, this.queueName, this.id, ms), this, 'delayed');
+    assertDone(await changeDelay(this.#engine.executor, this.queueName, this.id, ms), this, 'delayed');
     this.known.delayUntil = new Date(Date.now() + ms);
     this.#engine.notifier.wake(this.queueName, ms);
   }
@@ -119,7 +123,7 @@ export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
   /** @param priority a 32-bit integer; lower goes first. */
   async changePriority(priority: number): Promise<void> {
     integerIn(priority, 'priority', -MAX_INT - 1, MAX_INT);
-    assertDone(await verbs.changePriority(this.#engine.executor, this.queueName, this.id, priority), this, UNFINISHED);
+    assertDone(await changePriority(this.#engine.executor, this.queueName, this.id, priority), this, UNFINISHED);
     this.known.opts = { ...this.known.opts, priority };
   }
 
@@ -130,7 +134,7 @@ export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
   async moveToDelayed(timestamp: number | Date): Promise<void> {
     const until = timeToRun(timestamp);
     if (this.#decideEnd({ kind: 'delayed', until })) return;
-    const answer = await verbs.delayOne(this.#engine.executor, this.queueName, this.id, until, null);
+    const answer = await delayOne(this.#engine.executor, this.queueName, this.id, until, null);
     assertDone(answer, this, ['waiting', 'delayed']);
     this.known.state = 'delayed';
     this.known.delayUntil = new Date(until);
@@ -143,7 +147,7 @@ export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
     if (this.#decideEnd({ kind: 'failed', error, final: true })) return;
     const { message, stack } = errorText(error);
     const shard = this.#engine.options.metrics.enabled ? this.#engine.shard : null;
-    const answer = await verbs.failOne(this.#engine.executor, this.queueName, this.id, message, stack, null, shard);
+    const answer = await failOne(this.#engine.executor, this.queueName, this.id, message, stack, null, shard);
     assertDone(answer, this, UNFINISHED);
     this.known.state = 'failed';
     this.known.failedReason = message;
@@ -153,7 +157,7 @@ export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
 
   /** A failed job starts over, with all its attempts; `InvalidJobStateError` in any other state. */
   async retry(): Promise<void> {
-    const answer = await verbs.retryOne(this.#engine.executor, this.queueName, this.id);
+    const answer = await retryOne(this.#engine.executor, this.queueName, this.id);
     assertDone(answer, this, 'failed');
     Object.assign(this.known, {
       ...{ state: answer.became, attemptsMade: 0, progress: 0, returnvalue: null, stacktrace: [], discarded: false },
@@ -169,7 +173,7 @@ export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
   async remove(): Promise<void> {
     this.#assertNotLost();
     const lease = this.#lease;
-    const answer = await verbs.removeOne(this.#engine.executor, this.queueName, this.id, lease);
+    const answer = await removeOne(this.#engine.executor, this.queueName, this.id, lease);
     if (!answer.done && lease) throw new LeaseLostError(this.id, this.queueName);
     // So that the worker does not report the lease as taken by another.
     if (this.attempt) this.attempt.lost = true;

@@ -1,8 +1,7 @@
 import { JobNotFoundError } from '../../model/errors.js';
 import type { Duration, JobData, JobState } from '../../model/job.js';
-import { getChildrenJobs } from '../../store/add/insert-flow.js';
 import type { PgStore } from '../../store/contract/pg-store.js';
-import { getJob } from '../../store/read/find.js';
+import { getChildrenJobs, getJob } from '../../store/read/find.js';
 import type { Attempt } from './attempt.js';
 import { JobObservable } from './job-observable.js';
 import { JobWrites } from './job-writes.js';

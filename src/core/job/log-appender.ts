@@ -1,5 +1,6 @@
 import { JobNotFoundError, LeaseLostError } from '../../model/errors.js';
-import { appendLog, type Lease } from '../../store/read/find.js';
+import { appendLog } from '../../store/change/log-and-progress.js';
+import type { Lease } from '../../store/rules/lease.js';
 import { Batcher } from '../../store/runtime/batcher.js';
 import type { Engine } from '../../store/runtime/engine.js';
 

@@ -4,7 +4,7 @@ import type { JobData, JobOptions } from '../../model/job.js';
 import { insertBatch, type Saved } from '../../store/add/insert.js';
 import { insertIntoGroup } from '../../store/add/insert-into-group.js';
 import type { PgStore } from '../../store/contract/pg-store.js';
-import { getJobs } from '../../store/read/get-jobs.js';
+import { getJobs } from '../../store/read/find.js';
 import type { Engine } from '../../store/runtime/engine.js';
 import { databaseTime, registerSchedule } from '../../store/schedules/list.js';
 import { Job } from '../job/job.js';

@@ -10,7 +10,7 @@ import type { StoredSchedule } from '../../model/schedule/stored-schedule.js';
 import type { JobCounts } from '../../model/store-interface.js';
 import type { PgStore } from '../../store/contract/pg-store.js';
 import { getJob } from '../../store/read/find.js';
-import { ALL_NAMES } from '../../store/read/pauses.js';
+import { ALL_NAMES } from '../../store/rules/metrics-buckets.js';
 import { listSchedules, removeSchedule } from '../../store/schedules/list.js';
 import { EventBus } from '../event-bus.js';
 import { Job } from '../job/job.js';

@@ -1,5 +1,6 @@
 import type { StoredJob } from '../../store/rows/job-row.js';
-import type { ParentChange, Settled, Settlement } from '../../store/settle/settle.js';
+import type { ParentChange } from '../../store/rules/cascade.js';
+import type { Settled, Settlement } from '../../store/settle/settle.js';
 import type { Attempt, AttemptEnd } from '../job/attempt.js';
 
 /** A job under this worker's lease: prefetched, running, or not settled yet. */

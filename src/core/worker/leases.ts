@@ -1,7 +1,8 @@
 import { ConnectionError } from '../../model/errors.js';
 import type { Logger } from '../../model/logger.js';
 import { errorText } from '../../model/payload/values.js';
-import type { JobLease, Renewed } from '../../store/lease/renew.js';
+import type { Renewed } from '../../store/lease/renew.js';
+import type { JobLease } from '../../store/rules/lease.js';
 import type { LeasedJob } from './leased-job.js';
 
 export interface LeasesOptions {

@@ -1,13 +1,13 @@
+import { PROMOTE_CHUNK, promoteChunk } from '../../store/change/promote.js';
 import { announceParents } from '../../store/events/announce.js';
 import { sweep } from '../../store/lease/sweep.js';
-import { PROMOTE_CHUNK, promoteChunk } from '../../store/read/find.js';
 import type { Engine } from '../../store/runtime/engine.js';
 
 /** Makes the queue's due delayed jobs waiting, and announces it; resolves to how many. */
 export async function promoteDue(engine: Engine, queueName: string): Promise<number> {
   let count = 0;
   for (;;) {
-    const ids = await promoteChunk(engine.executor, queueName, null);
+    const ids = await promoteChunk(engine.executor, queueName);
     count += ids.length;
     if (ids.length > 0) {
       for (const id of ids) engine.notifier.publish('job:waiting', queueName, id);

@@ -3,7 +3,7 @@ import type { BackoffStrategy } from '../../model/job.js';
 import type { Logger } from '../../model/logger.js';
 import { afterFailure } from '../../model/outcome.js';
 import { encodeLenient, errorText } from '../../model/payload/values.js';
-import { MAX_LOG_LINES } from '../../store/read/find.js';
+import { MAX_LOG_LINES } from '../../store/change/log-and-progress.js';
 import type { Settlement } from '../../store/settle/settle.js';
 import type { AttemptEnd } from '../job/attempt.js';
 import { backoffAfter } from './backoff.js';
@@ -59,12 +59,12 @@ function baseSettlement({ stored, attempt }: LeasedJob, kind: Settlement['kind']
     lease,
     workerId: rules.workerId,
     kind,
-    result: kind === 'completed' ? 'null' : undefined,
+    returnvalue: kind === 'completed' ? 'null' : undefined,
     startedAt: job.processedAt ? iso(job.processedAt) : undefined,
     attempt: job.attemptsMade + 1,
     hasParent: job.parentId !== null,
-    removeCompletedAfter: removeAfter(opts.removeOnComplete),
-    removeFailedAfter: removeAfter(opts.removeOnFail),
+    keepCompletedMs: removeAfter(opts.removeOnComplete),
+    keepFailedMs: removeAfter(opts.removeOnFail),
     logs: attempt.logs.length > 0 ? JSON.stringify(attempt.logs.slice(-MAX_LOG_LINES)) : undefined,
   };
 }
@@ -92,7 +92,7 @@ function completion(base: Settlement, returnvalue: unknown, { maxPayloadBytes }:
   const { text, tooLarge } = encodeLenient(returnvalue, maxPayloadBytes);
   const message = `The result of job "${base.id}" is over ${maxPayloadBytes} bytes and was not stored.`;
   const warning = tooLarge ? new ConveyorError(message, { code: 'RESULT_TOO_LARGE' }) : undefined;
-  return { settlement: { ...base, result: text }, warning };
+  return { settlement: { ...base, returnvalue: text }, warning };
 }
 
 async function failure(

@@ -27,8 +27,8 @@ export interface SettlerOptions {
 }
 
 /** A rough size of what a settlement adds to its batch. */
-const sizeOf = ({ result, logs, reason, stack }: Settlement): number =>
-  256 + (result?.length ?? 0) + (logs?.length ?? 0) + (reason?.length ?? 0) + (stack?.length ?? 0);
+const sizeOf = ({ returnvalue, logs, reason, stack }: Settlement): number =>
+  256 + (returnvalue?.length ?? 0) + (logs?.length ?? 0) + (reason?.length ?? 0) + (stack?.length ?? 0);
 
 /** Writes how attempts ended, and announces it. */
 export class Settler {
@@ -180,9 +180,8 @@ export class Settler {
    * holds, no other can have ended the job, so if it does not exist, this settlement has removed it.
    */
   async #removedAlready(settlement: Settlement): Promise<Settled | undefined> {
-    const { queueName, id, kind, removeCompletedAfter, removeFailedAfter } = settlement;
-    const removes =
-      (kind === 'completed' && removeCompletedAfter === 0) || (kind === 'failed' && removeFailedAfter === 0);
+    const { queueName, id, kind, keepCompletedMs, keepFailedMs } = settlement;
+    const removes = (kind === 'completed' && keepCompletedMs === 0) || (kind === 'failed' && keepFailedMs === 0);
     if (!removes || (await getJob(this.#options.engine.executor, queueName, id))) return undefined;
     return { state: kind, cancelled: false, removed: true };
   }

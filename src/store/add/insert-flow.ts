@@ -2,12 +2,8 @@ import { sql } from 'drizzle-orm';
 import { codeOf } from '../../db/errors.js';
 import type { Executor } from '../../db/executor.js';
 import { columns, type Row, statement } from '../../db/statement.js';
-import { alias, bare } from '../../db/tables.js';
-import { now, statementTime } from '../../db/time.js';
+import { alias } from '../../db/tables.js';
 import { ConveyorError } from '../../model/errors.js';
-import type { JobData, JobState } from '../../model/job.js';
-import { cleanText } from '../../model/payload/values.js';
-import { jobColumns, readJob } from '../rows/job-row.js';
 import { freedKeys, holdsKey } from '../rules/deduplication.js';
 import { existingIds, type Taken } from './flow-tree.js';
 import { insertInput, insertSelect, type JobRecord } from './insert.js';
@@ -101,59 +97,4 @@ function conflict(records: readonly JobRecord[], { index, id, key }: Taken): Con
   return new ConveyorError(`${what}, but the root of the flow does not: nothing of the flow was saved.`, {
     code: 'FLOW_CONFLICT',
   });
-}
-
-const countDown = statement('count child down', ['queue', 'id'], (db, p) => {
-  const j = alias(db.jobs, 'j');
-  const col = bare(db.jobs);
-  return sql`update ${db.jobs} as ${j} set
-      ${col.pendingChildrenCount} = greatest(0, ${j.pendingChildrenCount} - 1),
-      ${col.state} = case when ${j.pendingChildrenCount} > 1 then ${j.state}
-        when ${j.delayUntil} > ${statementTime} then 'delayed' else 'waiting' end,
-      ${col.delayUntil} = case when ${j.delayUntil} > ${statementTime} then ${j.delayUntil} end
-    where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id} and ${j.state} = 'waiting-children'
-    returning ${columns(j.state)}`;
-});
-
-/**
- * One child of the job has ended; answers with the state that this makes. By the counter alone: the caller says so
- * once per child. `completed` when there is nothing that waits for children.
- */
-export async function notifyChildCompleted(executor: Executor, queueName: string, id: string): Promise<JobState> {
-  const [row] = await executor.run(countDown, { queue: queueName, id });
-  return (row?.[0] ?? 'completed') as JobState;
-}
-
-const failForChild = statement('fail for child', ['queue', 'id', 'reason'], (db, p) => {
-  const j = alias(db.jobs, 'j');
-  const col = bare(db.jobs);
-  const keep = sql`${j.opts} -> 'removeOnFail'`;
-  return sql`update ${db.jobs} as ${j} set ${col.state} = 'failed', ${col.failedAt} = ${now},
-      ${col.failedReason} = 'Child failed: ' || ${p.reason}, ${col.delayUntil} = null,
-      ${col.removeAt} = case when jsonb_typeof(${keep}) = 'number'
-        then ${now} + (${keep})::text::float8 * interval '1 millisecond' end
-    where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id} and ${j.state} = 'waiting-children'
-    returning ${columns(j.id)}`;
-});
-
-/** Fails a job that waits for children, whatever its policy; false when it does not wait for any. */
-export async function failParent(executor: Executor, queueName: string, id: string, reason: string): Promise<boolean> {
-  const rows = await executor.run(failForChild, { queue: queueName, id, reason: cleanText(String(reason)) });
-  return rows.length > 0;
-}
-
-const selectChildren = statement(
-  'children',
-  ['queue', 'id'],
-  (db, p) => {
-    const j = alias(db.jobs, 'j');
-    return sql`select ${jobColumns(j)} from ${db.jobs} as ${j}
-      where ${j.parentId} = ${p.id} and ${j.parentQueueName} = ${p.queue} order by ${j.createdAt}, ${j.seq}`;
-  },
-  { repeatable: true },
-);
-
-/** The job's children in any queue and state, oldest first. */
-export async function getChildrenJobs(executor: Executor, queueName: string, id: string): Promise<JobData[]> {
-  return (await executor.run(selectChildren, { queue: queueName, id })).map((row) => readJob(row).job);
 }

@@ -2,9 +2,9 @@ import { type SQL, sql } from 'drizzle-orm';
 import { columns, type Row, type Statement, statement } from '../../db/statement.js';
 import { alias, type Tables } from '../../db/tables.js';
 import type { JobState } from '../../model/job.js';
-import type { ParentChange } from '../settle/settle.js';
+import type { ParentChange } from '../rules/cascade.js';
 
-/** What a verb found and did. */
+/** What a change found and did. */
 export interface ChangeAnswer {
   /** The state before; null: there is no such job. */
   readonly found: JobState | null;
@@ -15,7 +15,7 @@ export interface ChangeAnswer {
 }
 
 /**
- * The rows of a verb: `job`, the state before, whether it was done, the state after; then one per ancestor that
+ * The rows of a change: `job`, the state before, whether it was done, the state after; then one per ancestor that
  * changed: `parent`, queue, id, state, reason.
  */
 export function readAnswer(rows: readonly Row[]): ChangeAnswer {
@@ -44,7 +44,7 @@ interface Change {
 }
 
 /**
- * A verb that changes one job and nothing else. The row is locked first: whether it may be changed is decided on its
+ * A statement that changes one job and nothing else. The row is locked first: whether it may be changed is decided on its
  * newest version, and the answer says what that was.
  */
 export function change<const K extends string>(
@@ -61,17 +61,17 @@ export function change<const K extends string>(
       const { allowed, set } = change(db, p as Slots<K>);
       const own = sql`${j.queueName} = ${p.queue} and ${j.id} = ${p.id}`;
       return sql`
-        with seen as materialized (
+        with found as materialized (
           select ${j.state} as state, ${allowed} as allowed from ${db.jobs} as ${j} where ${own} for update),
         changed as (
-          update ${db.jobs} as ${j} set ${set} from seen where ${own} and seen.allowed returning ${j.state} as state)
+          update ${db.jobs} as ${j} set ${set} from found where ${own} and found.allowed returning ${j.state} as state)
         select ${columns(
           sql`'job'`,
-          sql`seen.state`,
-          sql`seen.allowed`,
-          sql`coalesce(changed.state, seen.state)`,
+          sql`found.state`,
+          sql`found.allowed`,
+          sql`coalesce(changed.state, found.state)`,
           sql`null`,
-        )} from seen left join changed on true`;
+        )} from found left join changed on true`;
     },
     options,
   );

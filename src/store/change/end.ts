@@ -2,62 +2,65 @@ import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { columns, statement } from '../../db/statement.js';
 import { alias, bare, type Tables } from '../../db/tables.js';
-import { now } from '../../db/time.js';
+import { isoTime, now } from '../../db/time.js';
 import type { JobState } from '../../model/job.js';
 import { cleanText } from '../../model/payload/values.js';
-import type { Lease } from '../read/find.js';
-import { keptValues } from '../remove/delete.js';
-import { cascade } from '../rules/cascade.js';
+import { appended, attemptRecord, withStack } from '../rules/attempt-record.js';
+import { cascade, cascadeOf, endedChildren, type ParentChange, selectParents } from '../rules/cascade.js';
+import { deletedJob, deletedJobs, keptValues } from '../rules/children-values.js';
+import { heldIfLeased, LEASE_PARAMS, type Lease, leaseValues } from '../rules/lease.js';
 import { countMetrics } from '../rules/metrics-buckets.js';
+import { outcomeOf, outcomesWith } from '../rules/outcomes.js';
 import { cancelledReason, removedReason } from '../rules/reasons.js';
-import type { ParentChange } from '../settle/settle.js';
+import { deletedAtOnce, expiresAt, keepMs } from '../rules/retention.js';
+import { live } from '../rules/states.js';
 import { type ChangeAnswer, readAnswer } from './change.js';
 
-const live = (state: SQLWrapper) => sql`${state} not in ('completed', 'failed')`;
+const outcomes = outcomesWith(['before']);
 
 /**
- * Ends one job as failed, and all that follows, as CTEs. Needs `seen(state, ends, …)`: the job as it is now, locked;
- * it is ended when `ends`. With `removeOnFail: true` it is deleted instead.
+ * Ends one job as failed, and all that follows, as CTEs. Needs `found(state, ends)`: the job as it is now, locked; it
+ * is ended when `ends`. One whose `removeOnFail` says so is deleted instead.
+ *
+ * @param more further assignments
  */
-function failSeen(db: Tables, own: SQLWrapper, reason: SQLWrapper, more: SQLWrapper): SQL {
+function failFound(db: Tables, own: SQL, reason: SQL, more: SQL): SQL {
   const j = alias(db.jobs, 'j');
   const col = bare(db.jobs);
-  const keep = sql`(${j.opts} -> 'removeOnFail')`;
-  const drop = sql`coalesce(${keep} = 'true'::jsonb or ${keep} = '0'::jsonb, false)`;
-  const outcome = sql`${j.queueName} as q, ${j.id} as id, ${j.name} as name, ${j.parentQueueName} as parent_q,
-    ${j.parentId} as parent_id, seen.state as before, 'failed' as state, ${j.processedAt} as processed`;
+  const keep = keepMs(j.opts, 'failed');
+  const deletes = deletedAtOnce(keep);
+  const outcome = (why: SQLWrapper, expires: SQL) =>
+    sql`${outcomeOf(j, { state: sql`'failed'`, reason: why, expires })}, found.state`;
   return sql`
     failed as (
       update ${db.jobs} as ${j} set ${col.state} = 'failed', ${col.failedAt} = ${now}, ${col.failedReason} = ${reason},
-        ${col.delayUntil} = null, ${col.lockUntil} = null, ${col.lockedBy} = null,
-        ${col.removeAt} = case when jsonb_typeof(${keep}) = 'number'
-          then ${now} + ${keep}::text::float8 * interval '1 millisecond' end${more}
-      from seen where ${own} and seen.ends and not ${drop}
-      returning ${outcome}, ${j.failedReason} as reason, false as removed),
-    dropped as (
-      delete from ${db.jobs} as ${j} using seen where ${own} and seen.ends and ${drop}
-      returning ${outcome}, ${reason} as reason, true as removed),
-    over as materialized (select * from failed union all select * from dropped),
-    ended as materialized (
-      select q, id, parent_q, parent_id, true as failed, reason, null::jsonb as value, removed
-      from over where parent_id is not null),
-    ${cascade(db)}`;
+        ${col.delayUntil} = null, ${col.lockUntil} = null, ${col.lockedBy} = null, ${col.removeAt} = ${expiresAt(keep)}${more}
+      from found where ${own} and found.ends and not ${deletes}
+      returning ${outcome(j.failedReason, sql`false`)}),
+    deleted as (
+      delete from ${db.jobs} as ${j} using found where ${own} and found.ends and ${deletes}
+      returning ${outcome(reason, sql`true`)}),
+    ${outcomes.as(sql`select * from failed union all select * from deleted`)},
+    ${cascadeOf(db, outcomes)}`;
 }
+
+/** The answer: the job, as `readAnswer` reads it, then its ancestors. */
+const answer = (done: SQL, after: SQL): SQL => sql`
+  select ${columns(sql`'job'`, sql`found.state`, done, after, sql`null`)} from found
+  union all select 'parent', parent.* from (${selectParents}) parent`;
 
 const cancel = statement('cancel job', ['queue', 'id'], (db, p) => {
   const j = alias(db.jobs, 'j');
-  const col = bare(db.jobs);
   const own = sql`${j.queueName} = ${p.queue} and ${j.id} = ${p.id}`;
-  const mark = sql`${col.cancelledAt} = coalesce(${j.cancelledAt}, ${now})`;
+  const mark = sql`${bare(db.jobs).cancelledAt} = coalesce(${j.cancelledAt}, ${now})`;
   return sql`
-    with seen as materialized (
+    with found as materialized (
       select ${j.state} as state, ${live(j.state)} and ${j.state} <> 'active' as ends
       from ${db.jobs} as ${j} where ${own} for update),
     signalled as (
-      update ${db.jobs} as ${j} set ${mark} from seen where ${own} and seen.state = 'active' returning 1),
-    ${failSeen(db, own, sql`${cancelledReason}::text`, sql`, ${mark}`)}
-    select ${columns(sql`'job'`, sql`seen.state`, live(sql`seen.state`), sql`case when seen.ends then 'failed' else seen.state end`, sql`null`)}
-    from seen union all select 'parent', q, id, state, reason from parents`;
+      update ${db.jobs} as ${j} set ${mark} from found where ${own} and found.state = 'active' returning 1),
+    ${failFound(db, own, sql`${cancelledReason}::text`, sql`, ${mark}`)}
+    ${answer(live(sql`found.state`), sql`case when found.ends then 'failed' else found.state end`)}`;
 });
 
 export interface CancelAnswer {
@@ -67,7 +70,7 @@ export interface CancelAnswer {
   readonly parents: ParentChange[];
 }
 
-/** A job that has not started fails as cancelled; an active one is marked, and whoever runs it ends it. */
+/** A job that has not started fails as cancelled; an active one is marked, and its worker ends it. */
 export async function cancelJob(executor: Executor, queueName: string, id: string): Promise<CancelAnswer> {
   const { found, done, parents } = readAnswer(await executor.run(cancel, { queue: queueName, id }));
   if (found === null) return { outcome: 'missing', state: null, parents };
@@ -75,33 +78,35 @@ export async function cancelJob(executor: Executor, queueName: string, id: strin
   return { outcome, state: found, parents };
 }
 
-const fail = statement('fail job', ['queue', 'id', 'reason', 'stack', 'lease', 'worker', 'shard'], (db, p) => {
+const fail = statement('fail job', ['queue', 'id', 'reason', 'stack', ...LEASE_PARAMS, 'shard'], (db, p) => {
   const j = alias(db.jobs, 'j');
   const col = bare(db.jobs);
   const own = sql`${j.queueName} = ${p.queue} and ${j.id} = ${p.id}`;
-  const iso = (time: SQLWrapper) => sql`to_char(${time} at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`;
+  const active = sql`found.state = 'active'`;
+  const record = attemptRecord({
+    attempt: sql`${j.attemptsMade} + 1`,
+    startedAt: isoTime(j.processedAt),
+    completed: sql`false`,
+    error: p.reason,
+    stack: p.stack,
+    logs: sql`null::jsonb`,
+  });
   // Of an active job it ends an attempt, and that is on record.
-  const attempt = sql`jsonb_build_object('attempt', ${j.attemptsMade} + 1, 'startedAt', ${iso(j.processedAt)},
-    'endedAt', ${iso(now)}, 'status', 'failed', 'error', ${p.reason}, 'stacktrace', ${p.stack}, 'logs', '[]'::jsonb)`;
   const more = sql`,
-    ${col.attemptsMade} = ${j.attemptsMade} + case seen.state when 'active' then 1 else 0 end,
-    ${col.attemptLogs} = case seen.state when 'active' then ${j.attemptLogs} || ${attempt} else ${j.attemptLogs} end,
-    ${col.stacktrace} = case when ${p.stack} is null then ${j.stacktrace} else ${j.stacktrace} || to_jsonb(${p.stack}) end`;
+    ${col.attemptsMade} = ${j.attemptsMade} + case when ${active} then 1 else 0 end,
+    ${col.attemptLogs} = case when ${active} then ${appended(j.attemptLogs, record)} else ${j.attemptLogs} end,
+    ${col.stacktrace} = ${withStack(j.stacktrace, p.stack)}`;
   return sql`
-    with seen as materialized (
-      select ${j.state} as state, ${live(j.state)} and (${p.lease} is null or (${j.state} = 'active'
-        and ${j.lease} = ${p.lease}::int and coalesce(${j.lockedBy} = ${p.worker}, false))) as ends
+    with found as materialized (
+      select ${j.state} as state, ${live(j.state)} and ${heldIfLeased(j, p)} as ends
       from ${db.jobs} as ${j} where ${own} for update),
-    ${failSeen(db, own, p.reason, more)},
-    outcomes as materialized (
-      select q, name, state, processed from over where before = 'active' and ${p.shard} is not null),
-    ${countMetrics(db, p.shard)}
-    select ${columns(sql`'job'`, sql`seen.state`, sql`seen.ends`, sql`case when seen.ends then 'failed' else seen.state end`, sql`null`)}
-    from seen union all select 'parent', q, id, state, reason from parents`;
+    ${failFound(db, own, p.reason, more)},
+    ${countMetrics(db, outcomes, p.shard, { where: sql`${outcomes.before} = 'active'` })}
+    ${answer(sql`found.ends`, sql`case when found.ends then 'failed' else found.state end`)}`;
 });
 
 /**
- * Fails a job that has not ended, for good; with a fence only while that holds it.
+ * Fails a job that has not ended, for good; with a lease only while that holds it.
  *
  * @param shard where its metrics are counted; null when they are not
  */
@@ -111,47 +116,43 @@ export async function failOne(
   id: string,
   reason: string,
   stack: string | null,
-  fence: Lease | null,
+  lease: Lease | null,
   shard: number | null = null,
 ): Promise<ChangeAnswer> {
-  const { lease = null, workerId: worker = null } = fence ?? {};
-  const said = { reason: cleanText(reason), stack: stack === null ? null : cleanText(stack) };
-  return readAnswer(await executor.run(fail, { queue: queueName, id, ...said, lease, worker, shard }));
+  const texts = { reason: cleanText(reason), stack: stack === null ? null : cleanText(stack) };
+  return readAnswer(await executor.run(fail, { queue: queueName, id, ...texts, ...leaseValues(lease), shard }));
 }
 
 const remove = statement(
-  'remove one',
-  ['queue', 'id', 'lease', 'worker'],
+  'remove job',
+  ['queue', 'id', ...LEASE_PARAMS],
   (db, p) => {
     const j = alias(db.jobs, 'j');
+    const d = deletedJobs;
     return sql`
-      with gone as (
-        delete from ${db.jobs} as ${j} where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id}
-          and (${p.lease} is null
-            or (${j.state} = 'active' and ${j.lease} = ${p.lease}::int and ${j.lockedBy} = ${p.worker}))
-        returning ${j.queueName} as q, ${j.id} as id, ${j.parentQueueName} as parent_q, ${j.parentId} as parent_id,
-          ${j.state} as state, ${j.returnvalue} as value),
-      ended as materialized (
-        select q, id, parent_q, parent_id, true as failed, ${removedReason}::text as reason, null::jsonb as value, true as removed
-        from gone where parent_id is not null and ${live(sql`state`)}),
+      with ${d.inline(sql`
+        delete from ${db.jobs} as ${j}
+        where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id} and ${heldIfLeased(j, p)} returning ${deletedJob(j)}`)},
+      ${endedChildren.as(sql`
+        select ${d.id}, ${d.parentQueueName}, ${d.parentId}, true, ${removedReason}::text, null::jsonb, true
+        from ${d.table} where ${d.parentId} is not null and ${live(d.state)}`)},
       ${cascade(db)},
       ${keptValues(db)}
-      select ${columns(sql`'job'`, sql`state`, sql`true`, sql`null`, sql`null`)} from gone
-      union all select 'parent', q, id, state, reason from parents`;
+      select ${columns(sql`'job'`, d.state, sql`true`, sql`null`, sql`null`)} from ${d.table}
+      union all select 'parent', parent.* from (${selectParents}) parent`;
   },
   { repeatable: true },
 );
 
 /**
- * Deletes a job in any state; with a fence only while that holds it. An active one is lost to its worker; a parent that
- * waits for it is told, and keeps the value of one that had completed.
+ * Deletes a job in any state; with a lease only while that holds it. An active one is lost to its worker; a parent that
+ * waits for it is treated by its policy, and keeps the value of one that had completed.
  */
 export async function removeOne(
   executor: Executor,
   queueName: string,
   id: string,
-  fence: Lease | null = null,
+  lease: Lease | null = null,
 ): Promise<ChangeAnswer> {
-  const values = { queue: queueName, id, lease: fence?.lease ?? null, worker: fence?.workerId ?? null };
-  return readAnswer(await executor.run(remove, values));
+  return readAnswer(await executor.run(remove, { queue: queueName, id, ...leaseValues(lease) }));
 }

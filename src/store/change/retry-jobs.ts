@@ -15,7 +15,8 @@ import {
   readChunk,
 } from '../remove/chunks.js';
 import { holdsKey, retryOnKeyConflict } from '../rules/deduplication.js';
-import { finishTime, inState, stillIn } from '../rules/states.js';
+import { startOver } from '../rules/start-over.js';
+import { finishTime, inState, live, stillIn } from '../rules/states.js';
 
 type Ended = 'failed' | 'completed';
 /**
@@ -28,6 +29,8 @@ type Turn = 'childless' | 'after its children' | 'left over';
 const PARENTS_CHUNK = 50;
 const SIZES: Record<Turn, number> = { childless: CHUNK, 'after its children': PARENTS_CHUNK, 'left over': 1 };
 type Params = 'queue' | 'seq' | 'limit' | 'drop';
+
+const FRESH = { pendingChildren: sql`fresh.pending`, deduplicationKey: sql`fresh.key`, seq: sql`fresh.place` };
 
 /**
  * Starts a chunk of ended jobs over. In the order of their insertion they take new places behind those that wait.
@@ -62,13 +65,13 @@ function retryStatement(state: Ended, turn: Turn, wait: boolean): Statement<Para
           turn === 'childless'
             ? sql`0`
             : sql`(select count(*) from children c
-            where c.parent_id = placed.id and c.state not in ('completed', 'failed'))::int`
+            where c.parent_id = placed.id and ${live(sql`c.state`)})::int`
         } as pending,
           case when ${p.drop} is null and row_number() over (partition by dedup order by place) = 1 and not ${keyHeld(db, p.queue)}
             then dedup end as key
         from placed),
       retried as (
-        update ${db.jobs} as ${j} set ${startedOver(db)} from fresh
+        update ${db.jobs} as ${j} set ${startOver(db, FRESH)} from fresh
         where ${j}.ctid = any(array(select ctid from fresh)) and ${j}.ctid = fresh.ctid and ${stillIn(j, state)}
         returning ${j.parentQueueName} as parent_q, ${j.parentId} as parent_id),
       ${countedAgain(db)}
@@ -99,17 +102,6 @@ function lockedChildren(db: Tables, queue: SQL): SQL {
       order by ${c.queueName}, ${c.id} for update) child)`;
 }
 
-/** The job as a new one, but with the logs of its former life. */
-function startedOver(db: Tables): SQL {
-  const col = bare(db.jobs);
-  const results = [col.returnvalue, col.failedReason, col.failedAt, col.completedAt, col.processedAt, col.cancelledAt];
-  const nulls = [...results, col.delayUntil, col.lockUntil, col.lockedBy, col.removeAt].map((c) => sql`${c} = null`);
-  const zeros = [col.attemptsMade, col.progress, col.stalledCount].map((c) => sql`${c} = 0`);
-  return sql`${col.state} = case when fresh.pending > 0 then 'waiting-children' else 'waiting' end,
-    ${col.seq} = fresh.place, ${col.pendingChildrenCount} = fresh.pending, ${col.deduplicationKey} = fresh.key,
-    ${col.stacktrace} = '[]'::jsonb, ${col.discarded} = false, ${sql.join([...nulls, ...zeros], sql`, `)}`;
-}
-
 function keyHeld(db: Tables, queue: SQL): SQL {
   const h = alias(db.jobs, 'h');
   return sql`exists (select 1 from ${db.jobs} as ${h}
@@ -121,14 +113,14 @@ function countedAgain(db: Tables): SQL {
   const g = alias(db.jobs, 'g');
   const col = bare(db.jobs);
   return sql`
-    expectant as materialized (
+    waiting_parents as materialized (
       select ${g.queueName} as q, ${g.id} as id, ${g.state} as state, r.n
       from (select parent_q, parent_id, count(*)::int as n from retried where parent_id is not null group by 1, 2) r
       join ${db.jobs} as ${g} on ${g.queueName} = r.parent_q and ${g.id} = r.parent_id
       order by ${g.queueName}, ${g.id} for update of g),
     counted as (
       update ${db.jobs} as ${g} set ${col.pendingChildrenCount} = ${g.pendingChildrenCount} + e.n
-      from expectant e where ${g.queueName} = e.q and ${g.id} = e.id and e.state = 'waiting-children'
+      from waiting_parents e where ${g.queueName} = e.q and ${g.id} = e.id and e.state = 'waiting-children'
       returning 1)`;
 }
 

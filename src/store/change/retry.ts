@@ -1,8 +1,10 @@
-import { type SQL, sql } from 'drizzle-orm';
+import { sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { columns, statement } from '../../db/statement.js';
 import { alias, bare } from '../../db/tables.js';
 import { heldByAnother, retryOnKeyConflict } from '../rules/deduplication.js';
+import { startOver } from '../rules/start-over.js';
+import { live } from '../rules/states.js';
 import { type ChangeAnswer, readAnswer } from './change.js';
 
 /**
@@ -10,56 +12,41 @@ import { type ChangeAnswer, readAnswer } from './change.js';
  * bottom up. So a child that ends just now has ended before this counts, or finds its parent waiting afterwards; and a
  * parent that waits for its children again waits for this one too.
  */
-const startOver = statement('retry job', ['queue', 'id', 'drop'], (db, p) => {
+const retryJob = statement('retry job', ['queue', 'id', 'drop'], (db, p) => {
   const j = alias(db.jobs, 'j');
   const c = alias(db.jobs, 'c');
   const u = alias(db.jobs, 'u');
   const col = bare(db.jobs);
   const own = sql`${j.queueName} = ${p.queue} and ${j.id} = ${p.id}`;
-  const unfinished = sql`(select count(*)::int from kids where state not in ('completed', 'failed'))`;
-  const cleared: SQL[] = [
-    col.returnvalue,
-    col.failedReason,
-    col.failedAt,
-    col.completedAt,
-    col.processedAt,
-    col.cancelledAt,
-    col.delayUntil,
-    col.lockUntil,
-    col.lockedBy,
-    col.removeAt,
-  ].map((column) => sql`${column} = null`);
-  const zeroed = [col.attemptsMade, col.progress, col.stalledCount].map((column) => sql`${column} = 0`);
+  const unfinished = sql`(select count(*)::int from children where ${live(sql`state`)})`;
+  const key = sql`case when ${p.drop} is not null or ${heldByAnother(db, j.deduplicationKey)}
+    then null else ${j.deduplicationKey} end`;
+  const fresh = { pendingChildren: unfinished, deduplicationKey: key, seq: db.nextSeq };
   return sql`
-    with kids as materialized (
+    with children as materialized (
       select ${c.state} as state from ${db.jobs} as ${c}
       where ${c.parentId} = ${p.id} and ${c.parentQueueName} = ${p.queue}
       order by ${c.queueName}, ${c.id} for update),
-    seen as materialized (
+    found as materialized (
       select ${j.state} as state, ${j.parentQueueName} as parent_q, ${j.parentId} as parent_id
-      from ${db.jobs} as ${j} where ${own} and (select count(*) from kids) >= 0 for update of j),
-    above as materialized (
-      select ${u.queueName} as q, ${u.id} as id, ${u.state} as state from seen join ${db.jobs} as ${u}
-        on ${u.queueName} = seen.parent_q and ${u.id} = seen.parent_id
-      where seen.state = 'failed' for update of u),
+      from ${db.jobs} as ${j} where ${own} and (select count(*) from children) >= 0 for update of j),
+    parent as materialized (
+      select ${u.queueName} as q, ${u.id} as id, ${u.state} as state from found join ${db.jobs} as ${u}
+        on ${u.queueName} = found.parent_q and ${u.id} = found.parent_id
+      where found.state = 'failed' for update of u),
     changed as (
-      update ${db.jobs} as ${j} set ${sql.join([...zeroed, ...cleared], sql`, `)},
-        ${col.state} = case when ${unfinished} > 0 then 'waiting-children' else 'waiting' end,
-        ${col.pendingChildrenCount} = ${unfinished},
-        ${col.stacktrace} = '[]'::jsonb, ${col.discarded} = false, ${col.seq} = ${db.nextSeq},
-        ${col.deduplicationKey} = case when ${p.drop} is not null or ${heldByAnother(db, j.deduplicationKey)}
-          then null else ${j.deduplicationKey} end
-      from seen where ${own} and seen.state = 'failed' returning ${j.state} as state),
-    raised as (
+      update ${db.jobs} as ${j} set ${startOver(db, fresh)}
+      from found where ${own} and found.state = 'failed' returning ${j.state} as state),
+    counted_up as (
       update ${db.jobs} as ${u} set ${col.pendingChildrenCount} = ${u.pendingChildrenCount} + 1
-      from above where ${u.queueName} = above.q and ${u.id} = above.id and above.state = 'waiting-children')
+      from parent where ${u.queueName} = parent.q and ${u.id} = parent.id and parent.state = 'waiting-children')
     select ${columns(
       sql`'job'`,
-      sql`seen.state`,
+      sql`found.state`,
       sql`changed.state is not null`,
-      sql`coalesce(changed.state, seen.state)`,
+      sql`coalesce(changed.state, found.state)`,
       sql`null`,
-    )} from seen left join changed on true`;
+    )} from found left join changed on true`;
 });
 
 /**
@@ -67,5 +54,5 @@ const startOver = statement('retry job', ['queue', 'id', 'drop'], (db, p) => {
  * deduplication key that somebody else holds by now is given up.
  */
 export async function retryOne(executor: Executor, queueName: string, id: string): Promise<ChangeAnswer> {
-  return readAnswer(await retryOnKeyConflict((drop) => executor.run(startOver, { queue: queueName, id, drop })));
+  return readAnswer(await retryOnKeyConflict((drop) => executor.run(retryJob, { queue: queueName, id, drop })));
 }

@@ -14,7 +14,7 @@ import type {
   UpdateJobOptions,
 } from '../../model/store-interface.js';
 import { encodeRecord, insertBatch, type JobRecord } from '../add/insert.js';
-import { failParent, getChildrenJobs, notifyChildCompleted, saveFlow } from '../add/insert-flow.js';
+import { saveFlow } from '../add/insert-flow.js';
 import { promoteAll, promoteDue } from '../change/promote.js';
 import { retryJobs } from '../change/retry-jobs.js';
 import { claimJobs } from '../claim/dispatch.js';
@@ -28,7 +28,7 @@ import {
   countStates,
   nextDelayed,
 } from '../read/count.js';
-import { cancelActive, findByDeduplicationKey, findJobById, getJob } from '../read/find.js';
+import { findByDeduplicationKey, findJobById, getChildrenJobs, getJob } from '../read/find.js';
 import { listFlowParents, listJobs, stalledJobs } from '../read/list.js';
 import { readMetrics, requireMetrics } from '../read/metrics.js';
 import { getPausedNames, pauseName, resumeName } from '../read/pauses.js';
@@ -42,6 +42,7 @@ import { obliterate } from '../remove/obliterate.js';
 import type { StoredJob } from '../rows/job-row.js';
 import { Engine } from '../runtime/engine.js';
 import { type PgStoreOptions, resolveOptions } from '../runtime/options.js';
+import { cancelActive, failParent, notifyChildCompleted } from './core-steps.js';
 import { DamagedRows } from './damaged-rows.js';
 import { LeaseMemory } from './lease-memory.js';
 import { extendLock, releaseLock, removeFenced, updateJob } from './update.js';

@@ -1,12 +1,16 @@
 import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
+import { cte } from '../../db/cte.js';
 import { columns, statement } from '../../db/statement.js';
 import { alias, bare, type Tables } from '../../db/tables.js';
-import { epochMs, interval, now } from '../../db/time.js';
+import { epochMs } from '../../db/time.js';
 import { heldByAnother } from '../rules/deduplication.js';
+import { leaseExpired } from '../rules/lease.js';
 import { countMetrics } from '../rules/metrics-buckets.js';
+import { expiresAt, keepMs } from '../rules/retention.js';
+import { ended } from '../rules/states.js';
 import { merged, plainAssignments } from './update-fields.js';
 
-const ended = (state: SQLWrapper) => sql`${state} in ('completed', 'failed')`;
+const outcomes = cte('outcomes', ['queueName', 'name', 'state', 'processedAt', 'endedAt']);
 
 /** The key after the update: a job that comes back to life gives its own up when somebody else holds it by now. */
 function keyAfter(db: Tables, drop: SQLWrapper): SQL {
@@ -17,13 +21,13 @@ function keyAfter(db: Tables, drop: SQLWrapper): SQL {
     when ${drop} is not null or ${heldByAnother(db, key)} then null else ${key} end`;
 }
 
-/** When the ended job is deleted: `removeOnComplete` or `removeOnFail` in ms, from the moment it ends. */
+/** When the ended job is deleted, from the moment it ends. Not at once: callers of this contract remove such jobs themselves. */
 function removalAfter(db: Tables): SQL {
   const j = alias(db.jobs, 'j');
   const state = merged(db, 'state');
-  const keep = sql`(coalesce(u.f -> 'opts', ${j.opts}) -> case ${state} when 'completed' then 'removeOnComplete' else 'removeOnFail' end)`;
+  const keep = sql`nullif(${keepMs(sql`coalesce(u.f -> 'opts', ${j.opts})`, state)}, 0)`;
   return sql`case when not ${ended(state)} then null when ${state} = ${j.state} then ${j.removeAt}
-    when jsonb_typeof(${keep}) = 'number' then ${now} + ${interval(sql`(${keep})::text`)} end`;
+    else ${expiresAt(keep)} end`;
 }
 
 /**
@@ -46,7 +50,7 @@ export const mergeIntoJob = statement(
         select ${j.state} as state, coalesce(${p.expected}::jsonb @> to_jsonb(${j.state}), true) as expected,
           coalesce((${p.claimed} is null and ${p.stalled} is null)
             or (${j.state} = 'active' and ${j.lease} = ${p.stalled}::int
-              and (${j.lockUntil} is null or ${j.lockUntil} < now()))
+              and ${leaseExpired(j)})
             or (${j.state} = 'active' and ${j.lease} = ${p.claimed}::int
               and (${p.stalled} is null or u.f ->> 'state' is distinct from 'waiting')), false) as held
         from ${db.jobs} as ${j} cross join u
@@ -59,13 +63,12 @@ export const mergeIntoJob = statement(
             then ${j.lease} + 1 else ${j.lease} end,
           ${col.removeAt} = ${removalAfter(db)}
         from u, seen where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id} and seen.expected and seen.held
-        returning ${j.queueName} as q, ${j.name} as name, ${j.state} as state, ${j.delayUntil} as until,
+        returning ${j.queueName} as queue_name, ${j.name} as name, ${j.state} as state, ${j.delayUntil} as until,
           ${j.processedAt} as processed, ${endOf} as ended),
-      outcomes as materialized (
-        select q, name, changed.state, processed, ended from changed join seen
-          on changed.state <> seen.state
-        where ${p.shard} is not null and ended is not null and processed is not null),
-      ${countMetrics(db, p.shard, sql`o.ended`)}
+      ${outcomes.as(sql`
+        select queue_name, name, changed.state, processed, ended from changed join seen on changed.state <> seen.state
+        where ended is not null`)},
+      ${countMetrics(db, outcomes, p.shard, { endedAt: outcomes.endedAt })}
       select ${columns(sql`s.state`, sql`s.expected`, sql`s.held`, sql`c.state`, epochMs(sql`c.until`))}
       from seen s left join changed c on true`;
   },

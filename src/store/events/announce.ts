@@ -1,5 +1,5 @@
 import type { StoreEventType } from '../../model/event.js';
-import type { ParentChange } from '../settle/settle.js';
+import type { ParentChange } from '../rules/cascade.js';
 import type { Notifier } from './notifier.js';
 
 const EVENT_OF: Partial<Record<ParentChange['state'], StoreEventType>> = {

@@ -3,17 +3,8 @@ import type { Executor } from '../../db/executor.js';
 import { columns, statement } from '../../db/statement.js';
 import { alias, bare } from '../../db/tables.js';
 import { interval, now } from '../../db/time.js';
+import { heldBy, type JobLease } from '../rules/lease.js';
 import { stillIn } from '../rules/states.js';
-
-export { SWEEP_CHUNK, sweep } from './sweep.js';
-
-/** One hold on a job: what a worker's every write must name. */
-export interface JobLease {
-  readonly queueName: string;
-  readonly id: string;
-  readonly lease: number;
-  readonly workerId: string;
-}
 
 export interface Renewed {
   readonly id: string;
@@ -29,22 +20,22 @@ export interface Renewed {
  */
 const renewLeases = statement(
   'renew',
-  ['holds', 'lock'],
+  ['leases', 'lock'],
   (db, p) => {
     const j = alias(db.jobs, 'j');
     const col = bare(db.jobs);
     return sql`
-      with i as materialized (
-        select *, 'active' as held
-        from jsonb_to_recordset(${p.holds}::jsonb) as x(q text, id text, lease int, worker text)),
+      with input as materialized (
+        select *, 'active' as active
+        from jsonb_to_recordset(${p.leases}::jsonb) as x(q text, id text, lease int, worker text)),
       held as materialized (
         select ${j.queueName} as q, ${j.id} as id, ${j.lease} as lease, ${j.cancelledAt} is not null as cancelled
-        from i cross join lateral (
+        from input i cross join lateral (
           select * from ${db.jobs} as ${j} where ${j.queueName} = i.q and ${j.id} = i.id limit 1) j
-        where ${j.lease} = i.lease and ${j.lockedBy} = i.worker and ${j.state} = 'active'),
+        where ${heldBy(j, sql`i.lease`, sql`i.worker`)}),
       free as materialized (
-        select ${j}.ctid from ${db.jobs} as ${j} join i on ${j.queueName} = i.q and ${j.id} = i.id
-        where ${j.lease} = i.lease and ${j.lockedBy} = i.worker and ${j.state} = i.held
+        select ${j}.ctid from ${db.jobs} as ${j} join input i on ${j.queueName} = i.q and ${j.id} = i.id
+        where ${heldBy(j, sql`i.lease`, sql`i.worker`, sql`i.active`)}
         order by ${j.queueName}, ${j.id} for update of j skip locked),
       renewed as (
         update ${db.jobs} as ${j} set ${col.lockUntil} = ${now} + ${interval(p.lock)}
@@ -56,12 +47,12 @@ const renewLeases = statement(
   { repeatable: true },
 );
 
-export async function renew(executor: Executor, holds: readonly JobLease[], lockDuration: number): Promise<Renewed[]> {
-  if (holds.length === 0) return [];
+export async function renew(executor: Executor, leases: readonly JobLease[], lockDuration: number): Promise<Renewed[]> {
+  if (leases.length === 0) return [];
   const json = JSON.stringify(
-    holds.map(({ queueName, id, lease, workerId }) => ({ q: queueName, id, lease, worker: workerId })),
+    leases.map(({ queueName, id, lease, workerId }) => ({ q: queueName, id, lease, worker: workerId })),
   );
-  const rows = await executor.run(renewLeases, { holds: json, lock: lockDuration });
+  const rows = await executor.run(renewLeases, { leases: json, lock: lockDuration });
   return (rows as string[][]).map(([queueName, id, lease, cancelled]) => ({
     queueName: queueName as string,
     id: id as string,

@@ -1,30 +1,22 @@
-import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
+import { type SQL, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { columns, statement } from '../../db/statement.js';
-import { alias, bare, type Tables } from '../../db/tables.js';
+import { alias, literal, type Tables } from '../../db/tables.js';
 import { CHUNK } from '../remove/chunks.js';
+import { addToBuckets } from '../rules/metrics-buckets.js';
 
 /** The shard of minutes that their hour contains already. */
 const FOLDED = -1;
 
-/** Adds summed rows of `source` to the buckets of one granularity and shard; in the order of their key. */
-function addBuckets(db: Tables, source: SQLWrapper, granularity: 'minute' | 'hour', shard: number): SQL {
-  const col = bare(db.metrics);
-  const m = alias(db.metrics, 'm');
-  const period = sql`date_trunc(${sql.raw(`'${granularity}'`)}, s.period at time zone 'UTC') at time zone 'UTC'`;
-  const add = (column: SQLWrapper, own: SQLWrapper) => sql`${column} = ${own} + excluded.${column}`;
-  return sql`
-    insert into ${db.metrics} as ${m} (${col.queueName}, ${col.jobName}, ${col.granularity}, ${col.periodStart},
-      ${col.shard}, ${col.completedCount}, ${col.failedCount}, ${col.totalProcessMs}, ${col.minProcessMs}, ${col.maxProcessMs})
-    select s.q, s.name, ${sql.raw(`'${granularity}'`)}, ${period}, ${sql.raw(String(shard))},
+/** Adds the rows of `source` to the buckets of one granularity and shard. */
+function addAll(db: Tables, granularity: 'minute' | 'hour', shard: number): SQL {
+  const period = sql`date_trunc(${literal(granularity)}, s.period at time zone 'UTC') at time zone 'UTC'`;
+  return addToBuckets(
+    db,
+    sql`select s.q, s.name, ${literal(granularity)}, ${period}, ${literal(shard)},
       sum(s.completed), sum(s.failed), sum(s.total), min(s.min), max(s.max)
-    from ${source} s group by 1, 2, 4 order by 1, 2, 4
-    on conflict (${col.queueName}, ${col.jobName}, ${col.granularity}, ${col.periodStart}, ${col.shard}) do update set
-      ${add(col.completedCount, m.completedCount)}, ${add(col.failedCount, m.failedCount)},
-      ${add(col.totalProcessMs, m.totalProcessMs)},
-      ${col.minProcessMs} = least(${m.minProcessMs}, excluded.${col.minProcessMs}),
-      ${col.maxProcessMs} = greatest(${m.maxProcessMs}, excluded.${col.maxProcessMs})
-    returning 1`;
+    from source s group by 1, 2, 4 order by 1, 2, 4`,
+  );
 }
 
 /**
@@ -43,8 +35,8 @@ const foldMinutes = statement('fold minutes', ['limit'], (db, p) => {
       returning ${m.queueName} as q, ${m.jobName} as name, ${m.periodStart} as period, ${m.completedCount} as completed,
         ${m.failedCount} as failed, ${m.totalProcessMs} as total, ${m.minProcessMs} as min, ${m.maxProcessMs} as max),
     source as materialized (select * from moved),
-    minutes as (${addBuckets(db, sql`source`, 'minute', FOLDED)}),
-    hours as (${addBuckets(db, sql`source`, 'hour', 0)})
+    minutes as (${addAll(db, 'minute', FOLDED)}),
+    hours as (${addAll(db, 'hour', 0)})
     select ${columns(sql`(select count(*) from open)`, sql`(select count(*) from minutes)`, sql`(select count(*) from hours)`)}`;
 });
 
@@ -55,7 +47,7 @@ const dropOld = (granularity: 'minute' | 'hour') =>
     return sql`
       with old as materialized (
         select ${m}.ctid from ${db.metrics} as ${m}
-        where ${m.granularity} = ${sql.raw(`'${granularity}'`)} and ${m.shard} = ${sql.raw(String(shard))}
+        where ${m.granularity} = ${literal(granularity)} and ${m.shard} = ${literal(shard)}
           and ${m.periodStart} < now() - ${p.kept}::float8 * interval '1 ${sql.raw(granularity)}'
         order by ${m.periodStart} limit ${p.limit}::int for update skip locked),
       gone as (delete from ${db.metrics} as ${m} where ${m}.ctid = any(array(select ctid from old)) returning 1)

@@ -1,11 +1,10 @@
-import { type SQL, sql } from 'drizzle-orm';
+import { sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
-import { columns, statement } from '../../db/statement.js';
-import { alias, bare, literal } from '../../db/tables.js';
-import { now } from '../../db/time.js';
+import { statement } from '../../db/statement.js';
+import { alias } from '../../db/tables.js';
+import type { JobData } from '../../model/job.js';
 import { jobColumns, readJob, type StoredJob } from '../rows/job-row.js';
 import { holdsKey, keyExpired } from '../rules/deduplication.js';
-import { stillIn } from '../rules/states.js';
 
 const selectJob = statement(
   'get job',
@@ -22,13 +21,34 @@ export async function getJob(executor: Executor, queueName: string, id: string):
   return row ? readJob(row) : null;
 }
 
+const selectJobs = statement(
+  'get jobs',
+  ['queue', 'ids'],
+  (db, p) => {
+    const j = alias(db.jobs, 'j');
+    return sql`select ${jobColumns(j)} from ${db.jobs} as ${j}
+      where ${j.queueName} = ${p.queue} and ${j.id} = any(array(select jsonb_array_elements_text(${p.ids}::jsonb)))`;
+  },
+  { repeatable: true },
+);
+
+/** Those of the queue's jobs that are there, by their ids. */
+export async function getJobs(
+  executor: Executor,
+  queueName: string,
+  ids: readonly string[],
+): Promise<Map<string, StoredJob>> {
+  if (ids.length === 0) return new Map();
+  const rows = await executor.run(selectJobs, { queue: queueName, ids: JSON.stringify(ids) });
+  return new Map(rows.map((row) => readJob(row)).map((stored) => [stored.job.id, stored]));
+}
+
 const selectJobById = statement(
   'find job by id',
   ['id'],
   (db, p) => {
     const j = alias(db.jobs, 'j');
-    return sql`select ${jobColumns(j)} from ${db.jobs} as ${j} where ${j.id} = ${p.id}
-      order by ${j.queueName} limit 1`;
+    return sql`select ${jobColumns(j)} from ${db.jobs} as ${j} where ${j.id} = ${p.id} order by ${j.queueName} limit 1`;
   },
   { repeatable: true },
 );
@@ -49,6 +69,7 @@ const selectKeyHolder = statement(
   { repeatable: true },
 );
 
+/** The live job that holds a deduplication key. */
 export async function findByDeduplicationKey(
   executor: Executor,
   queueName: string,
@@ -58,131 +79,18 @@ export async function findByDeduplicationKey(
   return row ? readJob(row) : null;
 }
 
-const deleteJob = statement(
-  'remove job',
-  ['queue', 'id', 'lease'],
-  (db, p) => {
-    const j = alias(db.jobs, 'j');
-    return sql`delete from ${db.jobs} as ${j} where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id}
-      and (${p.lease} is null or ${j.lease} = ${p.lease}::int) returning ${columns(j.state)}`;
-  },
-  { repeatable: true },
-);
-
-/** Without a lease: whatever state the job is in. True when there was one to remove. */
-export async function removeJob(
-  executor: Executor,
-  queueName: string,
-  id: string,
-  lease: number | null,
-): Promise<boolean> {
-  const rows = await executor.run(deleteJob, { queue: queueName, id, lease });
-  return rows.length > 0;
-}
-
-const promoteDue = statement('promote due', ['queue', 'until', 'limit'], (db, p) => {
-  const j = alias(db.jobs, 'j');
-  const due = (time: SQL) => sql`${j.queueName} = ${p.queue} and ${j.state} = 'delayed' and ${j.delayUntil} <= ${time}`;
-  const until = sql`coalesce(to_timestamp(${p.until}::float8 / 1000), now())`;
-  return sql`
-    with due as materialized (
-      select ${j}.ctid from ${db.jobs} as ${j} where ${due(until)}
-      order by ${j.delayUntil} limit ${p.limit}::int for update skip locked)
-    update ${db.jobs} as ${j} set ${bare(db.jobs).state} = 'waiting', ${bare(db.jobs).delayUntil} = null
-    where ${j}.ctid = any(array(select ctid from due)) and ${stillIn(j, 'delayed')}
-    returning ${columns(j.id)}`;
-});
-
-/** Rows of one promotion statement: many workers share a million due jobs without holding each other up. */
-export const PROMOTE_CHUNK = 1_000;
-
-/** One chunk of delayed jobs that are due: by `until` (epoch ms), else by the database's clock. */
-export async function promoteChunk(executor: Executor, queueName: string, until: number | null): Promise<string[]> {
-  const rows = await executor.run(promoteDue, { queue: queueName, until, limit: PROMOTE_CHUNK });
-  return rows.map(([id]) => id as string);
-}
-
-const updateProgress = statement(
-  'progress',
-  ['queue', 'id', 'lease', 'worker', 'progress'],
-  (db, p) => {
-    const j = alias(db.jobs, 'j');
-    return sql`update ${db.jobs} as ${j} set ${bare(db.jobs).progress} = ${p.progress}::float8
-      where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id} and (${p.lease} is null
-        or (${j.lease} = ${p.lease}::int and ${j.lockedBy} = ${p.worker} and ${j.state} = 'active'))
-      returning ${columns(j.id)}`;
-  },
-  { repeatable: true },
-);
-
-export interface Lease {
-  readonly lease: number;
-  readonly workerId: string;
-}
-
-/** False when the job is gone, or the lease is lost. */
-export async function setProgress(
-  executor: Executor,
-  queueName: string,
-  id: string,
-  progress: number,
-  fence: Lease | null,
-): Promise<boolean> {
-  const rows = await executor.run(updateProgress, {
-    queue: queueName,
-    id,
-    progress,
-    lease: fence?.lease ?? null,
-    worker: fence?.workerId ?? null,
-  });
-  return rows.length > 0;
-}
-
-/** Newest lines kept per job: a job that logs for ever must not make each append rewrite all of it. */
-export const MAX_LOG_LINES = 1_000;
-
-const appendToLog = statement('append to log', ['queue', 'id', 'lease', 'worker', 'lines'], (db, p) => {
-  const j = alias(db.jobs, 'j');
-  const all = sql`(${j.logs} || ${p.lines}::jsonb)`;
-  const over = sql`jsonb_array_length(${j.logs}) + jsonb_array_length(${p.lines}::jsonb) - ${literal(MAX_LOG_LINES)}`;
-  return sql`update ${db.jobs} as ${j} set ${bare(db.jobs).logs} = case when ${over} <= 0 then ${all} else (
-      select coalesce(jsonb_agg(line order by n), '[]'::jsonb)
-      from jsonb_array_elements(${all}) with ordinality as l(line, n) where n > ${over}) end
-    where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id} and (${p.lease} is null
-      or (${j.lease} = ${p.lease}::int and ${j.lockedBy} = ${p.worker} and ${j.state} = 'active'))
-    returning ${columns(j.id)}`;
-});
-
-/** Appends; concurrent callers lose nothing. `lines` is the JSON text of an array of strings. */
-export async function appendLog(
-  executor: Executor,
-  queueName: string,
-  id: string,
-  lines: string,
-  fence: Lease | null,
-): Promise<boolean> {
-  const rows = await executor.run(appendToLog, {
-    queue: queueName,
-    id,
-    lines,
-    lease: fence?.lease ?? null,
-    worker: fence?.workerId ?? null,
-  });
-  return rows.length > 0;
-}
-
-const cancel = statement(
-  'cancel active job',
+const selectChildren = statement(
+  'children',
   ['queue', 'id'],
   (db, p) => {
     const j = alias(db.jobs, 'j');
-    return sql`update ${db.jobs} as ${j} set ${bare(db.jobs).cancelledAt} = coalesce(${j.cancelledAt}, ${now})
-      where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id} and ${j.state} = 'active' returning ${columns(j.id)}`;
+    return sql`select ${jobColumns(j)} from ${db.jobs} as ${j}
+      where ${j.parentId} = ${p.id} and ${j.parentQueueName} = ${p.queue} order by ${j.createdAt}, ${j.seq}`;
   },
   { repeatable: true },
 );
 
-/** Marks an active job as cancelled; false when it is not active. */
-export async function cancelActive(executor: Executor, queueName: string, id: string): Promise<boolean> {
-  return (await executor.run(cancel, { queue: queueName, id })).length > 0;
+/** The job's children in any queue and state, oldest first. */
+export async function getChildrenJobs(executor: Executor, queueName: string, id: string): Promise<JobData[]> {
+  return (await executor.run(selectChildren, { queue: queueName, id })).map((row) => readJob(row).job);
 }

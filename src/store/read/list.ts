@@ -5,6 +5,7 @@ import { alias, type Jobs, type Tables } from '../../db/tables.js';
 import type { JobState } from '../../model/job.js';
 import { assertJobState, integerIn, validateQueueName } from '../../model/options/names.js';
 import { jobColumns, readJob, type StoredJob } from '../rows/job-row.js';
+import { leaseExpired } from '../rules/lease.js';
 import { finishTime, inState, perState } from '../rules/states.js';
 
 /**
@@ -124,7 +125,7 @@ const selectStalled = statement(
   (db, p) => {
     const j = alias(db.jobs, 'j');
     return sql`select ${jobColumns(j)} from ${db.jobs} as ${j}
-      where ${j.queueName} = ${p.queue} and ${j.state} = 'active' and (${j.lockUntil} is null or ${j.lockUntil} < now())
+      where ${j.queueName} = ${p.queue} and ${j.state} = 'active' and ${leaseExpired(j)}
       order by ${j.lockUntil} nulls first, ${j.seq}`;
   },
   { repeatable: true },

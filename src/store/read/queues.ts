@@ -5,9 +5,9 @@ import { alias, literal, type Tables } from '../../db/tables.js';
 import { epochMs } from '../../db/time.js';
 import { JOB_STATES, type JobState } from '../../model/job.js';
 import type { QueueInfo } from '../../model/store-interface.js';
+import { ALL_NAMES } from '../rules/metrics-buckets.js';
 import { finishTime, inState } from '../rules/states.js';
 import { readCounts } from './count.js';
-import { ALL_NAMES } from './pauses.js';
 
 /** Counting the finished jobs of all queues takes as long as there are many. */
 const LIST_QUEUES_TIMEOUT = 15_000;

@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { columns, type Row, statement } from '../../db/statement.js';
 import type { JobState } from '../../model/job.js';
-import type { ParentChange } from '../settle/settle.js';
+import type { ParentChange } from '../rules/cascade.js';
 
 /** Rows of one maintenance statement: no lock is held for long, and vacuum can follow. */
 export const CHUNK = 1_000;

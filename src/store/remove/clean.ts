@@ -4,6 +4,7 @@ import type { Jobs } from '../../db/tables.js';
 import { instantOf } from '../../db/time.js';
 import type { JobState } from '../../model/job.js';
 import { assertJobState, integerIn, validateQueueName } from '../../model/options/names.js';
+import { leaseExpired } from '../rules/lease.js';
 import { finishTime, perState } from '../rules/states.js';
 import { type BulkResult, combine, cutoff } from './chunks.js';
 import { deleteAll } from './delete.js';
@@ -23,7 +24,7 @@ const createdBefore = older((j) => j.createdAt);
 /** An active job under a live lock is somebody's work. */
 const abandoned: Bound<'before'> = {
   ...createdBefore,
-  where: (j, p) => sql`${createdBefore.where(j, p)} and (${j.lockUntil} is null or ${j.lockUntil} <= now())`,
+  where: (j, p) => sql`${createdBefore.where(j, p)} and ${leaseExpired(j)}`,
 };
 
 /** A finished job that lacks the time of its end, because `updateJob` was not given it, is as old as its creation. */

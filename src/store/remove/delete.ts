@@ -1,9 +1,11 @@
 import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { columns, type Param, type Statement, statement } from '../../db/statement.js';
-import { alias, bare, type Jobs, type Tables } from '../../db/tables.js';
-import { cascade } from '../rules/cascade.js';
+import { alias, type Jobs, type Tables } from '../../db/tables.js';
+import { cascade, endedChildren, selectParents } from '../rules/cascade.js';
+import { deletedJob, deletedJobs, keptValues } from '../rules/children-values.js';
 import { removedReason } from '../rules/reasons.js';
+import { live } from '../rules/states.js';
 import { type BulkResult, chunkColumns, inChunks, readChunk } from './chunks.js';
 
 type Slots<K extends string> = { readonly [P in K]: SQL };
@@ -41,44 +43,22 @@ function removalStatement<K extends string>(of: Deletion<K>, wait: boolean): Sta
     return sql`
       with picked as materialized (
         select ${j}.ctid ${rest} limit ${limit}::int for update${wait ? sql`` : sql` skip locked`}),
-      gone as (
-        delete from ${db.jobs} as ${j} where ${j}.ctid = any(array(select ctid from picked))
-        returning ${j.queueName} as q, ${j.id} as id, ${j.parentQueueName} as parent_q, ${j.parentId} as parent_id,
-          ${j.state} as state, ${j.returnvalue} as value),
+      ${deletedJobs.inline(sql`
+        delete from ${db.jobs} as ${j} where ${j}.ctid = any(array(select ctid from picked)) returning ${deletedJob(j)}`)},
       ${of.ended ? keptValues(db) : policies(db)}
-      select ${columns(...chunkColumns(sql`gone`, rest), sql`null::text`)}
-      ${of.ended ? sql`` : sql`union all select q, id, state, reason from parents`}`;
+      select ${columns(...chunkColumns(deletedJobs.table, rest), sql`null::text`)}
+      ${of.ended ? sql`` : sql`union all ${selectParents}`}`;
   });
 }
 
+/** Parents of jobs that had not ended are treated by their policy. */
 function policies(db: Tables): SQL {
+  const { id, parentQueueName, parentId, state } = deletedJobs;
   return sql`
-    ended as materialized (
-      select q, id, parent_q, parent_id, true as failed, ${removedReason}::text as reason, null::jsonb as value,
-        true as removed
-      from gone where parent_id is not null and state not in ('completed', 'failed')),
+    ${endedChildren.as(sql`
+      select ${id}, ${parentQueueName}, ${parentId}, true, ${removedReason}::text, null::jsonb, true
+      from ${deletedJobs.table} where ${parentId} is not null and ${live(state)}`)},
     ${cascade(db)}`;
-}
-
-/**
- * A parent that is still to run asks for its children's values, also for those of children that are gone by then. Needs
- * the CTE `gone(id, parent_q, parent_id, state, value)`.
- */
-export function keptValues(db: Tables): SQL {
-  const p = alias(db.jobs, 'p');
-  const col = bare(db.jobs);
-  return sql`
-    bequests as materialized (
-      select parent_q as q, parent_id as id, jsonb_object_agg(id, value) as kept
-      from gone where parent_id is not null and state = 'completed' group by 1, 2),
-    heirs as materialized (
-      select b.* from bequests b join ${db.jobs} as ${p} on ${p.queueName} = b.q and ${p.id} = b.id
-      where ${p.state} not in ('completed', 'failed')
-      order by ${p.queueName}, ${p.id} for update of p),
-    kept as (
-      update ${db.jobs} as ${p} set ${col.childrenValues} = coalesce(${p.childrenValues}, '{}'::jsonb) || h.kept
-      from heirs h where ${p.queueName} = h.q and ${p.id} = h.id and ${p.state} not in ('completed', 'failed')
-      returning 1)`;
 }
 
 /** Removes all that match, as `inChunks` says. */

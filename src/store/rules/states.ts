@@ -1,19 +1,27 @@
 import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
-import { alias, type Jobs, type Tables } from '../../db/tables.js';
+import { alias, type Jobs, literal, type Tables } from '../../db/tables.js';
 import { JOB_STATES, type JobState } from '../../model/job.js';
 
 /** A state as a literal: as a parameter it would lose the partial indexes under a generic plan. */
 export function inState(j: Jobs, state: JobState): SQL {
-  return sql`${j.state} = ${sql.raw(`'${state}'`)}`;
+  return sql`${j.state} = ${literal(state)}`;
 }
+
+/** Completed or failed, as the predicates of the indexes say it. */
+export const ended = (state: SQLWrapper): SQL => sql`${state} in ('completed', 'failed')`;
+export const live = (state: SQLWrapper): SQL => sql`${state} not in ('completed', 'failed')`;
+
+/** The same in TypeScript. */
+export const isEnded = (state: JobState): state is 'completed' | 'failed' =>
+  state === 'completed' || state === 'failed';
 
 /**
  * A row that is locked, and found by its place, is still what it was locked for. As a CASE, because no index shall be
- * found for it: where the planner has not heard of such rows yet, reading all of the state's index seems as good to it
- * as the few rows by their place.
+ * found for it: without statistics about such rows, reading all of the state's index seems as good to the planner as
+ * the few rows by their place.
  */
 export function stillIn(j: Jobs, state: JobState): SQL {
-  return sql`(case ${j.state} when ${sql.raw(`'${state}'`)} then true else false end)`;
+  return sql`(case ${j.state} when ${literal(state)} then true else false end)`;
 }
 
 /** One of something for each state, such as a statement. */
@@ -40,7 +48,7 @@ export function ofAnyJob(db: Tables, queue: SQLWrapper, value: SQLWrapper): SQL 
   return sql`coalesce(${sql.join(probes, sql`, `)})`;
 }
 
-/** When a job of a state came to its end; null for states that are not an end. */
+/** When a job of a state ended; null for states that are not an end. */
 export function finishTime(j: Jobs, state: JobState): SQLWrapper | null {
   if (state === 'completed') return j.completedAt;
   return state === 'failed' ? j.failedAt : null;

@@ -2,6 +2,7 @@ import { type SQLWrapper, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { columns, type Row, statement } from '../../db/statement.js';
 import { alias } from '../../db/tables.js';
+import { leaseExpired } from '../rules/lease.js';
 
 /** What one look at a queue finds; durations in ms from now, negative when overdue, null for none. */
 export interface PollResult {
@@ -35,7 +36,7 @@ export const pollStatement = statement(
       sql`(select ${inMs(j.delayUntil)} from ${jobs} where ${of} and ${j.state} = 'delayed'
         and ${j.delayUntil} is not null order by ${j.delayUntil} limit 1)`,
       sql`exists (select 1 from ${jobs} where ${of} and ${j.state} = 'active'
-        and (${j.lockUntil} is null or ${j.lockUntil} < now()))`,
+        and ${leaseExpired(j)})`,
       sql`(select ${inMs(s.tickAt)} from ${db.schedules} as ${s} where ${s.queueName} = q.name
         and ${s.tickAt} is not null order by ${s.tickAt} limit 1)`,
       sql`(select true from ${jobs} where ${j.removeAt} is not null and ${j.removeAt} < now()

@@ -3,10 +3,11 @@ import type { Executor } from '../../db/executor.js';
 import { columns, statement } from '../../db/statement.js';
 import { alias } from '../../db/tables.js';
 import type { JobState } from '../../model/job.js';
+import type { ParentChange } from '../rules/cascade.js';
+import { allCompleted, completeStatement, encodeCompleted } from './complete.js';
 import { settleStatement } from './settle-statement.js';
-import { allCompleted, encodeBatch, encodeCompleted, type Settlement } from './settlement.js';
+import { encodeBatch, SETTLEMENT_COLUMNS, type Settlement } from './settlement.js';
 
-export { MAX_ATTEMPT_RECORDS } from './settle-statement.js';
 export type { SettleKind, Settlement } from './settlement.js';
 
 export interface Settled {
@@ -14,14 +15,6 @@ export interface Settled {
   readonly state: JobState;
   readonly cancelled: boolean;
   readonly removed: boolean;
-}
-
-/** An ancestor that changed with its children. */
-export interface ParentChange {
-  readonly queueName: string;
-  readonly id: string;
-  readonly state: JobState | 'removed';
-  readonly reason: string | null;
 }
 
 export interface SettleOptions {
@@ -71,28 +64,26 @@ async function settleInto(
   parents: ParentChange[],
 ): Promise<string | undefined> {
   const open = batch.flatMap((_, i) => (outcomes[i] ? [] : [i]));
-  const asked = open.length === batch.length ? batch : open.map((i) => batch[i] as Settlement);
-  const wanted = {
-    completed,
-    flows: asked.some((s) => s.hasParent),
+  const input = open.length === batch.length ? batch : open.map((i) => batch[i] as Settlement);
+  const shape = {
+    flows: input.some((s) => s.hasParent),
     metrics,
-    removal: asked.some((s) => s.removeCompletedAfter === 0 || s.removeFailedAfter === 0),
+    removal: input.some((s) => s.keepCompletedMs === 0 || s.keepFailedMs === 0),
     returnXid,
   };
+  const common = { shard, lockTimeout: lockTimeout ?? null };
+  const rows = completed
+    ? await executor.run(completeStatement(shape), { ...encodeCompleted(input), ...common })
+    : await executor.run(settleStatement(shape), { batch: encodeBatch(input), ...common });
   let transaction: string | undefined;
-  const rows = await executor.run(settleStatement(wanted), {
-    ...(completed ? encodeCompleted(asked) : { batch: encodeBatch(asked), holders: null }),
-    shard,
-    patience: lockTimeout ?? null,
-  });
-  for (const [places, state, cancelled, removed, first, id, reason] of rows as (string | null)[][]) {
-    if (places == null) {
+  for (const [positions, state, cancelled, removed, first, id, parentState, reason] of rows as (string | null)[][]) {
+    if (positions == null) {
       const parent = { queueName: first as string, id: id as string, reason: reason ?? null };
-      parents.push({ ...parent, state: state as ParentChange['state'] });
+      parents.push({ ...parent, state: parentState as ParentChange['state'] });
       continue;
     }
     const settled = { state: state as JobState, cancelled: cancelled === 'true', removed: removed === 'true' };
-    for (const place of places.split(',')) outcomes[open[Number(place) - 1] as number] = settled;
+    for (const position of positions.split(',')) outcomes[open[Number(position) - 1] as number] = settled;
     transaction = first ?? undefined;
   }
   return transaction;
@@ -103,14 +94,13 @@ const selectSettled = statement(
   ['batch'],
   (db, p) => {
     const j = alias(db.jobs, 'j');
-    const asAsked = sql`(case i.kind when 'completed' then ${j.state} = 'completed'
+    const asIntended = sql`(case i.kind when 'completed' then ${j.state} = 'completed'
       when 'failed' then ${j.state} = 'failed' and ${j.failedReason} = i.reason
       else ${j.state} in ('waiting', 'delayed') end)`;
-    return sql`select ${columns(sql`i.n`, j.state, sql`${j.cancelledAt} is not null`)}
-      from rows from (jsonb_to_recordset(${p.batch}::jsonb) as (q text, id text, lease int, kind text, reason text))
-        with ordinality as i(q, id, lease, kind, reason, n)
-      join ${db.jobs} as ${j} on ${j.queueName} = i.q and ${j.id} = i.id and ${j.lease} = i.lease
-      where ${j.state} <> 'active' and (${j.cancelledAt} is not null or ${asAsked})`;
+    return sql`select ${columns(sql`i.ordinality`, j.state, sql`${j.cancelledAt} is not null`)}
+      from rows from (jsonb_to_recordset(${p.batch}::jsonb) as (${sql.raw(SETTLEMENT_COLUMNS)})) with ordinality i
+      join ${db.jobs} as ${j} on ${j.queueName} = i.queue_name and ${j.id} = i.id and ${j.lease} = i.lease
+      where ${j.state} <> 'active' and (${j.cancelledAt} is not null or ${asIntended})`;
   },
   { repeatable: true },
 );

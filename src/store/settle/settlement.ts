@@ -1,13 +1,13 @@
-/** What workers ask to be settled, and how it travels to the server. */
+/** What workers write for the end of an attempt, and how it travels to the server. */
 
-/** How a worker ends its hold on a job. */
+/** How a worker ends its lease of a job. */
 export type SettleKind =
   | 'completed'
   /** No attempt is left, or none is wanted. */
   | 'failed'
   /** The attempt failed and another follows, after `delayMs`. */
   | 'retry'
-  /** Put off by the handler; the attempt does not count. */
+  /** Postponed by the handler; the attempt does not count. */
   | 'delayed'
   /** Given back unharmed: it never started, or the worker closes. */
   | 'released';
@@ -19,7 +19,7 @@ export interface Settlement {
   readonly workerId: string;
   readonly kind: SettleKind;
   /** JSON text. */
-  readonly result?: string | undefined;
+  readonly returnvalue?: string | undefined;
   readonly reason?: string | undefined;
   readonly stack?: string | null | undefined;
   readonly delayMs?: number | undefined;
@@ -31,62 +31,30 @@ export interface Settlement {
   readonly attempt?: number | undefined;
   /** JSON text of the lines logged during the attempt. */
   readonly logs?: string | undefined;
-  /** Once completed: deleted after so many ms, 0 at once, undefined never. Likewise once failed. */
-  readonly removeCompletedAfter?: number | undefined;
-  readonly removeFailedAfter?: number | undefined;
+  /** ms that the job is kept once completed: 0 deletes it at once, undefined never. Likewise once failed. */
+  readonly keepCompletedMs?: number | undefined;
+  readonly keepFailedMs?: number | undefined;
   readonly hasParent: boolean;
 }
 
+/** Columns of the settle statement's input and their types; the keys of the JSON that carries it. */
+export const SETTLEMENT_COLUMNS = `queue_name text, id text, lease int, worker text, kind text, returnvalue jsonb, reason text,
+  stack text, delay_ms float8, until_ms float8, started_at text, logs jsonb, keep_completed_ms float8, keep_failed_ms float8`;
+
 export const encodeBatch = (batch: readonly Settlement[]): string => `[${batch.map(encode).join(',')}]`;
 
+/** Written by hand, because result and logs are JSON text already. */
 function encode(s: Settlement): string {
-  let text = `{"q":${JSON.stringify(s.queueName)},"id":${JSON.stringify(s.id)},"lease":${s.lease}`;
+  let text = `{"queue_name":${JSON.stringify(s.queueName)},"id":${JSON.stringify(s.id)},"lease":${s.lease}`;
   text += `,"worker":${JSON.stringify(s.workerId)},"kind":"${s.kind}"`;
-  if (s.result !== undefined) text += `,"ret":${s.result}`;
+  if (s.returnvalue !== undefined) text += `,"returnvalue":${s.returnvalue}`;
   if (s.reason !== undefined) text += `,"reason":${JSON.stringify(s.reason)}`;
   if (s.stack != null) text += `,"stack":${JSON.stringify(s.stack)}`;
-  if (s.delayMs !== undefined) text += `,"delay":${s.delayMs}`;
-  if (s.until !== undefined) text += `,"until":${s.until}`;
-  if (s.startedAt !== undefined) text += `,"started":"${s.startedAt}"`;
+  if (s.delayMs !== undefined) text += `,"delay_ms":${s.delayMs}`;
+  if (s.until !== undefined) text += `,"until_ms":${s.until}`;
+  if (s.startedAt !== undefined) text += `,"started_at":"${s.startedAt}"`;
   if (s.logs !== undefined) text += `,"logs":${s.logs}`;
-  if (s.removeCompletedAfter !== undefined) text += `,"rc":${s.removeCompletedAfter}`;
-  if (s.removeFailedAfter !== undefined) text += `,"rf":${s.removeFailedAfter}`;
+  if (s.keepCompletedMs !== undefined) text += `,"keep_completed_ms":${s.keepCompletedMs}`;
+  if (s.keepFailedMs !== undefined) text += `,"keep_failed_ms":${s.keepFailedMs}`;
   return `${text}}`;
-}
-
-/** Nothing but completions whose attempt is known by its number. */
-export const allCompleted = (batch: readonly Settlement[]) =>
-  batch.every(({ kind, attempt }) => kind === 'completed' && attempt !== undefined);
-
-export function encodeCompleted(batch: readonly Settlement[]): { batch: string; holders: string } {
-  const holders = new Map<string, number>();
-  const items: string[] = [];
-  let last: Settlement | undefined;
-  let place = 0;
-  for (const one of batch) {
-    if (!last || !sameHolder(one, last)) {
-      const holder = encodeHolder(one);
-      place = holders.get(holder) ?? holders.size + 1;
-      holders.set(holder, place);
-      last = one;
-    }
-    const { id, lease, result, removeCompletedAfter } = one;
-    const ret = result === undefined || result === 'null' ? '' : `,"ret":${result}`;
-    const rc = removeCompletedAfter === undefined ? '' : `,"rc":${removeCompletedAfter}`;
-    items.push(`{"h":${place},"id":${JSON.stringify(id)},"lease":${lease}${ret}${rc}}`);
-  }
-  return { batch: `[${items.join(',')}]`, holders: `[${[...holders.keys()].join(',')}]` };
-}
-
-const sameHolder = (a: Settlement, b: Settlement) =>
-  a.startedAt === b.startedAt &&
-  a.attempt === b.attempt &&
-  a.workerId === b.workerId &&
-  a.queueName === b.queueName &&
-  a.logs === b.logs;
-
-function encodeHolder({ queueName, workerId, attempt, startedAt, logs = '[]' }: Settlement): string {
-  const started = startedAt === undefined ? 'null' : `"${startedAt}"`;
-  const record = `{"attempt":${attempt},"startedAt":${started},"status":"completed","error":null,"stacktrace":null,"logs":${logs}}`;
-  return `{"q":${JSON.stringify(queueName)},"worker":${JSON.stringify(workerId)},"record":${record}}`;
 }
