@@ -136,13 +136,15 @@ export async function setProgress(
   return rows.length > 0;
 }
 
-/** Newest lines kept per job: a job that logs for ever must not make each append rewrite all of it. */
+/** Newest lines kept per job, because each append rewrites the whole log. */
 export const MAX_LOG_LINES = 1_000;
 
 const appendToLog = statement('append to log', ['queue', 'id', 'lease', 'worker', 'lines'], (db, p) => {
   const j = db.jobs.of('j');
-  const all = sql`(${j.logs} || ${p.lines}::jsonb)`;
-  const over = sql`jsonb_array_length(${j.logs}) + jsonb_array_length(${p.lines}::jsonb) - ${MAX_LOG_LINES}`;
+  // A column changed by hand may hold anything.
+  const logs = sql`(case when jsonb_typeof(${j.logs}) = 'array' then ${j.logs} else '[]'::jsonb end)`;
+  const all = sql`(${logs} || ${p.lines}::jsonb)`;
+  const over = sql`jsonb_array_length(${logs}) + jsonb_array_length(${p.lines}::jsonb) - ${MAX_LOG_LINES}`;
   return sql`update ${db.jobs.as('j')} set ${db.jobs.col.logs} = case when ${over} <= 0 then ${all} else (
       select coalesce(jsonb_agg(line order by n), '[]'::jsonb)
       from jsonb_array_elements(${all}) with ordinality as l(line, n) where n > ${over}) end
