@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm';
 import { codeOf } from '../../db/driver-errors.js';
 import type { Executor } from '../../db/executor.js';
 import { columns, epochMs, statement } from '../../db/statement.js';
+import { ConveyorError } from '../../model/errors.js';
 import { insertInput, insertSelect } from '../rows/insert-columns.js';
 import type { JobRecord } from '../rows/new-job.js';
 import { freedKeys, holdsKey, keyExpired } from '../rules/deduplication.js';
@@ -147,7 +148,11 @@ async function insertByKey(executor: Executor, records: readonly JobRecord[]): P
       else saved[i] = { id, created: created === 'true', delayUntil: until == null ? null : new Date(Number(until)) };
     });
     // The holder was committed after this statement began, or ended meanwhile: the next snapshot tells.
-    if (round >= KEY_RACE_ROUNDS) throw new Error('a deduplication key changed hands too often to be decided');
+    if (round >= KEY_RACE_ROUNDS) {
+      throw new ConveyorError('Which job has a deduplication key changed too often to be decided: try again.', {
+        code: 'DEDUPLICATION_CONTENDED',
+      });
+    }
     open = unresolved;
   }
   return saved;
