@@ -46,7 +46,7 @@ function ends(stored: StoredJob | undefined, kind: Settlement['kind'], more: Par
   if (!stored) throw new Error('the job was not claimed');
   const { job, lease } = stored;
   const base = { queueName: job.queueName, id: job.id, lease, workerId: 'w', kind, hasParent: job.parentId !== null };
-  return { ...base, ...(kind === 'completed' ? { result: '1' } : { reason: 'boom' }), ...more };
+  return { ...base, ...(kind === 'completed' ? { returnvalue: '1' } : { reason: 'boom' }), ...more };
 }
 
 const settleWith = (by: PgStore, ...batch: Settlement[]) => settle(by.engine.executor, batch, PLAIN);
@@ -114,8 +114,8 @@ describe('completed children', () => {
     const claimed = await claimAll();
     await settleWith(
       store,
-      ends(claimed.get('now'), 'completed', { result: '{"n":1}', removeCompletedAfter: 0 }),
-      ends(claimed.get('later'), 'completed', { result: 'null', removeCompletedAfter: 5_000 }),
+      ends(claimed.get('now'), 'completed', { returnvalue: '{"n":1}', removeCompletedAfter: 0 }),
+      ends(claimed.get('later'), 'completed', { returnvalue: 'null', removeCompletedAfter: 5_000 }),
       ends(claimed.get('kept'), 'completed', { removeFailedAfter: 0 }),
       ends(claimed.get('failed'), 'failed', { removeFailedAfter: 0 }),
     );

@@ -59,7 +59,7 @@ const complete = ({ job, lease }: StoredJob) =>
         lease,
         workerId: 'w',
         kind: 'completed',
-        result: '1',
+        returnvalue: '1',
         hasParent: job.parentId !== null,
       },
     ],

@@ -48,7 +48,7 @@ it.each([
           kind,
           attempt: 1,
           startedAt: job.processedAt?.toISOString(),
-          result: kind === 'completed' ? JSON.stringify([queue.name, job.id, '"é\\', { '': null }]) : undefined,
+          returnvalue: kind === 'completed' ? JSON.stringify([queue.name, job.id, '"é\\', { '': null }]) : undefined,
           reason: kind === 'failed' || kind === 'retry' ? 'why' : undefined,
           delayMs: kind === 'retry' ? 60_000 : undefined,
           until: kind === 'delayed' ? Date.now() + 60_000 : undefined,
@@ -90,7 +90,7 @@ it.each([
     if (expected?.state !== 'completed' || expected.removed) continue;
     const logs = JSON.parse(settlement.logs ?? '[]');
     expect(row?.['attempt_logs']).toMatchObject([{ attempt: 1, status: 'completed', error: null, logs }]);
-    expect(row?.['returnvalue']).toEqual(JSON.parse(settlement.result ?? ''));
+    expect(row?.['returnvalue']).toEqual(JSON.parse(settlement.returnvalue ?? ''));
   }
   // A failed child has failed its parent.
   const miscounted = await sql`

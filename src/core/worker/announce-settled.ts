@@ -26,7 +26,7 @@ export function publishSettled(notifier: Notifier, { job }: StoredJob, attempt: 
   const { state, cancelled, removed } = settled;
   const failedReason = reasonOf(attempt);
   if (state === 'completed') {
-    const text = settlement.result ?? 'null';
+    const text = settlement.returnvalue ?? 'null';
     // The result of a removed job cannot be read later.
     const fits = text.length <= MAX_EVENT_RESULT || removed;
     notifier.publishJson('job:completed', queueName, id, fits ? `{"returnvalue":${text}}` : '{"partial":true}');

@@ -59,7 +59,7 @@ function baseSettlement({ stored, attempt }: LeasedJob, kind: Settlement['kind']
     lease,
     workerId: rules.workerId,
     kind,
-    result: kind === 'completed' ? 'null' : undefined,
+    returnvalue: kind === 'completed' ? 'null' : undefined,
     startedAt: job.processedAt ? iso(job.processedAt) : undefined,
     attempt: job.attemptsMade + 1,
     hasParent: job.parentId !== null,
@@ -92,7 +92,7 @@ function completion(base: Settlement, returnvalue: unknown, { maxPayloadBytes }:
   const { text, tooLarge } = encodeLenient(returnvalue, maxPayloadBytes);
   const message = `The result of job "${base.id}" is over ${maxPayloadBytes} bytes and was not stored.`;
   const warning = tooLarge ? new ConveyorError(message, { code: 'RESULT_TOO_LARGE' }) : undefined;
-  return { settlement: { ...base, result: text }, warning };
+  return { settlement: { ...base, returnvalue: text }, warning };
 }
 
 async function failure(

@@ -27,8 +27,8 @@ export interface SettlerOptions {
 }
 
 /** A rough size of what a settlement adds to its batch. */
-const sizeOf = ({ result, logs, reason, stack }: Settlement): number =>
-  256 + (result?.length ?? 0) + (logs?.length ?? 0) + (reason?.length ?? 0) + (stack?.length ?? 0);
+const sizeOf = ({ returnvalue, logs, reason, stack }: Settlement): number =>
+  256 + (returnvalue?.length ?? 0) + (logs?.length ?? 0) + (reason?.length ?? 0) + (stack?.length ?? 0);
 
 /** Writes how attempts ended, and announces it. */
 export class Settler {

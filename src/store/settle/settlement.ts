@@ -19,7 +19,7 @@ export interface Settlement {
   readonly workerId: string;
   readonly kind: SettleKind;
   /** JSON text. */
-  readonly result?: string | undefined;
+  readonly returnvalue?: string | undefined;
   readonly reason?: string | undefined;
   readonly stack?: string | null | undefined;
   readonly delayMs?: number | undefined;
@@ -42,7 +42,7 @@ export const encodeBatch = (batch: readonly Settlement[]): string => `[${batch.m
 function encode(s: Settlement): string {
   let text = `{"q":${JSON.stringify(s.queueName)},"id":${JSON.stringify(s.id)},"lease":${s.lease}`;
   text += `,"worker":${JSON.stringify(s.workerId)},"kind":"${s.kind}"`;
-  if (s.result !== undefined) text += `,"ret":${s.result}`;
+  if (s.returnvalue !== undefined) text += `,"ret":${s.returnvalue}`;
   if (s.reason !== undefined) text += `,"reason":${JSON.stringify(s.reason)}`;
   if (s.stack != null) text += `,"stack":${JSON.stringify(s.stack)}`;
   if (s.delayMs !== undefined) text += `,"delay":${s.delayMs}`;
@@ -70,8 +70,8 @@ export function encodeCompleted(batch: readonly Settlement[]): { batch: string; 
       holders.set(holder, place);
       last = one;
     }
-    const { id, lease, result, removeCompletedAfter } = one;
-    const ret = result === undefined || result === 'null' ? '' : `,"ret":${result}`;
+    const { id, lease, returnvalue, removeCompletedAfter } = one;
+    const ret = returnvalue === undefined || returnvalue === 'null' ? '' : `,"ret":${returnvalue}`;
     const rc = removeCompletedAfter === undefined ? '' : `,"rc":${removeCompletedAfter}`;
     items.push(`{"h":${place},"id":${JSON.stringify(id)},"lease":${lease}${ret}${rc}}`);
   }
