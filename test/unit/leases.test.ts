@@ -95,13 +95,24 @@ describe('renewal', () => {
     expect(lost).toEqual([gone]);
   });
 
-  it('keeps the newer lease on the same job when the older one is deleted', () => {
-    const { leases } = setUp();
+  it('keeps the newer lease on the same job, and reports the older one as lost', () => {
+    const { leases, lost } = setUp();
     const [older, newer] = [leased('a', 1), leased('a', 2)];
     leases.add(older);
     leases.add(newer);
+    expect(leases.all()).toEqual([newer]);
+    expect(lost).toEqual([older]);
     leases.delete(older);
     expect(leases.all()).toEqual([newer]);
+  });
+
+  it('an older lease whose attempt has ended is not lost', () => {
+    const { leases, lost } = setUp();
+    const older = leased('a', 1);
+    older.attempt.ended = true;
+    leases.add(older);
+    leases.add(leased('a', 2));
+    expect(lost).toEqual([]);
   });
 });
 

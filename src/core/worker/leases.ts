@@ -34,7 +34,11 @@ export class Leases {
   }
 
   add(job: LeasedJob): void {
-    this.#jobs.set(job.stored.job.id, job);
+    const { id } = job.stored.job;
+    const older = this.#jobs.get(id);
+    this.#jobs.set(id, job);
+    // Claimed twice by this worker: the job had been returned to waiting meanwhile.
+    if (older && !older.attempt.ended) this.#options.lost(older);
     if (this.#timer) return;
     this.#timer = setInterval(() => void this.#renew(this.all()), this.#period);
     this.#timer.unref();
