@@ -6,7 +6,7 @@ import { Worker } from './worker/worker.js';
 import type { WorkerOptions } from './worker/worker-options.js';
 import type { BatchProcessor, Processor } from './worker/worker-types.js';
 
-/** A queue whose job names and payloads follow from its schemas. Names without a schema are refused by `add`. */
+/** A queue whose job names and payloads follow from its schemas. `add` refuses names without a schema. */
 export function defineQueue<S extends JobSchemas>(
   name: string,
   options: Omit<QueueOptions, 'schemas'> & { schemas: S },
@@ -16,7 +16,7 @@ export function defineQueue<S extends JobSchemas>(
 
 type WithSchemas<S> = Omit<WorkerOptions, 'schemas' | 'batch'> & { schemas: S };
 
-/** A worker whose jobs follow from its schemas, which check their data again when they are taken. */
+/** A worker whose jobs follow from its schemas, which check their data again before they run. */
 export function defineWorker<S extends JobSchemas>(
   queueName: string,
   processor: Processor<JobsOfSchemas<S>>,

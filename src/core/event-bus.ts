@@ -3,14 +3,14 @@ import { defaultLogger, type Logger, safely } from '../model/logger.js';
 type Handler = (payload: never) => void;
 
 /** Events of one queue or worker, by name. `Events` maps each name to its payload. */
-// biome-ignore lint/suspicious/noExplicitAny: an untyped bus takes and gives anything
+// biome-ignore lint/suspicious/noExplicitAny: an untyped bus has payloads of any type
 export class EventBus<Events extends object = Record<string, any>> {
   readonly #handlers = new Map<keyof Events, Set<Handler>>();
   readonly #logger: Logger;
 
-  /** @param logger gets the errors that nobody listens to. Default: warnings and errors to the console. */
+  /** @param logger receives the errors that have no listener. Default: warnings and errors to the console. */
   constructor(logger: Logger = defaultLogger) {
-    // Whoever emits is in the middle of something: a broken logger must not stop it.
+    // A logger that throws must not interrupt the code that emits.
     this.#logger = safely(logger);
   }
 
@@ -27,19 +27,20 @@ export class EventBus<Events extends object = Record<string, any>> {
     return this;
   }
 
-  /** Whether anybody listens. */
+  /** Whether the event has a listener. */
   has(event: keyof Events): boolean {
     return this.#handlers.has(event);
   }
 
   /**
-   * Calls the handlers in the order they were added. One that throws (or rejects) stops nobody: its error becomes an
-   * `error` event. An `error` that nobody listens to goes to the logger, and so does one thrown by an error handler.
+   * Calls the handlers in the order they were added. The error of one that throws or rejects becomes an `error` event,
+   * and the others are called. An `error` without a listener goes to the logger, and so does one that an error handler
+   * throws.
    */
   emit<K extends keyof Events>(event: K, payload: Events[K]): void {
     const handlers = this.#handlers.get(event);
     if (!handlers) {
-      if (event === 'error') this.#logger.error('conveyor: an error that no "error" listener took:', payload);
+      if (event === 'error') this.#logger.error('conveyor: an error without an "error" listener:', payload);
       return;
     }
     for (const handler of [...handlers]) {

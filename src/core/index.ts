@@ -1,4 +1,4 @@
-/** The core: everything that an app uses to add and run jobs, over a `PgStore`. */
+/** The core: everything that an app needs to add and run jobs, over a `PgStore`. */
 
 export { createJobData } from '../model/create-job-data.js';
 export * from '../model/errors.js';

@@ -1,14 +1,13 @@
 import type { JobOptions, NewJobData } from './job.js';
 import { timeOf } from './options/dates.js';
-import { parseDelay } from './options/duration.js';
-import { storableOptions, validateJobOptions } from './options/job-options.js';
+import { type ResolvedJobOptions, resolveJobOptions, storableOptions } from './options/job-options.js';
 import { validateName, validateQueueName } from './options/names.js';
 import { hashJob } from './payload/hash.js';
 
 /**
- * A new job, to be saved: without an id unless `opts.jobId` gives one; `delayed` with `delayUntil` when `delay` or a
- * `repeat.startDate` that is still to come says so, else `waiting`. When a cron schedule is due is not decided here:
- * `firstTick` says it.
+ * A new job, to be saved. It has an id only if `opts.jobId` gives one. It is `delayed` until `delayUntil` if it has a
+ * `delay` or a `repeat.startDate` in the future, else `waiting`. The first tick of a cron schedule is not computed
+ * here but by `firstTick`.
  *
  * @throws RangeError or TypeError for a bad name or option; InvalidPayloadError for data that cannot be hashed, with
  * `deduplication: { hash: true }`
@@ -16,11 +15,22 @@ import { hashJob } from './payload/hash.js';
 export function createJobData<T>(queueName: string, name: string, data: T, opts?: JobOptions): NewJobData<T> {
   validateQueueName(queueName);
   validateName(name, 'job name');
-  const options = validateJobOptions(opts);
+  const resolved = resolveJobOptions(opts);
+  return newJobData(queueName, name, data, resolved, resolved.options.jobId);
+}
+
+/** The same of names and options that were checked before. */
+export function newJobData<T>(
+  queueName: string,
+  name: string,
+  data: T,
+  { options, delayMs }: ResolvedJobOptions,
+  id: string | undefined,
+): NewJobData<T> {
   const createdAt = new Date();
-  const delayUntil = dueTime(options, createdAt.getTime());
+  const delayUntil = dueTime(options, delayMs, createdAt.getTime());
   return {
-    ...(options.jobId === undefined ? {} : { id: options.jobId }),
+    ...(id === undefined ? {} : { id }),
     name,
     queueName,
     data,
@@ -51,11 +61,8 @@ export function createJobData<T>(queueName: string, name: string, data: T, opts?
   };
 }
 
-function dueTime({ delay, repeat }: JobOptions, now: number): Date | null {
-  if (delay !== undefined) {
-    const ms = parseDelay(delay, 'opts.delay');
-    if (ms > 0) return new Date(now + ms);
-  }
+function dueTime({ repeat }: JobOptions, delayMs: number, now: number): Date | null {
+  if (delayMs > 0) return new Date(now + delayMs);
   if (repeat?.startDate === undefined) return null;
   const start = timeOf(repeat.startDate, 'opts.repeat.startDate');
   return start > now ? new Date(start) : null;

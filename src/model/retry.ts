@@ -4,16 +4,16 @@ import { integerIn } from './options/names.js';
 
 const CAP_MS = 24 * 60 * 60 * 1000;
 
-/** Jobs that failed together must not come back together: each pause is 75 % to 125 % of the nominal one. */
+/** Each delay is 75 % to 125 % of the nominal one, so that jobs that failed together are not retried together. */
 const JITTER = 0.25;
 
 /**
- * The pause before the next attempt, in whole ms.
+ * The delay before the next attempt, in whole ms.
  *
  * - `fixed`: `delay`, ±25 %.
  * - `exponential`: `delay`, then twice as long after each attempt, ±25 %, at most 24 h.
- * - `custom`: what `customStrategy` answers; 0 when there is none here (it cannot be stored), or when it answers with
- *   a promise, which only a worker can await.
+ * - `custom`: what `customStrategy` returns; 0 without one (a stored job has none), and when it returns a promise,
+ *   which only a worker can await.
  * - no backoff: 0.
  *
  * @param attemptsMade failed attempts so far, from 1
@@ -27,22 +27,22 @@ export function calculateBackoff(
 ): number {
   integerIn(attemptsMade, 'attemptsMade', 1, Number.MAX_SAFE_INTEGER);
   if (!backoff) return 0;
-  if (backoff.type === 'custom') return customPause(attemptsMade, backoff);
+  if (backoff.type === 'custom') return customDelay(attemptsMade, backoff);
 
   const delay = parseDelay(backoff.delay, 'backoff.delay');
   const factor = 1 - JITTER + 2 * JITTER * random();
   if (backoff.type === 'fixed') return Math.round(delay * factor);
 
-  // The exponent has a limit because 0 * Infinity is NaN; 2^31 ms is past the cap anyway.
+  // The exponent is limited because 0 * Infinity is NaN; 2^31 ms is above the cap anyway.
   const nominal = Math.min(CAP_MS, delay * 2 ** Math.min(attemptsMade - 1, 31));
   return Math.min(CAP_MS, Math.round(nominal * factor));
 }
 
-function customPause(attemptsMade: number, backoff: BackoffOptions): number {
+function customDelay(attemptsMade: number, backoff: BackoffOptions): number {
   if (typeof backoff.customStrategy !== 'function') return 0;
-  const pause = backoff.customStrategy(attemptsMade);
-  if (typeof pause === 'number') return Number.isFinite(pause) && pause > 0 ? Math.round(pause) : 0;
-  // Nobody awaits this promise; its rejection must not end the process.
-  Promise.resolve(pause).catch(() => {});
+  const delay = backoff.customStrategy(attemptsMade);
+  if (typeof delay === 'number') return Number.isFinite(delay) && delay > 0 ? Math.round(delay) : 0;
+  // The promise is not awaited, so its rejection must be handled here.
+  Promise.resolve(delay).catch(() => {});
   return 0;
 }

@@ -127,3 +127,13 @@ it('clearLogs empties the log, or keeps the newest lines', async () => {
   await job.remove();
   await expect(job.clearLogs()).rejects.toBeInstanceOf(JobNotFoundError);
 });
+
+it.each(['{"a":1}', '"text"', '5', 'null'])('a log that was changed by hand to %s is replaced', async (damaged) => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const job = await queue.add('work', null);
+  await play.database.sql`update conveyor_jobs set logs = ${damaged}::text::jsonb where id = ${job.id}`;
+  await job.log('a');
+  await job.log('b');
+  expect((await queue.getJob(job.id))?.logs).toEqual(['a', 'b']);
+});

@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { LeaseLostError } from '../../src/index.js';
 import { record, rowOf, usePlayground } from '../support/playground.js';
 import { countStatements } from '../support/statements.js';
 import { deferred, until } from '../support/until.js';
@@ -182,6 +183,31 @@ it('a job that it lost and took again while it waited for a slot runs once', asy
   await next.waitUntilFinished();
   await worker.close();
   expect(ran.filter((data) => data === 'next')).toEqual(['next']);
+});
+
+it('a running job that it claims again under a newer lease: the signal of the older attempt aborts', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const signals: AbortSignal[] = [];
+  const open = deferred();
+  const run = async (_job: unknown, signal: AbortSignal) => {
+    signals.push(signal);
+    await open.promise;
+    return signals.length;
+  };
+  const worker = play.worker(queue, store, run, { concurrency: 2 });
+  const { errors } = record(worker);
+  const job = await queue.add('work', null);
+  await until(() => signals.length === 1);
+  await play.database.sql`update conveyor_jobs set state = 'waiting', locked_by = null where id = ${job.id}`;
+  store.engine.notifier.wake(queue.name);
+  await until(() => signals.length === 2);
+  expect(signals.map(({ aborted }) => aborted)).toEqual([true, false]);
+  expect(signals[0]?.reason).toBeInstanceOf(LeaseLostError);
+  open.resolve();
+  await job.waitUntilFinished();
+  await worker.close();
+  expect(errors).toEqual([signals[0]?.reason]);
 });
 
 it('what an active listener sets off starts no more jobs than there are slots', async () => {

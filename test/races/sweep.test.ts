@@ -62,7 +62,7 @@ it.each(['completed', 'failed', 'retry', 'delayed', 'released'] as const)(
     expect(await sweep()).toBe(1);
     const before = await rowOf(play, job);
     const settlement = { queueName: queue.name, id: job.id, lease: 1, workerId: 'slow', hasParent: false };
-    const more = { result: '1', reason: 'late', delayMs: 0, until: Date.now() };
+    const more = { returnvalue: '1', reason: 'late', delayMs: 0, until: Date.now() };
     expect(await store.engine.settlements.push({ ...settlement, kind, ...more })).toBeUndefined();
     expect(await rowOf(play, job)).toEqual(before);
   },
@@ -81,7 +81,14 @@ it('the worker that completes a job while it is swept loses, and one of the two 
   await sweeping.sql`update conveyor_jobs set state = 'waiting', lease = lease + 1, stalled_count = 1, lock_until = null,
     locked_by = null where id = ${job.id}`;
   const settlement = {
-    ...{ queueName: queue.name, id: job.id, lease: 1, workerId: 'slow', kind: 'completed' as const, result: '"late"' },
+    ...{
+      queueName: queue.name,
+      id: job.id,
+      lease: 1,
+      workerId: 'slow',
+      kind: 'completed' as const,
+      returnvalue: '"late"',
+    },
     hasParent: false,
   };
   const settled = store.engine.settlements.push(settlement);

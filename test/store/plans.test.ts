@@ -163,7 +163,7 @@ const CHUNKS: [string, (executor: Executor) => Promise<unknown>][] = [
 ];
 
 const holds = Array.from({ length: 50 }, (_, i) => ({ queueName: q, id: `busy-${i + 1}`, lease: 0, workerId: 'w' }));
-const settlements = holds.map((hold) => ({ ...hold, kind: 'completed', result: '1', hasParent: true }) as const);
+const settlements = holds.map((hold) => ({ ...hold, kind: 'completed', returnvalue: '1', hasParent: true }) as const);
 
 /** What a worker does all the time. */
 const WORK: typeof CHUNKS = [

@@ -1,14 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import type { JobOptions } from '../../src/model/job.js';
-import { storableOptions, validateJobOptions } from '../../src/model/options/job-options.js';
+import { resolveJobOptions, storableOptions, withDefaults } from '../../src/model/options/job-options.js';
 
 const custom = () => 5;
 
-describe('validateJobOptions', () => {
+describe('resolveJobOptions', () => {
   it('takes nothing for no options', () => {
-    expect(validateJobOptions(undefined)).toEqual({});
-    expect(validateJobOptions(null)).toEqual({});
-    expect(validateJobOptions({})).toEqual({});
+    expect(resolveJobOptions(undefined).options).toEqual({});
+    expect(resolveJobOptions(null).options).toEqual({});
+    expect(resolveJobOptions({}).options).toEqual({});
   });
 
   it.each<JobOptions>([
@@ -41,7 +41,7 @@ describe('validateJobOptions', () => {
     { repeat: { every: 1000, startDate: 5, endDate: 5 }, jobId: 'j', delay: 0 },
     { repeat: { every: 1000 }, deduplication: { key: 'k' } },
   ])('takes %o as it is', (opts) => {
-    expect(validateJobOptions(opts)).toEqual(opts);
+    expect(resolveJobOptions(opts).options).toEqual(opts);
   });
 
   it('drops what is undefined, at every level', () => {
@@ -53,7 +53,7 @@ describe('validateJobOptions', () => {
       repeat: { every: 5, tz: undefined },
       deduplication: { key: 'k', ttl: undefined },
     };
-    const checked = validateJobOptions(opts);
+    const checked = resolveJobOptions(opts).options;
     expect(checked).toStrictEqual({
       priority: 1,
       group: { id: 'g' },
@@ -95,8 +95,8 @@ describe('validateJobOptions', () => {
     [{ repeat: { cron: '0 0 * * *', tz: 'Mars/Olympus' } }, /^opts\.repeat\.tz is "Mars\/Olympus"/],
     [{ repeat: { every: 5, key: '' } }, /^opts\.repeat\.key/],
   ])('refuses %o with a RangeError', (opts, message) => {
-    expect(() => validateJobOptions(opts)).toThrow(RangeError);
-    expect(() => validateJobOptions(opts)).toThrow(message);
+    expect(() => resolveJobOptions(opts).options).toThrow(RangeError);
+    expect(() => resolveJobOptions(opts).options).toThrow(message);
   });
 
   it.each<[unknown, RegExp]>([
@@ -130,24 +130,69 @@ describe('validateJobOptions', () => {
     [{ backoff: { type: 'fixed', delay: 5, dealy: 5 } }, /^opts\.backoff has no option "dealy"\. Did you mean delay\?/],
     [JSON.parse('{"__proto__":{"attempts":0}}'), /^opts has no option "__proto__"/],
   ])('refuses %o with a TypeError', (opts, message) => {
-    expect(() => validateJobOptions(opts)).toThrow(TypeError);
-    expect(() => validateJobOptions(opts)).toThrow(message);
+    expect(() => resolveJobOptions(opts).options).toThrow(TypeError);
+    expect(() => resolveJobOptions(opts).options).toThrow(message);
   });
 
   it('does not change what it was given', () => {
     const opts = Object.freeze({ attempts: undefined, group: Object.freeze({ id: 'g' }) });
-    expect(validateJobOptions(opts)).toEqual({ group: { id: 'g' } });
+    expect(resolveJobOptions(opts).options).toEqual({ group: { id: 'g' } });
     expect(Object.keys(opts)).toContain('attempts');
+  });
+});
+
+describe('delayMs', () => {
+  it('is the delay in ms, 0 without one', () => {
+    expect(resolveJobOptions({ delay: '5 minutes' })).toEqual({ options: { delay: '5 minutes' }, delayMs: 300_000 });
+    expect(resolveJobOptions({ delay: 0 }).delayMs).toBe(0);
+    expect(resolveJobOptions({ attempts: 2 }).delayMs).toBe(0);
+    expect(resolveJobOptions(undefined).delayMs).toBe(0);
+  });
+});
+
+describe('withDefaults', () => {
+  const merge = (given: JobOptions, defaults: JobOptions) =>
+    withDefaults(resolveJobOptions(given), resolveJobOptions(defaults));
+
+  it('adds what is not given', () => {
+    expect(merge({ attempts: 2 }, { attempts: 5, priority: 1, delay: '1s' })).toEqual({
+      options: { attempts: 2, priority: 1, delay: '1s' },
+      delayMs: 1_000,
+    });
+  });
+
+  it('a given delay replaces the default one, also with none', () => {
+    expect(merge({ delay: '2s' }, { delay: '1s' })).toEqual({ options: { delay: '2s' }, delayMs: 2_000 });
+    expect(merge({ delay: 0 }, { delay: '1s' })).toEqual({ options: { delay: 0 }, delayMs: 0 });
+  });
+
+  it('a default delay does not apply to a repeating job', () => {
+    const repeat = { every: '1m' };
+    expect(merge({ repeat }, { delay: '1s', attempts: 3 })).toEqual({ options: { repeat, attempts: 3 }, delayMs: 0 });
+  });
+
+  it('refuses a delay together with a default repeat', () => {
+    expect(() => merge({ delay: '2s' }, { repeat: { every: '1m' } })).toThrow(/^opts\.delay is "2s" together with/);
+    expect(merge({ delay: 0 }, { repeat: { every: '1m' } }).delayMs).toBe(0);
+  });
+
+  it('checks nothing again, and changes neither', () => {
+    const given = Object.freeze({ options: Object.freeze({ attempts: 'unchecked' as never }), delayMs: 7 });
+    const defaults = Object.freeze({ options: Object.freeze({ delay: 'unchecked' as never }), delayMs: 9 });
+    expect(withDefaults(given, defaults)).toEqual({
+      options: { attempts: 'unchecked', delay: 'unchecked' },
+      delayMs: 9,
+    });
   });
 });
 
 describe('storableOptions', () => {
   it('is what JSON makes of it, and passes the validation again', () => {
-    const opts = validateJobOptions({
+    const opts = resolveJobOptions({
       attempts: 3,
       backoff: { type: 'custom', delay: '1s', customStrategy: custom },
       repeat: { cron: '0 9 * * *', startDate: new Date(0), endDate: 86_400_000, tz: 'UTC' },
-    });
+    }).options;
     const stored = storableOptions(opts);
     expect(stored).toStrictEqual({
       attempts: 3,
@@ -160,7 +205,7 @@ describe('storableOptions', () => {
       },
     });
     expect(JSON.parse(JSON.stringify(stored))).toStrictEqual(stored);
-    expect(validateJobOptions(stored)).toStrictEqual(stored);
+    expect(resolveJobOptions(stored).options).toStrictEqual(stored);
     expect(opts.backoff?.customStrategy).toBe(custom);
     expect(opts.repeat?.startDate).toBeInstanceOf(Date);
   });

@@ -95,7 +95,7 @@ export class CompletionTracker {
     for (const job of this.#jobs.values()) this.#reread(job);
   }
 
-  /** The store is disconnected: every observer is told so, and forgotten. */
+  /** The store is disconnected: notifies and drops every observer. */
   close(): void {
     this.#stopTimer();
     for (const { unsubscribe, lingering } of this.#subscriptions.values()) {

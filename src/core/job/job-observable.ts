@@ -20,7 +20,7 @@ export type JobEnd =
   | { readonly kind: 'completed'; readonly returnvalue: unknown }
   | { readonly kind: 'failed'; readonly reason: string }
   | { readonly kind: 'cancelled' }
-  /** The job was removed, and no event said how it had ended. */
+  /** The job was removed, and no event reported how it had ended. */
   | { readonly kind: 'missing' }
   /** The store was disconnected. */
   | { readonly kind: 'closed' };
@@ -102,7 +102,7 @@ export class JobObservable {
     });
   }
 
-  /** The end can no longer be learnt. Whoever subscribes after the next `connect()` starts anew. */
+  /** The end can no longer be learnt. Subscribing after the next `connect()` starts anew. */
   #onClosed(): void {
     this.#unobserve?.();
     this.#unobserve = undefined;

@@ -31,6 +31,7 @@ export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
   /** @internal */
   readonly attempt: Attempt | undefined;
 
+  /** @internal */
   constructor(data: JobData<T>, store: PgStore, attempt: Attempt | undefined) {
     super(data);
     this.store = store;

@@ -20,7 +20,7 @@ export function checkSchemas(schemas: unknown, option: string): JobSchemas | und
   return schemas as JobSchemas;
 }
 
-/** @throws ConveyorError for a job that has none: its name is most likely misspelt */
+/** @throws ConveyorError for a job that has none, because its name is most likely misspelt */
 export function schemaOf(schemas: JobSchemas, jobName: string, queueName: string): StandardSchemaV1 {
   if (Object.hasOwn(schemas, jobName)) return schemas[jobName] as StandardSchemaV1;
   const known = Object.keys(schemas).join(', ');
@@ -32,7 +32,7 @@ export function schemaOf(schemas: JobSchemas, jobName: string, queueName: string
 /**
  * Checks data against a schema.
  *
- * @returns what the schema makes of it (defaults filled in, strings trimmed)
+ * @returns the schema's output (with defaults filled in, or strings trimmed)
  * @throws InvalidPayloadError with the path of the first issue
  */
 export async function validateData(schema: StandardSchemaV1, data: unknown, jobName: string): Promise<unknown> {

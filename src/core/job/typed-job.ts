@@ -3,11 +3,11 @@ import type { Checked, DataOf, InputOf, IsJobMap, JobMap, JobName } from '../../
 import type { Job } from './job.js';
 import type { JobSchemas } from './schemas.js';
 
-/** A job of `T`: with a job map a union that `job.name` tells apart. */
+/** A job of `T`: with a job map a union discriminated by `job.name`. */
 export type JobOf<T> =
   IsJobMap<T> extends true ? { [K in JobName<T>]: Job<DataOf<T, K>, K> }[JobName<T>] : Job<DataOf<T>>;
 
-/** The jobs that follow from schemas: what `add` takes is what they take, what jobs carry is what they make of it. */
+/** The job map of schemas: `add` takes the input of a schema, and jobs carry its output. */
 export type JobsOfSchemas<S extends JobSchemas> = JobMap<{
   [K in keyof S]: Checked<StandardSchemaV1.InferInput<S[K]>, StandardSchemaV1.InferOutput<S[K]>>;
 }>;

@@ -1,6 +1,6 @@
 import type { DrizzleLike } from '../../db/drizzle-like.js';
 import type { Executor } from '../../db/executor.js';
-import type { JobData, JobOptions } from '../../model/job.js';
+import type { ResolvedJobOptions } from '../../model/options/job-options.js';
 import { insertBatch, type Saved } from '../../store/add/insert.js';
 import { insertIntoGroup } from '../../store/add/insert-into-group.js';
 import type { PgStore } from '../../store/contract/pg-store.js';
@@ -10,7 +10,7 @@ import { databaseTime, registerSchedule } from '../../store/schedules/list.js';
 import { Job } from '../job/job.js';
 import type { JobSchemas } from '../job/schemas.js';
 import { Announcement } from './announcement.js';
-import { type OwnJob, type Prepared, prepare, prepareRepeating } from './prepare.js';
+import { type IdentifiedJob, type Prepared, prepare, prepareRepeating } from './prepare.js';
 
 /** Jobs and bytes of one statement of `addBulk`. */
 const CHUNK = 1_000;
@@ -23,7 +23,7 @@ export class Adder {
   readonly #created: ((job: Job) => void) | undefined;
   readonly #transaction: Executor | undefined;
 
-  /** @param created hears of each job that is really new. */
+  /** @param created called with each job that was really added */
   constructor(
     store: PgStore,
     schemas: JobSchemas | undefined,
@@ -44,13 +44,13 @@ export class Adder {
     return this.#transaction ?? this.#engine.executor;
   }
 
-  async add<J>(queueName: string, name: string, data: unknown, opts: JobOptions): Promise<J> {
+  async add<J>(queueName: string, name: string, data: unknown, opts: ResolvedJobOptions): Promise<J> {
     return (await this.#save(await this.#prepare(queueName, name, data, opts))) as J;
   }
 
   async addBulk<J>(
     queueName: string,
-    jobs: readonly { name: string; data: unknown; opts: JobOptions }[],
+    jobs: readonly { name: string; data: unknown; opts: ResolvedJobOptions }[],
   ): Promise<J[]> {
     const added: Job[] = new Array(jobs.length);
     const plain: Indexed[] = [];
@@ -68,12 +68,13 @@ export class Adder {
     return added as J[];
   }
 
-  async #prepare(queueName: string, name: string, data: unknown, opts: JobOptions): Promise<Prepared> {
+  async #prepare(queueName: string, name: string, data: unknown, opts: ResolvedJobOptions): Promise<Prepared> {
     const { maxPayloadBytes } = this.#engine.options;
     const prepared = await prepare(queueName, name, data, opts, { schemas: this.#schemas, maxPayloadBytes });
-    if (!opts.repeat) return prepared;
-    // By this process's clock it was only checked.
-    return prepareRepeating(prepared.job, opts.repeat, maxPayloadBytes, await databaseTime(this.#executor));
+    const { repeat } = opts.options;
+    if (!repeat) return prepared;
+    // Prepared by this process's clock it was only checked.
+    return prepareRepeating(prepared.job, repeat, maxPayloadBytes, await databaseTime(this.#executor));
   }
 
   async #save(prepared: Prepared): Promise<Job> {
@@ -93,45 +94,48 @@ export class Adder {
 
   async #saved(prepared: readonly Prepared[], saved: readonly Saved[]): Promise<Job[]> {
     await this.#announce(prepared, saved);
+    const added = prepared.map(({ job }, i) => isNew(job, saved[i] as Saved));
     const jobs = await this.#asJobs(prepared, saved);
-    for (const [i, { job }] of prepared.entries()) {
-      if (isNew(job, saved[i] as Saved)) this.#created?.(jobs[i] as Job);
-    }
+    for (const [i, job] of jobs.entries()) if (added[i]) this.#created?.(job);
     return jobs;
   }
 
-  /** Says what was added: at once to this process and after the commit to the others. */
+  /** Announces the new jobs; of those added in a transaction Postgres does so after the commit. */
   async #announce(prepared: readonly Prepared[], saved: readonly Saved[]): Promise<void> {
-    const news = new Announcement();
+    const announcement = new Announcement();
     for (const [i, { job, delayMs, registration }] of prepared.entries()) {
       const one = saved[i];
       if (!one || !isNew(job, one)) continue;
-      // A new schedule's next tick is worked out as soon as this one has passed.
-      news.add(job.queueName, one.id, job.state, job.state === 'delayed' || registration ? delayMs : null);
+      // The next tick of a new schedule is computed when this one has passed.
+      announcement.add(job.queueName, one.id, job.state, job.state === 'delayed' || registration ? delayMs : null);
     }
     const { notifier } = this.#engine;
-    if (this.#transaction) await news.sendIn(notifier, this.#transaction);
-    else news.send(notifier);
+    if (this.#transaction) await announcement.sendIn(notifier, this.#transaction);
+    else announcement.send(notifier);
   }
 
-  /** The new jobs; or those that were there, read unless a fast worker has removed them already. */
+  /** The new jobs, or the existing ones in their place, unless those were removed meanwhile. */
   async #asJobs(prepared: readonly Prepared[], saved: readonly Saved[]): Promise<Job[]> {
     const queueName = prepared[0]?.job.queueName ?? '';
-    const old = saved.filter(({ created }) => !created).map(({ id }) => id);
-    const found = await getJobs(this.#executor, queueName, old);
+    const existingIds = saved.filter(({ created }) => !created).map(({ id }) => id);
+    const found = await getJobs(this.#executor, queueName, existingIds);
     return prepared.map(({ job }, i) => {
       const { id, created, delayUntil } = saved[i] as Saved;
       const existing = created ? undefined : found.get(id)?.job;
-      const data = existing ?? ({ ...job, id, delayUntil: delayUntil ?? job.delayUntil } as JobData);
-      return new Job(data, this.#store);
+      if (existing) return new Job(existing, this.#store);
+      job.id = id;
+      // By the database's clock.
+      if (delayUntil) job.delayUntil = delayUntil;
+      return new Job(job, this.#store);
     });
   }
 }
 
-/** Also when the insert's answer was lost, and sent again it found its own row: an id of ours is nobody else's. */
-const isNew = (job: OwnJob, { created, id }: Saved) => created || (id === job.id && job.opts.jobId === undefined);
+/** True also when the insert was sent again and found its own row: no other job can have an id made here. */
+const isNew = (job: IdentifiedJob, { created, id }: Saved) =>
+  created || (id === job.id && job.opts.jobId === undefined);
 
-/** Counted or registered, one by one. */
+/** Saved by a statement of its own. */
 const isSpecial = ({ job, registration }: Prepared) =>
   registration !== undefined || job.opts.group?.maxSize !== undefined;
 

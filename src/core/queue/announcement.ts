@@ -4,42 +4,43 @@ import type { JobState } from '../../model/job.js';
 import type { Notifier } from '../../store/events/notifier.js';
 import { encodeEvent, type OutgoingMessage } from '../../store/events/wire.js';
 
-interface News {
-  readonly added: [StoreEventType, string][];
+interface QueueAnnouncement {
+  readonly events: [StoreEventType, string][];
   wake: boolean;
   dueIn: number | null;
 }
 
-/** What is to be said of jobs that were added: at once, or when a caller's transaction commits. */
+/** The events and wake-ups for jobs that were added, per queue. */
 export class Announcement {
-  readonly #queues = new Map<string, News>();
+  readonly #queues = new Map<string, QueueAnnouncement>();
 
-  /** @param dueIn ms until something of the job's comes due; null: it can run, or waits for its children */
+  /** @param dueIn ms until the job or its schedule is due; null: it can run now, or waits for its children */
   add(queueName: string, id: string, state: JobState, dueIn: number | null): void {
-    let news = this.#queues.get(queueName);
-    if (!news) {
-      news = { added: [], wake: false, dueIn: null };
-      this.#queues.set(queueName, news);
+    let queue = this.#queues.get(queueName);
+    if (!queue) {
+      queue = { events: [], wake: false, dueIn: null };
+      this.#queues.set(queueName, queue);
     }
-    news.added.push([`job:${state}` as StoreEventType, id]);
-    if (state === 'waiting') news.wake = true;
-    if (dueIn !== null) news.dueIn = Math.min(news.dueIn ?? dueIn, dueIn);
+    queue.events.push([`job:${state}` as StoreEventType, id]);
+    if (state === 'waiting') queue.wake = true;
+    if (dueIn !== null) queue.dueIn = Math.min(queue.dueIn ?? dueIn, dueIn);
   }
 
+  /** Sends it now. */
   send(notifier: Notifier): void {
-    for (const [queueName, { added, wake, dueIn }] of this.#queues) {
-      for (const [type, id] of added) notifier.publish(type, queueName, id);
+    for (const [queueName, { events, wake, dueIn }] of this.#queues) {
+      for (const [type, id] of events) notifier.publish(type, queueName, id);
       if (wake) notifier.wake(queueName);
       if (dueIn !== null) notifier.wake(queueName, dueIn);
     }
   }
 
-  /** Heard when the transaction commits, and only then. */
+  /** Postgres delivers it if the transaction commits, and then. */
   async sendIn(notifier: Notifier, transaction: Executor): Promise<void> {
     if (this.#queues.size === 0) return;
-    const messages = [...this.#queues].map(([queueName, { added, wake, dueIn }]): OutgoingMessage => {
-      const events = added.map(([type, id]) => encodeEvent(type, id, Date.now(), undefined));
-      return { queueName, events, wake, dueIn };
+    const messages = [...this.#queues].map(([queueName, { events, wake, dueIn }]): OutgoingMessage => {
+      const encoded = events.map(([type, id]) => encodeEvent(type, id, Date.now(), undefined));
+      return { queueName, events: encoded, wake, dueIn };
     });
     await notifier.notifyIn(transaction, messages);
   }

@@ -1,14 +1,15 @@
 import type { DrizzleLike } from '../../db/drizzle-like.js';
 import type { Executor } from '../../db/executor.js';
-import type { JobData, JobOptions, JobState, NewJobData } from '../../model/job.js';
-import { validateJobOptions } from '../../model/options/job-options.js';
+import type { JobOptions, JobState } from '../../model/job.js';
+import { resolveJobOptions } from '../../model/options/job-options.js';
+import { validateQueueName } from '../../model/options/names.js';
 import { readOptions } from '../../model/options/option-object.js';
 import { encodeRecord, type JobRecord } from '../../store/add/insert.js';
 import { saveFlow } from '../../store/add/insert-flow.js';
 import type { PgStore } from '../../store/contract/pg-store.js';
 import { getJob } from '../../store/read/find.js';
 import { Announcement } from './announcement.js';
-import { prepare } from './prepare.js';
+import { type IdentifiedJob, newJob } from './prepare.js';
 
 export interface FlowJob {
   name: string;
@@ -27,12 +28,12 @@ export interface FlowNode {
 const MAX_DEPTH = 100;
 
 interface Planned {
-  readonly job: NewJobData & { id: string };
+  readonly job: IdentifiedJob;
   readonly record: JobRecord;
   readonly node: FlowNode;
 }
 
-/** Saves trees of jobs: a parent runs once all its children have ended well. */
+/** Saves trees of jobs: a parent runs once all its children have completed (or failed, by its policy). */
 export class FlowProducer {
   readonly #store: PgStore;
 
@@ -42,7 +43,7 @@ export class FlowProducer {
     this.#store = options.store;
   }
 
-  /** Saves the whole tree in one statement, or nothing of it. */
+  /** Saves the whole tree in one statement, or nothing of it. The names of queues may differ within a tree. */
   async add(flow: FlowJob): Promise<FlowNode> {
     return this.#add(flow, undefined);
   }
@@ -67,60 +68,53 @@ export class FlowProducer {
       planned.map(({ record }) => record),
     );
     if (ids[0] !== planned[0]?.job.id || planned.some(({ job }, i) => job.id !== ids[i])) {
-      await this.#showExisting(planned, ids, executor);
+      await this.#answerWithExisting(planned, ids, executor);
       return root;
     }
-    const news = new Announcement();
+    const announcement = new Announcement();
     for (const { job } of planned) {
       const due = job.state === 'delayed' && job.delayUntil ? job.delayUntil.getTime() - Date.now() : null;
-      news.add(job.queueName, job.id, job.state, due);
+      announcement.add(job.queueName, job.id, job.state, due);
     }
-    if (transaction) await news.sendIn(engine.notifier, transaction);
-    else news.send(engine.notifier);
+    if (transaction) await announcement.sendIn(engine.notifier, transaction);
+    else announcement.send(engine.notifier);
     return root;
   }
 
   /** Depth first, parents before their children: the root is the first. */
-  async #plan(flow: FlowJob, parent: JobData | undefined, planned: Planned[], depth: number): Promise<FlowNode> {
+  async #plan(flow: FlowJob, parent: IdentifiedJob | undefined, planned: Planned[], depth: number): Promise<FlowNode> {
     if (flow === null || typeof flow !== 'object')
       throw new TypeError('A flow is { name, queueName, data, children? }.');
     if (depth > MAX_DEPTH) throw new RangeError(`A flow may be ${MAX_DEPTH} levels deep.`);
     const children = flow.children ?? [];
     if (!Array.isArray(children)) throw new TypeError(`children of flow job "${flow.name}" must be an array.`);
-    const opts = validateJobOptions(flow.opts);
-    if (opts.repeat) throw new TypeError(`Flow job "${flow.name}": opts.repeat cannot be used in a flow.`);
-    const { maxPayloadBytes } = this.#store.engine.options;
-    const rules = { schemas: undefined, maxPayloadBytes };
-    if (opts.group?.maxSize !== undefined) {
+    const opts = resolveJobOptions(flow.opts);
+    if (opts.options.repeat) throw new TypeError(`Flow job "${flow.name}": opts.repeat cannot be used in a flow.`);
+    if (opts.options.group?.maxSize !== undefined) {
       throw new TypeError(`Flow job "${flow.name}": opts.group.maxSize cannot be used in a flow.`);
     }
-    const { job, delayMs } = await prepare(flow.queueName, flow.name, flow.data, opts, rules);
+    const job = await newJob(validateQueueName(flow.queueName), flow.name, flow.data, opts, undefined);
+    if (children.length > 0) job.state = 'waiting-children';
+    job.parentId = parent?.id ?? null;
+    job.parentQueueName = parent?.queueName ?? null;
+    job.pendingChildrenCount = children.length;
+    const { id, name, queueName, data, state } = job;
+    const node: FlowNode = { job: { id, name, queueName, data, state } };
+    // Its place comes before those of its children, but its record needs their ids.
     const slot = planned.length;
-    const data: NewJobData & { id: string } = {
-      ...job,
-      state: children.length > 0 ? 'waiting-children' : job.state,
-      parentId: parent?.id ?? null,
-      parentQueueName: parent?.queueName ?? null,
-      pendingChildrenCount: children.length,
-    };
     planned.push(undefined as never);
-    const node: FlowNode = {
-      job: { id: data.id, name: data.name, queueName: data.queueName, data: data.data, state: data.state },
-    };
     const nodes: FlowNode[] = [];
-    for (const child of children) nodes.push(await this.#plan(child, data as JobData, planned, depth + 1));
+    for (const child of children) nodes.push(await this.#plan(child, job, planned, depth + 1));
     if (nodes.length > 0) node.children = nodes;
-    data.childrenIds = nodes.map(({ job: { id } }) => id);
-    const record = encodeRecord(data.queueName, data.id, data, {
-      maxPayloadBytes,
-      delayMs: delayMs > 0 ? delayMs : undefined,
-    });
-    planned[slot] = { job: data, record, node };
+    job.childrenIds = nodes.map((child) => child.job.id);
+    const { maxPayloadBytes } = this.#store.engine.options;
+    const delayMs = opts.delayMs > 0 ? opts.delayMs : undefined;
+    planned[slot] = { job, record: encodeRecord(queueName, id, job, { maxPayloadBytes, delayMs }), node };
     return node;
   }
 
-  /** The same tree was added before (its root's id or key exists): answer with what is there. */
-  async #showExisting(planned: Planned[], ids: string[], executor: Executor): Promise<void> {
+  /** The same tree was added before (its root's id or key exists): the nodes get the existing ids and states. */
+  async #answerWithExisting(planned: Planned[], ids: string[], executor: Executor): Promise<void> {
     for (const [i, { node }] of planned.entries()) {
       node.job.id = ids[i] as string;
       const found = await getJob(executor, node.job.queueName, node.job.id);

@@ -1,19 +1,20 @@
-import { createJobData } from '../../model/create-job-data.js';
+import { newJobData } from '../../model/create-job-data.js';
 import { ConveyorError } from '../../model/errors.js';
 import { generateId } from '../../model/ids.js';
-import type { JobOptions, NewJobData, RepeatOptions } from '../../model/job.js';
-import { parseDelay } from '../../model/options/duration.js';
+import type { NewJobData, RepeatOptions } from '../../model/job.js';
+import type { ResolvedJobOptions } from '../../model/options/job-options.js';
+import { validateName } from '../../model/options/names.js';
 import { encodePayload } from '../../model/payload/values.js';
 import { firstTick, scheduleKey, scheduleOf } from '../../model/schedule/schedule.js';
 import { encodeRecord, type JobRecord } from '../../store/add/insert.js';
 import type { Registration } from '../../store/schedules/list.js';
 import { type JobSchemas, schemaOf, validateData } from '../job/schemas.js';
 
-export type OwnJob = NewJobData & { id: string };
+export type IdentifiedJob = NewJobData & { id: string };
 
-/** A job that passed every check: what remains is to save it. */
+/** A job that passed every check, and what is sent to save it. */
 export interface Prepared {
-  readonly job: OwnJob;
+  readonly job: IdentifiedJob;
   readonly record: JobRecord;
   /** Until it can run. */
   readonly delayMs: number;
@@ -26,54 +27,73 @@ export interface PrepareRules {
   readonly maxPayloadBytes: number;
 }
 
-/** Checks a job, without any SQL. `opts` are validated already. */
-export async function prepare(
+/** Checks a job and makes its data. The queue's name must be valid. */
+export async function newJob(
   queueName: string,
   name: string,
   data: unknown,
-  opts: JobOptions,
-  { schemas, maxPayloadBytes }: PrepareRules,
-): Promise<Prepared> {
-  const checked = schemas ? await validateData(schemaOf(schemas, name, queueName), data, name) : data;
-  const created = createJobData(queueName, name, checked, opts);
-  if (typeof opts.backoff?.customStrategy === 'function') {
+  opts: ResolvedJobOptions,
+  schemas: JobSchemas | undefined,
+): Promise<IdentifiedJob> {
+  const valid = schemas ? await validateData(schemaOf(schemas, name, queueName), data, name) : data;
+  validateName(name, 'job name');
+  const { backoff, jobId } = opts.options;
+  if (typeof backoff?.customStrategy === 'function') {
     throw new ConveyorError(
       'opts.backoff.customStrategy is a function and cannot be stored: give it to the workers as backoffStrategy, ' +
         "and add the job with backoff: { type: 'custom', delay }.",
       { code: 'STRATEGY_NOT_STORABLE' },
     );
   }
-  const job: OwnJob = { ...created, id: created.id ?? generateId() };
-  if (opts.repeat) return prepareRepeating(job, opts.repeat, maxPayloadBytes, Date.now());
-  const delayMs = opts.delay === undefined ? 0 : parseDelay(opts.delay, 'opts.delay');
+  return newJobData(queueName, name, valid, opts, jobId ?? generateId()) as IdentifiedJob;
+}
+
+/** Checks and encodes a job, without any SQL. */
+export async function prepare(
+  queueName: string,
+  name: string,
+  data: unknown,
+  opts: ResolvedJobOptions,
+  { schemas, maxPayloadBytes }: PrepareRules,
+): Promise<Prepared> {
+  const job = await newJob(queueName, name, data, opts, schemas);
+  const { repeat, jobId, deduplication } = opts.options;
+  if (repeat) return prepareRepeating(job, repeat, maxPayloadBytes, Date.now());
+  const { delayMs } = opts;
   const record = encodeRecord(queueName, job.id, job, {
     maxPayloadBytes,
     delayMs: delayMs > 0 ? delayMs : undefined,
-    ownId: created.id === undefined,
-    // How long the key is kept counts from the database's time.
-    createdNow: opts.deduplication?.ttl !== undefined,
+    ownId: jobId === undefined,
+    // The time to live of its key counts from the database's clock.
+    createdNow: deduplication?.ttl !== undefined,
   });
   return { job, record, delayMs, registration: undefined };
 }
 
 /**
- * The job of the first tick, and the schedule that makes the others.
+ * The job of the first tick, and the schedule that makes the others. Sets the state of `job`.
  *
- * @param now epoch ms: every later tick is worked out by the database's clock, so in the end this one must be, too
+ * @param now epoch ms. Later ticks are computed by the database's clock, so what is saved must use that, too.
  */
-export function prepareRepeating(job: OwnJob, repeat: RepeatOptions, maxPayloadBytes: number, now: number): Prepared {
+export function prepareRepeating(
+  job: IdentifiedJob,
+  repeat: RepeatOptions,
+  maxPayloadBytes: number,
+  now: number,
+): Prepared {
   const first = firstTick(repeat, now);
   if (first === null) {
     throw new RangeError(`opts.repeat never fires: ${JSON.stringify(repeat)} has no tick before its endDate.`);
   }
-  const due = first > now;
-  const tick: OwnJob = { ...job, state: due ? 'delayed' : 'waiting', delayUntil: due ? new Date(first) : null };
+  const delayed = first > now;
+  job.state = delayed ? 'delayed' : 'waiting';
+  job.delayUntil = delayed ? new Date(first) : null;
   const key = scheduleKey(job.name, repeat, job.data);
   const { cron, everyMs, tz, startAt, endAt } = scheduleOf(repeat);
   return {
-    job: tick,
-    record: encodeRecord(job.queueName, job.id, tick, { maxPayloadBytes, scheduleKey: key }),
-    delayMs: due ? first - now : 0,
+    job,
+    record: encodeRecord(job.queueName, job.id, job, { maxPayloadBytes, scheduleKey: key }),
+    delayMs: delayed ? first - now : 0,
     registration: {
       queueName: job.queueName,
       key,

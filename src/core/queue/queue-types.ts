@@ -5,13 +5,13 @@ import type { PgStore } from '../../store/contract/pg-store.js';
 import type { Job } from '../job/job.js';
 import type { JobOf, SchemasFor } from '../job/typed-job.js';
 
-// biome-ignore lint/suspicious/noExplicitAny: options of a queue of whatever jobs
+// biome-ignore lint/suspicious/noExplicitAny: options of a queue of any jobs
 export interface QueueOptions<T = any> {
   store: PgStore;
-  /** Options of every job that does not say otherwise. */
+  /** Options that apply to each job unless `add` gives them. */
   defaultJobOptions?: JobOptions;
   logger?: Logger;
-  /** Data is checked by these at `add`: one Standard Schema (zod, valibot, arktype, …) per job name. */
+  /** Checks data at `add`: one Standard Schema (zod, valibot, arktype, …) per job name. */
   schemas?: SchemasFor<T>;
 }
 
@@ -39,7 +39,7 @@ export interface QueueEvents<T> {
   error: unknown;
 }
 
-/** What can be done inside a transaction of the app's. */
+/** A queue inside a transaction of the app. */
 export interface TransactionalQueue<T> {
   add<N extends JobName<T>>(name: N, data: InputOf<T, N>, opts?: JobOptions): Promise<AddedJob<T, N>>;
   addBulk(jobs: BulkItems<T>): Promise<JobOf<T>[]>;

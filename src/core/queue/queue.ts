@@ -3,7 +3,7 @@ import { ClosedError } from '../../model/errors.js';
 import type { Duration, JobOptions, JobState, RepeatOptions } from '../../model/job.js';
 import type { InputOf, JobName } from '../../model/job-types.js';
 import { checkLogger } from '../../model/logger.js';
-import { validateJobOptions } from '../../model/options/job-options.js';
+import { type ResolvedJobOptions, resolveJobOptions, withDefaults } from '../../model/options/job-options.js';
 import { assertJobState, integerIn, oneOf, validateName, validateQueueName } from '../../model/options/names.js';
 import { readOptions } from '../../model/options/option-object.js';
 import type { StoredSchedule } from '../../model/schedule/stored-schedule.js';
@@ -21,7 +21,7 @@ import { Adder } from './adder.js';
 import type { AddedJob, BulkItem, BulkItems, QueueEvents, QueueOptions, TransactionalQueue } from './queue-types.js';
 
 /**
- * Adds jobs to a queue and looks after it. `T` is the payload of every job, or a map from job names to payloads.
+ * Adds jobs to a queue and manages it. `T` is the payload of every job, or a map from job names to payloads.
  *
  * Bad input rejects with a `TypeError`, `RangeError` or `InvalidPayloadError` before any SQL; an unreachable server
  * with `ConnectionError`; every call after `close()` with `ClosedError`.
@@ -30,7 +30,7 @@ export class Queue<T = unknown> {
   readonly name: string;
   readonly events: EventBus<QueueEvents<T>>;
   readonly #store: PgStore;
-  readonly #defaults: JobOptions;
+  readonly #defaults: ResolvedJobOptions;
   readonly #schemas: JobSchemas | undefined;
   readonly #adder: Adder;
   #closed = false;
@@ -41,20 +41,20 @@ export class Queue<T = unknown> {
     const { store, logger } = options;
     if (!store?.engine) throw new TypeError('Queue options.store must be a PgStore.');
     this.#store = store;
-    this.#defaults = validateJobOptions(options.defaultJobOptions);
+    this.#defaults = resolveJobOptions(options.defaultJobOptions);
     this.#schemas = checkSchemas(options.schemas, 'schemas');
     this.events = new EventBus(logger === undefined ? store.engine.options.logger : checkLogger(logger, 'logger'));
-    this.#adder = new Adder(this.#store, this.#schemas, (job) => this.#tell(job));
+    this.#adder = new Adder(this.#store, this.#schemas, (job) => this.#emitAdded(job));
   }
 
   /**
-   * Saves a job. When a live job holds its deduplication key, or a job has its `jobId`, that one is returned instead.
+   * Saves a job. When an unfinished job has its deduplication key, or any job its `jobId`, that one is returned instead.
    *
    * @throws GroupFullError when the group has `group.maxSize` jobs waiting or delayed
    */
   async add<N extends JobName<T>>(name: N, data: InputOf<T, N>, opts?: JobOptions): Promise<AddedJob<T, N>> {
     this.#assertOpen();
-    return this.#adder.add<AddedJob<T, N>>(this.name, name, data, this.#merge(opts));
+    return this.#adder.add<AddedJob<T, N>>(this.name, name, data, this.#resolve(opts));
   }
 
   /**
@@ -68,7 +68,7 @@ export class Queue<T = unknown> {
 
   /**
    * The same `add` and `addBulk` inside a transaction of the app's Drizzle client, of any driver. Rolled back: no job
-   * and no notification. Committed: idle workers hear of it at once.
+   * and no notification. Committed: idle workers are woken at once.
    */
   withTransaction(transaction: DrizzleLike): TransactionalQueue<T> {
     this.#assertOpen();
@@ -79,7 +79,7 @@ export class Queue<T = unknown> {
     return {
       add: async (name, data, opts) => {
         this.#assertOpen();
-        return adder.add(this.name, name, data, this.#merge(opts));
+        return adder.add(this.name, name, data, this.#resolve(opts));
       },
       addBulk: async (jobs) => {
         this.#assertOpen();
@@ -88,7 +88,7 @@ export class Queue<T = unknown> {
     };
   }
 
-  /** Adds a job that runs after `delay`: ms, or such as `'in 10 minutes'`. */
+  /** Adds a job that runs after `delay`: ms, or a text such as `'in 10 minutes'`. */
   schedule<N extends JobName<T>>(
     delay: Duration,
     name: N,
@@ -135,10 +135,10 @@ export class Queue<T = unknown> {
     return removeSchedule(this.#store.engine.executor, this.name, validateName(key, 'schedule key'));
   }
 
-  /** Workers take no more jobs (of that name) until `resume`; running ones go on. */
+  /** Workers claim no more jobs (of that name) until `resume`; running ones go on. */
   async pause(options: { jobName?: string } = {}): Promise<void> {
     this.#assertOpen();
-    const jobName = nameIn(options);
+    const jobName = jobNameOf(options);
     await this.#store.pauseJobName(this.name, jobName ?? ALL_NAMES);
     this.#store.engine.notifier.publish('queue:paused', this.name, undefined, { jobName });
     this.events.emit('paused', { jobName });
@@ -146,7 +146,7 @@ export class Queue<T = unknown> {
 
   async resume(options: { jobName?: string } = {}): Promise<void> {
     this.#assertOpen();
-    const jobName = nameIn(options);
+    const jobName = jobNameOf(options);
     await this.#store.resumeJobName(this.name, jobName ?? ALL_NAMES);
     const { notifier } = this.#store.engine;
     notifier.publish('queue:resumed', this.name, undefined, { jobName });
@@ -211,13 +211,13 @@ export class Queue<T = unknown> {
     return this.#store.getJobCounts(this.name);
   }
 
-  /** Follows a job of this queue, wherever it runs. */
+  /** Observes a job of this queue, in whichever process it runs. */
   observe(id: string): JobObservable {
     this.#assertOpen();
     return new JobObservable(validateName(id, 'job id'), this.name, this.#store);
   }
 
-  /** The store stays open: it may serve other queues. */
+  /** Afterwards every call rejects. The store stays connected: other queues may use it. */
   async close(): Promise<void> {
     this.#closed = true;
     this.events.removeAllListeners();
@@ -227,26 +227,21 @@ export class Queue<T = unknown> {
     await this.close();
   }
 
-  #merge(opts: JobOptions | undefined): JobOptions {
+  #resolve(opts: JobOptions | undefined): ResolvedJobOptions {
     if (opts === undefined || opts === null) return this.#defaults;
-    const { delay, ...defaults } = this.#defaults;
-    const given = validateJobOptions(opts);
-    // A repeating job runs when its schedule says so.
-    return validateJobOptions(
-      given.repeat || delay === undefined ? { ...defaults, ...given } : { delay, ...defaults, ...given },
-    );
+    return withDefaults(resolveJobOptions(opts), this.#defaults);
   }
 
-  #bulk(jobs: BulkItems<T>): { name: string; data: unknown; opts: JobOptions }[] {
+  #bulk(jobs: BulkItems<T>): { name: string; data: unknown; opts: ResolvedJobOptions }[] {
     if (!Array.isArray(jobs)) throw new TypeError('addBulk() takes an array of { name, data, opts? }.');
     return (jobs as BulkItem<unknown>[]).map((item, i) => {
       if (item === null || typeof item !== 'object')
         throw new TypeError(`addBulk()[${i}] must be { name, data, opts? }.`);
-      return { name: item.name, data: item.data, opts: this.#merge(item.opts) };
+      return { name: item.name, data: item.data, opts: this.#resolve(item.opts) };
     });
   }
 
-  #tell(job: { state: JobState }): void {
+  #emitAdded(job: { state: JobState }): void {
     const { state } = job;
     if (state === 'waiting' || state === 'delayed') this.events.emit(state, job as JobOf<T>);
   }
@@ -256,8 +251,8 @@ export class Queue<T = unknown> {
   }
 }
 
-/** The one name that a pause is about; undefined: all of them. */
-function nameIn(options: { jobName?: string }): string | undefined {
+/** The job name that a pause applies to; undefined: every name. */
+function jobNameOf(options: { jobName?: string }): string | undefined {
   const { jobName } = readOptions(options, 'options', ['jobName']);
   return jobName === undefined ? undefined : validateName(jobName, 'jobName');
 }

@@ -13,7 +13,7 @@ export interface SettledListeners {
   failed(stored: StoredJob, changed: Partial<JobData>, error: Error): void;
 }
 
-/** Results up to this size, in characters of JSON, travel with the event; whoever wants a larger one reads it. */
+/** Results up to this size, in characters of JSON, travel with the event; larger ones are read from the table. */
 const MAX_EVENT_RESULT = 4_096;
 
 const reasonOf = ({ settled, settlement }: SettledAttempt) =>

@@ -58,7 +58,7 @@ export class Dispatcher<T> {
     const { batched, capacity } = this.#options;
     const size = batched ? capacity.batchSize : 1;
     for (let i = 0; i < jobs.length; i += size) {
-      const batch = jobs.slice(i, i + size).filter((job) => this.#mayStart(job));
+      const batch = jobs.slice(i, i + size).filter((job) => this.#canStart(job));
       if (batch.length > 0) this.#run(batch);
     }
   }
@@ -113,7 +113,7 @@ export class Dispatcher<T> {
    * A job that was, or may have been, cancelled before it started is released: if it was cancelled, the database ends
    * it without ever running it, and if not, it is waiting again.
    */
-  #mayStart(job: LeasedJob): boolean {
+  #canStart(job: LeasedJob): boolean {
     const { attempt } = job;
     if (attempt.lost || attempt.ended) return false;
     if (!attempt.cancelled && !this.#options.leases.isUncertain(job)) return true;

@@ -35,10 +35,11 @@ export class Leases {
   }
 
   add(job: LeasedJob): void {
-    const older = this.#jobs.get(job.stored.job.id);
-    // Claimed again under a newer lease: the older one is lost, although no renewal has said so yet.
+    const { id } = job.stored.job;
+    const older = this.#jobs.get(id);
+    this.#jobs.set(id, job);
+    // Claimed twice by this worker: the job had been returned to waiting meanwhile.
     if (older && !older.attempt.ended) this.#options.lost(older);
-    this.#jobs.set(job.stored.job.id, job);
     if (this.#timer) return;
     this.#timer = setInterval(() => void this.#renew(this.all()), this.#period);
     this.#timer.unref();

@@ -9,7 +9,7 @@ import type { PgStore } from '../../store/contract/pg-store.js';
 import { checkSchemas } from '../job/schemas.js';
 import type { SchemasFor } from '../job/typed-job.js';
 
-// biome-ignore lint/suspicious/noExplicitAny: options of a worker of whatever jobs
+// biome-ignore lint/suspicious/noExplicitAny: options of a worker of any jobs
 export interface WorkerOptions<T = any> {
   store: PgStore;
   /** Jobs (or batches) at once. Default 1. */
@@ -18,23 +18,23 @@ export interface WorkerOptions<T = any> {
   maxGlobalConcurrency?: number;
   /** At most `max` jobs started in any `duration` ms, over all workers. */
   limiter?: RateLimit;
-  /** How long a job is ours without a sign of life, in ms; renewed at a third of it. Default 30,000. */
+  /** Lease on a job, in ms, renewed after each third of it. Default 30,000. */
   lockDuration?: number;
-  /** How often to look for expired leases at least, in ms. Default 30,000. */
+  /** Longest time between two sweeps for expired leases, in ms. Default 30,000. */
   stalledInterval?: number;
-  /** How often a job may lose its worker before it fails. Default 1. */
+  /** How often a job may stall before it fails. Default 1. */
   maxStalledCount?: number;
-  /** Start on construction. Default true. */
+  /** Whether to start on construction. Default true. */
   autoStart?: boolean;
-  /** Newest first inside a priority. */
+  /** Newest first within a priority. Default false. */
   lifo?: boolean;
-  /** Hand jobs to the processor in arrays of up to `size`. */
+  /** Calls the processor with arrays of up to `size` jobs. */
   batch?: { size: number };
-  /** Take jobs of groups in turn. `concurrency` and `limiter` count per group, over all workers. */
+  /** Claims jobs of groups in turn. `concurrency` and `limiter` apply to each group, over all workers. */
   group?: { concurrency?: number; limiter?: RateLimit };
-  /** The pause before the next attempt, in ms, for jobs with `backoff.type: 'custom'`. */
+  /** Returns the delay before the next attempt, in ms, for jobs with `backoff.type: 'custom'`. */
   backoffStrategy?: BackoffStrategy;
-  /** Checks a job's data again when it is taken, by job name. Names without a schema are not checked. */
+  /** Checks a job's data again before it runs, by job name. Names without a schema are not checked. */
   schemas?: SchemasFor<T>;
   logger?: Logger;
 }
@@ -83,15 +83,15 @@ function rateLimit(value: unknown, name: string): RateLimit | undefined {
   };
 }
 
-function flag(value: unknown, name: string, otherwise: boolean): boolean {
-  if (value === undefined || typeof value === 'boolean') return value ?? otherwise;
+function flag(value: unknown, name: string, defaultValue: boolean): boolean {
+  if (value === undefined || typeof value === 'boolean') return value ?? defaultValue;
   throw new TypeError(`${name} is ${show(value)}; it must be true or false.`);
 }
 
 const optional = (value: unknown, name: string, min: number) =>
   value === undefined ? undefined : integerIn(value, name, min, MAX_INT);
 
-/** Throws `TypeError` or `RangeError` naming the option. */
+/** @throws TypeError or RangeError that names the option */
 export function resolveWorkerOptions(options: WorkerOptions): ResolvedWorkerOptions {
   readOptions(options, 'options', KNOWN);
   const { store, backoffStrategy } = options;

@@ -12,7 +12,7 @@ export interface WorkerEvents<T> {
   completed: { job: JobOf<T>; result: unknown };
   /** After every failed attempt; `job.state` says whether it was the last. */
   failed: { job: JobOf<T>; error: Error };
-  /** The id of a job whose worker was lost; it was returned to waiting, or failed. */
+  /** The id of a job whose lease expired; it was returned to waiting, or failed. */
   stalled: string;
   cancelled: JobOf<T>;
   error: Error;

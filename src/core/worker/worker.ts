@@ -225,6 +225,9 @@ export class Worker<T = unknown> {
   }
 
   #error(error: unknown): void {
-    this.events.emit('error', error instanceof Error ? error : new ConveyorError(String(error)));
+    this.events.emit(
+      'error',
+      error instanceof Error ? error : new ConveyorError(String(error), { code: 'UNKNOWN_ERROR' }),
+    );
   }
 }

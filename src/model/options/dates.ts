@@ -1,7 +1,7 @@
 import { show } from '../text.js';
 
 const FIRST = Date.UTC(1970, 0, 1);
-/** Later years have six digits in ISO 8601, which Postgres does not read. */
+/** Later years have six digits in ISO 8601, which Postgres cannot read. */
 const LAST = Date.UTC(9999, 11, 31, 23, 59, 59, 999);
 
 const FORMS = 'a Date, epoch milliseconds or an ISO 8601 text, from 1970 to 9999';
@@ -15,7 +15,7 @@ export function timeOf(value: unknown, name: string): number {
   if (value instanceof Date) return inRange(value.getTime(), 'an invalid Date', name);
   if (typeof value === 'number') return inRange(value, show(value), name);
   if (typeof value !== 'string') throw new TypeError(`${name} is ${show(value)}; it must be ${FORMS}.`);
-  // Date.parse makes a date of nearly any text with a number in it.
+  // Date.parse accepts nearly any text with a number in it.
   return inRange(/^\d{4}-\d{2}/.test(value) ? Date.parse(value) : Number.NaN, show(value), name);
 }
 

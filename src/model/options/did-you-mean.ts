@@ -1,4 +1,4 @@
-/** The known word nearest to a misspelt one, when it is near enough to be what was meant. */
+/** The known word nearest to a misspelt one, if it is near enough to be what was meant. */
 export function nearest(word: string, known: readonly string[]): string | undefined {
   if (word.length > 100) return undefined;
   let best: string | undefined;

@@ -1,4 +1,11 @@
-import type { BackoffOptions, ChildFailurePolicy, DeduplicationOptions, GroupOptions, JobOptions } from '../job.js';
+import type {
+  BackoffOptions,
+  ChildFailurePolicy,
+  DeduplicationOptions,
+  Duration,
+  GroupOptions,
+  JobOptions,
+} from '../job.js';
 import { show } from '../text.js';
 import { timeOf } from './dates.js';
 import { MAX_DURATION_MS, parseDelay } from './duration.js';
@@ -10,18 +17,37 @@ const INT_MAX = 2 ** 31 - 1;
 const BACKOFF_TYPES = ['fixed', 'exponential', 'custom'] as const;
 const CHILD_FAILURE_POLICIES: readonly ChildFailurePolicy[] = ['fail', 'ignore', 'remove'];
 
-/** One check per option; the table is also the list of the options that there are. */
-const CHECKS: { readonly [K in keyof Required<JobOptions>]: (value: unknown) => Required<JobOptions>[K] } = {
+/**
+ * The options of a job after every check. Nothing that takes them checks them again, and nothing changes them.
+ */
+export interface ResolvedJobOptions {
+  /** As they were given, without those that are undefined. */
+  readonly options: JobOptions;
+  /** `delay` in ms; 0 without one. */
+  readonly delayMs: number;
+}
+
+interface Parsed {
+  delayMs: number;
+}
+
+type Check<K extends keyof JobOptions> = (value: unknown, parsed: Parsed) => Required<JobOptions>[K];
+
+/** One check per option. The table is also the list of all options. */
+const CHECKS: { readonly [K in keyof Required<JobOptions>]: Check<K> } = {
   attempts: (value) => integerIn(value, 'opts.attempts', 1, INT_MAX),
   backoff: backoffOption,
-  delay: (value) => durationOption(value, 'opts.delay'),
+  delay: (value, parsed) => {
+    parsed.delayMs = parseDelay(value as Duration, 'opts.delay');
+    return value as Duration;
+  },
   repeat: validateRepeat,
   priority: (value) => integerIn(value, 'opts.priority', -(2 ** 31), INT_MAX),
   lifo: (value) => booleanOption(value, 'opts.lifo'),
   deduplication: deduplicationOption,
   removeOnComplete: (value) => retentionOption(value, 'opts.removeOnComplete'),
   removeOnFail: (value) => retentionOption(value, 'opts.removeOnFail'),
-  // A Node.js timer with more than that goes off at once.
+  // A Node.js timer with a longer delay fires at once.
   timeout: (value) => integerIn(value, 'opts.timeout', 1, INT_MAX),
   jobId: (value) => validateName(value, 'opts.jobId'),
   failParentOnChildFailure: (value) => oneOf(value, 'opts.failParentOnChildFailure', CHILD_FAILURE_POLICIES),
@@ -31,29 +57,44 @@ const CHECKS: { readonly [K in keyof Required<JobOptions>]: (value: unknown) => 
 const KNOWN = Object.keys(CHECKS) as (keyof JobOptions)[];
 
 /**
- * The options of a job, checked and as they were given, without those that are undefined. `null` and `undefined` are
- * no options.
+ * Checks the options of a job. `null` and `undefined` mean no options.
  *
  * @throws RangeError or TypeError that names the option (`opts.attempts`), its value and what is allowed; TypeError
- * for a name that is no option, and for `delay` together with `repeat`
+ * for an unknown option, and for `delay` together with `repeat`
  */
-export function validateJobOptions(opts: unknown): JobOptions {
-  if (opts === undefined || opts === null) return {};
+export function resolveJobOptions(opts: unknown): ResolvedJobOptions {
+  if (opts === undefined || opts === null) return { options: {}, delayMs: 0 };
   const fields = readOptions(opts, 'opts', KNOWN);
-  const checked: Record<string, unknown> = {};
-  for (const key in fields) checked[key] = CHECKS[key as keyof JobOptions](fields[key]);
-
-  const options = checked as JobOptions;
-  if (options.repeat && options.delay !== undefined && parseDelay(options.delay) > 0) {
-    throw new TypeError(
-      `opts.delay is ${show(options.delay)} together with opts.repeat, whose schedule says when the job runs; ` +
-        'for a later first run use opts.repeat.startDate.',
-    );
-  }
-  return options;
+  const parsed: Parsed = { delayMs: 0 };
+  const options: Record<string, unknown> = {};
+  for (const key in fields) options[key] = CHECKS[key as keyof JobOptions](fields[key], parsed);
+  return refuseDelayedRepeat({ options, delayMs: parsed.delayMs });
 }
 
-/** Checked options as JSON can hold them: without the backoff function, and with dates as ISO 8601 texts. */
+/**
+ * Options with those of a default that they do not give themselves. The schedule of a repeating job says when it runs,
+ * so a default delay does not apply to it.
+ *
+ * @throws TypeError for `delay` with a default `repeat`
+ */
+export function withDefaults(given: ResolvedJobOptions, defaults: ResolvedJobOptions): ResolvedJobOptions {
+  const options = { ...defaults.options, ...given.options };
+  if (given.options.delay !== undefined) return refuseDelayedRepeat({ options, delayMs: given.delayMs });
+  if (given.options.repeat === undefined) return { options, delayMs: defaults.delayMs };
+  delete options.delay;
+  return { options, delayMs: 0 };
+}
+
+function refuseDelayedRepeat(resolved: ResolvedJobOptions): ResolvedJobOptions {
+  const { options, delayMs } = resolved;
+  if (!options.repeat || delayMs === 0) return resolved;
+  throw new TypeError(
+    `opts.delay is ${show(options.delay)} together with opts.repeat, whose schedule says when the job runs; ` +
+      'for a later first run use opts.repeat.startDate.',
+  );
+}
+
+/** Resolved options as JSON can hold them: without the backoff function, and with dates as ISO 8601 strings. */
 export function storableOptions(opts: JobOptions): JobOptions {
   const { backoff, repeat, ...stored } = opts as JobOptions & Record<string, unknown>;
   const options: JobOptions = stored;
@@ -71,11 +112,6 @@ export function storableOptions(opts: JobOptions): JobOptions {
 
 function isoOf(date: Date | string | number, name: string): string {
   return new Date(timeOf(date, name)).toISOString();
-}
-
-function durationOption(value: unknown, name: string): number | string {
-  parseDelay(value as string, name);
-  return value as number | string;
 }
 
 function booleanOption(value: unknown, name: string): boolean {
@@ -98,8 +134,8 @@ function backoffOption(value: unknown): BackoffOptions {
       `opts.backoff.customStrategy is ${show(strategy)} with type '${type}'; it must be a function, with type 'custom'.`,
     );
   }
-  // A custom strategy need not look at the delay, so it need not be given.
-  if (type !== 'custom' || fields['delay'] !== undefined) durationOption(fields['delay'], 'opts.backoff.delay');
+  // A custom strategy need not use the delay, so the option may be missing.
+  if (type !== 'custom' || fields['delay'] !== undefined) parseDelay(fields['delay'] as Duration, 'opts.backoff.delay');
   return { ...fields } as unknown as BackoffOptions;
 }
 

@@ -2,11 +2,11 @@ import { show } from '../text.js';
 import { nearest } from './did-you-mean.js';
 
 /**
- * The fields of an options object that are not undefined. A misspelt option would be ignored in silence, and a job
- * would lose its retries that way, so a name that is not known is refused.
+ * The fields of an options object that are not undefined. Unknown names are refused: a misspelt option that is ignored
+ * silently could cost a job its retries.
  *
  * @param name what the errors call the object, such as `opts.repeat`
- * @throws TypeError for anything but an object, and for names that are not known
+ * @throws TypeError for anything but an object, and for unknown names
  */
 export function readOptions(value: unknown, name: string, known: readonly string[]): Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {

@@ -4,6 +4,7 @@ import type { Executor } from '../../db/executor.js';
 import { columns, statement } from '../../db/statement.js';
 import { alias, bare } from '../../db/tables.js';
 import { epochMs } from '../../db/time.js';
+import { ConveyorError } from '../../model/errors.js';
 import { insertInput, insertSelect } from '../rows/insert-columns.js';
 import type { JobRecord } from '../rows/new-job.js';
 import { freedKeys, holdsKey, keyExpired } from '../rules/deduplication.js';
@@ -149,7 +150,11 @@ async function insertByKey(executor: Executor, records: readonly JobRecord[]): P
       else saved[i] = { id, created: created === 'true', delayUntil: until == null ? null : new Date(Number(until)) };
     });
     // The holder was committed after this statement began, or ended meanwhile: the next snapshot tells.
-    if (round >= KEY_RACE_ROUNDS) throw new Error('a deduplication key changed hands too often to be decided');
+    if (round >= KEY_RACE_ROUNDS) {
+      throw new ConveyorError('Which job has a deduplication key changed too often to be decided: try again.', {
+        code: 'DEDUPLICATION_CONTENDED',
+      });
+    }
     open = unresolved;
   }
   return saved;

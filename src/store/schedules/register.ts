@@ -193,6 +193,7 @@ export async function registerSchedule(
     };
   }
   throw new ConveyorError(
-    `Schedule "${key}" of queue "${queueName}" was registered and removed too often to be found.`,
+    `Schedule "${key}" of queue "${queueName}" was registered and removed too often to be found: try again.`,
+    { code: 'SCHEDULE_CONTENDED' },
   );
 }
