@@ -12,6 +12,7 @@ import {
   type WorkerOptions,
 } from '../../src/index.js';
 import { type UsedDatabase, useDatabase } from './database.js';
+import { until } from './until.js';
 
 /** What a store or worker said to its logger. */
 export interface Said {
@@ -119,4 +120,16 @@ export async function rowOf(
 ): Promise<Record<string, unknown> | undefined> {
   const [row] = await database.sql`select * from conveyor_jobs where queue_name = ${queueName} and id = ${id}`;
   return row;
+}
+
+/** Resolves when the leases of all active jobs of the queue end more than `ms` later than any of them does now. */
+export async function untilRenewed({ database }: Playground, queueName: string, ms: number): Promise<void> {
+  const ends = async () => {
+    const [row] = await database.sql<{ first: Date | null; last: Date | null }[]>`
+      select min(lock_until) as first, max(lock_until) as last from conveyor_jobs
+      where queue_name = ${queueName} and state = 'active'`;
+    return { first: Number(row?.first), last: Number(row?.last) };
+  };
+  const { last } = await ends();
+  await until(async () => (await ends()).first > last + ms, { what: `leases to be renewed for ${ms} ms` });
 }
