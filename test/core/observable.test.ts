@@ -60,7 +60,10 @@ it('a late subscriber hears the end at once, and each hears it once', async () =
     timestamp: new Date(),
     data: { returnvalue: 'again' },
   });
-  await new Promise((resolve) => setTimeout(resolve, 50));
+  // What comes later has been heard.
+  const [next, after] = [await queue.add('work', null), listen()];
+  queue.observe(next.id).subscribe(after);
+  await until(() => after.heard.some((event) => typeof event === 'object'));
   for (const { heard } of [first, second, late]) {
     expect(heard.filter((event) => event !== 'active')).toEqual([ended]);
   }

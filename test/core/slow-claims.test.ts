@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import type { PgStore } from '../../src/index.js';
+import { longWork } from '../support/pauses.js';
 import { record, usePlayground } from '../support/playground.js';
 import { onStatements } from '../support/statements.js';
 import { until } from '../support/until.js';
@@ -17,6 +18,7 @@ function slowClaims(store: PgStore, ms: number): boolean[] {
     if (!/^claim( limited)?$/.test(name)) return run();
     fromStart.push(atStart(values));
     const rows = await run();
+    // How long a claim takes decides where the next one begins.
     await sleep(ms);
     return rows;
   });
@@ -82,7 +84,7 @@ it('when the second half of such a claim fails, what the first half took runs al
   });
   const ran: unknown[] = [];
   const run = async (job: { data: unknown }) => {
-    await sleep(30);
+    await longWork();
     ran.push(job.data);
   };
   play.worker(queue, store, run, { concurrency: 5 });

@@ -29,6 +29,10 @@ afterAll(async () => {
 
 class RolledBack extends Error {}
 
+/** Resolves when the transaction began over 50 ms ago. */
+const untilOld = (tx: Transaction) =>
+  until(async () => (await tx.execute(`select 1 where clock_timestamp() > now() + interval '50 ms'`)).length > 0);
+
 /** A transaction that stays open until it is told how to end. */
 async function opened() {
   const end = deferred<'commit' | 'rollback'>();
@@ -167,7 +171,7 @@ describe('adding in a transaction', () => {
   it('counts delays from the add, however long the transaction has been open', async () => {
     const queue = newQueue(store);
     const job = await db.transaction(async (tx) => {
-      await tx.execute('select pg_sleep(0.05)');
+      await untilOld(tx);
       const added = await queue.withTransaction(tx).add('later', 1, { delay: '1 hour' });
       await tx.execute(`insert into effects values (now() + interval '1 hour')`);
       return added;
@@ -215,7 +219,7 @@ describe('completing in a transaction', () => {
     const queue = newQueue(store);
     newWorker(queue, store, (job) =>
       db.transaction(async (tx) => {
-        await tx.execute('select pg_sleep(0.05)');
+        await untilOld(tx);
         await job.completeIn(tx, 'slowly');
       }),
     );

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { type Claimer, mostActive, useClaimers } from '../support/claimers.js';
 import { useDatabase } from '../support/database.js';
 import { openTransaction, untilWaiting } from '../support/held.js';
-import { randomPause } from '../support/random-pause.js';
+import { randomPause } from '../support/pauses.js';
 import { insertRows, newQueue } from '../support/rows.js';
 
 const database = useDatabase();

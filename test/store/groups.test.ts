@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { ageFetches, type Claimer, mostActive, useClaimers } from '../support/claimers.js';
 import { useDatabase } from '../support/database.js';
 import { openTransaction, untilWaiting } from '../support/held.js';
-import { randomPause } from '../support/random-pause.js';
+import { randomPause } from '../support/pauses.js';
 import { insertRow, insertRows, newQueue } from '../support/rows.js';
 
 const database = useDatabase();

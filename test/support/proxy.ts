@@ -11,6 +11,8 @@ export interface Proxy {
   thaw(): void;
   /** From now on every connection is broken, also each new one: the server is away. */
   cut(): void;
+  /** How many connections were broken before they began, so far. */
+  refused(): number;
   /** It is back. */
   mend(): void;
   close(): Promise<void>;
@@ -23,8 +25,10 @@ export async function startProxy(target: string): Promise<Proxy> {
   let frozen = false;
   let away = false;
   let swallowed = false;
+  let refused = 0;
   const server = createServer((client) => {
     if (away) {
+      refused++;
       client.destroy();
       return;
     }
@@ -57,6 +61,7 @@ export async function startProxy(target: string): Promise<Proxy> {
   return {
     url: url.href,
     frozen: () => swallowed,
+    refused: () => refused,
     freeze: () => {
       frozen = true;
     },

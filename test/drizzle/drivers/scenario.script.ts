@@ -291,7 +291,7 @@ await proves('keeps the limits of groups and of queues', async () => {
         running.push(job.groupId!);
         most = Math.max(most, running.length);
         assert.ok(!('group' in limits) || new Set(running).size === running.length, `${running} at once`);
-        await new Promise((resolve) => setTimeout(resolve, 20));
+        await until(() => most === 2);
         running.splice(running.indexOf(job.groupId!), 1);
         return job.groupId;
       },
