@@ -26,7 +26,14 @@ export function endOf(
 ): Settlement {
   if (!stored) throw new Error('the job was not claimed');
   const { job, lease } = stored;
-  const base = { queueName: job.queueName, id: job.id, lease, workerId: WORKER, kind, hasParent: job.parentId !== null };
+  const base = {
+    queueName: job.queueName,
+    id: job.id,
+    lease,
+    workerId: WORKER,
+    kind,
+    hasParent: job.parentId !== null,
+  };
   return { ...base, ...(kind === 'completed' ? { result: '1' } : { reason: 'boom' }), ...more };
 }
 
