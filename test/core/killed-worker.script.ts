@@ -1,4 +1,4 @@
-// For kills.test.ts: runs jobs until it is killed, by as many workers and with what options it is told.
+// For kills.test.ts: runs jobs until it is killed, with the given number of workers and their options.
 import { PgStore, Worker } from '../../src/index.js';
 import { randomPause } from '../support/pauses.js';
 

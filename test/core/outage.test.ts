@@ -90,7 +90,7 @@ it('2,000 waits over two processes end within 2 s of completion, though LISTEN i
   const killing = (async () => {
     while (listening) {
       await terminate(`query ilike 'listen %'`);
-      // As often as the test says.
+      // The rate that the guarantee names.
       await sleep(1_000);
     }
   })();

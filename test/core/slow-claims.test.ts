@@ -11,7 +11,7 @@ const play = usePlayground();
 
 const atStart = ({ seq }: Record<string, unknown>) => seq === -Number.MAX_SAFE_INTEGER;
 
-/** Every claim takes `ms` longer; tells of each whether it began with the first job. */
+/** Makes every claim take `ms` longer and notes of each whether it began with the first job. */
 function slowClaims(store: PgStore, ms: number): boolean[] {
   const fromStart: boolean[] = [];
   onStatements(store, async (name, run, values) => {
@@ -75,7 +75,7 @@ it('when the second half of such a claim fails, what the first half took runs al
   slowClaims(store, 40);
   let broken = false;
   onStatements(store, async (name, run, values) => {
-    // Only the rest of a claim asks for fewer than there are slots.
+    // Only the second half of a claim has a smaller limit than there are slots.
     if (name === 'claim' && atStart(values) && (values['limit'] as number) < 5 && !broken) {
       broken = true;
       throw new Error('the connection is gone');

@@ -41,7 +41,7 @@ describe('jobs that are removed on completion', () => {
     const queue = play.queue<number>(store);
     const remote = new Queue<number>(queue.name, { store: other });
     play.worker(queue, store, (job) => `result ${job.data}`, { concurrency: 10 });
-    // Who has waited before hears of those that are gone before he waits for them.
+    // A process that has waited before keeps the results of jobs that are gone when it begins to wait.
     for (const one of [queue, remote]) await (await one.add('work', -1)).waitUntilFinished();
     const jobs = [
       ...(await queue.addBulk(many(100, { removeOnComplete: true }))),

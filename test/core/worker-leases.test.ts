@@ -111,7 +111,7 @@ it.each(['before any renewal', 'while one is under way'])(
       { lockDuration: 200 },
     );
     const heard = record(worker);
-    // Else its own process might look, and find the lease expired.
+    // Otherwise a poll of its own process might find the lease expired.
     await untilAsleep(statements);
     const job = await queue.add('work', null);
     expect(await job.waitUntilFinished()).toBe('done');

@@ -193,7 +193,7 @@ it('a retried job goes behind those of its priority that wait already', async ()
     store,
     async (job) => {
       ran.push(job.data);
-      // Those that were claimed ahead would be in the worker's hands already.
+      // A short job would let the worker claim the others ahead.
       await longWork();
       if (job.data === 'a') await until(async () => (await rowOf(play, poison))?.['attempts_made'] === 1);
       if (job.data === 'poison') throw onPurpose;

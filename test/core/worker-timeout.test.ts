@@ -63,7 +63,7 @@ it('the retry never overlaps the attempt that timed out, even when that ignores 
   );
   const job = await queue.add('work', null, { timeout: 40, attempts: 2 });
   await timedOut.promise;
-  // The worker takes and ends another job, and this one is still in the hands of its handler.
+  // The worker claims and completes another job while the handler still runs.
   await (await queue.add('other', null)).waitUntilFinished();
   expect(await job.isActive()).toBe(true);
   release.resolve();

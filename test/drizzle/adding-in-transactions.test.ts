@@ -33,7 +33,7 @@ class RolledBack extends Error {}
 const untilOld = (tx: Transaction) =>
   until(async () => (await tx.execute(`select 1 where clock_timestamp() > now() + interval '50 ms'`)).length > 0);
 
-/** A transaction that stays open until it is told how to end. */
+/** A transaction that stays open until the test commits it or rolls it back. */
 async function opened() {
   const end = deferred<'commit' | 'rollback'>();
   const begun = deferred<Transaction>();
@@ -80,7 +80,7 @@ describe('adding in a transaction', () => {
       children: [{ name: 'child', queueName: queue.name, data: 1 }],
     });
     await kept.commit();
-    // It did not look for itself: it was told.
+    // It was notified; it did not poll.
     const ran = (id: string) => script.waitFor((line: { ran?: string }) => line.ran === id);
     expect(await ran(job.id)).toEqual({ ran: job.id, glances: 0 });
     expect(await ran(flow.children![0]!.job.id)).toMatchObject({ glances: 0 });

@@ -164,7 +164,7 @@ describe('completing in a transaction', () => {
         .catch(refused.resolve);
       return 'ignored';
     };
-    // The lease is not renewed in time, and the other worker looks for such jobs all the time.
+    // The lease is not renewed in time, and the other worker sweeps all the time.
     const first = newWorker(queue, store, run as never, { lockDuration: 600_000 });
     first.on('error', () => {});
     const job = await queue.add('stolen', null);

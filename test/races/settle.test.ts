@@ -7,7 +7,7 @@ import { deferred, until } from '../support/until.js';
 
 const play = usePlayground();
 
-/** A worker with one job, whose handler ends when it is told to. */
+/** A worker with one job, whose handler ends when the test resolves `release`. */
 async function running(opts = {}) {
   const store = await play.open();
   const queue = play.queue(store);

@@ -14,7 +14,7 @@ import {
 import { type UsedDatabase, useDatabase } from './database.js';
 import { until } from './until.js';
 
-/** What a store or worker said to its logger. */
+/** What a store or worker has logged. */
 export interface Said {
   readonly logger: Logger;
   readonly lines: { level: keyof Logger; message: string; args: unknown[] }[];
@@ -34,7 +34,7 @@ type OwnWorkerOptions = Omit<WorkerOptions, 'store'> & { store?: PgStore };
 
 export interface Playground {
   readonly database: UsedDatabase;
-  /** What the stores of the running test said to their logger. */
+  /** What the stores of the running test have logged. */
   readonly said: Said['lines'];
   /** Those that the running test has opened. */
   readonly stores: readonly PgStore[];
@@ -55,7 +55,7 @@ export interface Playground {
 let names = 0;
 export const newName = () => `q${++names}-${randomBytes(3).toString('hex')}`;
 
-/** A database for the file; stores and workers for each test, closed behind it. */
+/** A database for the file; stores and workers for each test, closed after it. */
 export function usePlayground(): Playground {
   const database = useDatabase();
   const closing: (() => Promise<unknown>)[] = [];
@@ -101,7 +101,7 @@ export interface Recorded {
   errors: Error[];
 }
 
-/** Everything that a worker's events say from now on. */
+/** All events of a worker from now on. */
 export function record(worker: AnyWorker): Recorded {
   const heard: Recorded = { active: [], completed: [], failed: [], stalled: [], cancelled: [], errors: [] };
   worker.on('active', (job) => void heard.active.push(job.id));

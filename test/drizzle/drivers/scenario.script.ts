@@ -337,10 +337,11 @@ function causes(error: unknown): unknown[] {
   return all;
 }
 
+/** As in support/until.ts, which is not part of the app that this script runs in. */
 async function until(fact: () => boolean): Promise<void> {
   const deadline = Date.now() + 15_000;
   while (!fact()) {
-    if (Date.now() > deadline) throw new Error(`waited in vain for ${fact}`);
+    if (Date.now() > deadline) throw new Error(`timed out waiting for ${fact}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
