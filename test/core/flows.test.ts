@@ -12,7 +12,7 @@ const leaf = (queueName: string, name: string, more: Partial<FlowJob> = {}): Flo
   ...more,
 });
 
-/** Runs every job: it returns its name, fails when its data says so, and notes the order of the starts. */
+/** Runs every job: it returns its name, fails if its data asks for it, and notes the order of the starts. */
 function runAll(queue: { name: string }, store: PgStore, concurrency = 3) {
   const started: string[] = [];
   play.worker(

@@ -1,4 +1,4 @@
-// For worker-wake.test.ts: says when it is idle, and then of each job that it ran, and how often it has looked meanwhile.
+// For worker-wake.test.ts: prints when it is idle, then each job that it ran and how often it has polled since.
 import { PgStore, Worker } from '../../src/index.js';
 import { countStatements, untilAsleep } from '../support/statements.js';
 

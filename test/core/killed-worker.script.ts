@@ -1,6 +1,6 @@
-// For kills.test.ts: runs jobs until it is killed, by as many workers and with what options it is told.
-import { setTimeout as sleep } from 'node:timers/promises';
+// For kills.test.ts: runs jobs until it is killed, with the given number of workers and their options.
 import { PgStore, Worker } from '../../src/index.js';
+import { randomPause } from '../support/pauses.js';
 
 const [connection, queueName, workers = '1', more = '{}'] = process.argv.slice(2) as string[];
 const logger = { debug() {}, info() {}, warn() {}, error() {} };
@@ -18,7 +18,7 @@ for (let i = 0; i < Number(workers); i++) {
   new Worker(
     queueName as string,
     async (job) => {
-      await sleep(Math.random() * 60);
+      await randomPause(60);
       return job.name === 'parent' ? job.getChildrenValues() : job.data;
     },
     options,

@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import { type FlowNode, FlowProducer } from '../../src/index.js';
+import { randomPause } from '../support/pauses.js';
 import { usePlayground } from '../support/playground.js';
 import { type Script, spawnScript } from '../support/process.js';
 import { until } from '../support/until.js';
@@ -46,7 +46,7 @@ it('worker processes that are killed at random: every job ends, and once', async
   for (let kill = 0; kill < 5; kill++) {
     const before = await ended();
     await until(async () => (await ended()) > before + 10 || (await ended()) === 300, { timeout: 20_000 });
-    await sleep(Math.random() * 100);
+    await randomPause(100);
     await workers.shift()?.kill();
     start();
   }
@@ -88,7 +88,7 @@ it('maxGlobalConcurrency 3 over 8 workers is kept while processes and connection
     await until(async () => (await completed()) > Math.min(before + 10, 119), { timeout: 20_000 });
     await sql`select pg_terminate_backend(pid) from pg_stat_activity
       where datname = current_database() and application_name = 'conveyor'`;
-    await sleep(Math.random() * 100);
+    await randomPause(100);
     if (kill % 2) {
       await processes.shift()?.kill();
       start();

@@ -141,7 +141,7 @@ it('a job that its worker has taken again is renewed and ended by its second att
   const heard = record(worker);
   const job = await queue.add('work', null);
   await until(() => releases.length === 1);
-  // Swept, and nobody tells its worker.
+  // Swept, without a notification to its worker.
   await play.database.sql`update conveyor_jobs set state = 'waiting', lease = lease + 1, locked_by = null,
     lock_until = null where id = ${job.id}`;
   store.engine.notifier.wake(queue.name);

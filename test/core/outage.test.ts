@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
+import { randomPause } from '../support/pauses.js';
 import { record, usePlayground } from '../support/playground.js';
 import { spawnScript } from '../support/process.js';
 import { startProxy } from '../support/proxy.js';
@@ -25,7 +26,7 @@ it('connections that are killed all the time lose nothing, and run nothing twice
       async (job) => {
         const n = job.data as number;
         runs.set(n, (runs.get(n) ?? 0) + 1);
-        await sleep(5);
+        await randomPause(10);
         return n;
       },
       { concurrency: 20 },
@@ -37,7 +38,7 @@ it('connections that are killed all the time lose nothing, and run nothing twice
   while ((await queue.count('completed').catch(() => 0)) < 2_000 && kills < 60) {
     await terminate('true');
     kills++;
-    await sleep(50 + Math.random() * 100);
+    await randomPause(200);
   }
   await until(async () => (await queue.count('completed')) === 2_000, { timeout: 20_000 });
   expect(kills).toBeGreaterThan(3);
@@ -58,7 +59,7 @@ it('a database that goes away and comes back loses nothing', async () => {
     far,
     async () => {
       runs++;
-      await sleep(20);
+      await randomPause(40);
     },
     { concurrency: 10, lockDuration: 60_000 },
   );
@@ -66,8 +67,9 @@ it('a database that goes away and comes back loses nothing', async () => {
   await queue.addBulk(many(300));
   for (let outage = 0; outage < 2; outage++) {
     await until(async () => (await queue.count('completed')) > outage * 50 + 20, { timeout: 20_000 });
+    const refused = proxy.refused();
     proxy.cut();
-    await sleep(300);
+    await until(() => proxy.refused() >= refused + 3);
     proxy.mend();
   }
   await until(async () => (await queue.count('completed')) === 300, { timeout: 20_000 });
@@ -88,11 +90,20 @@ it('2,000 waits over two processes end within 2 s of completion, though LISTEN i
   const killing = (async () => {
     while (listening) {
       await terminate(`query ilike 'listen %'`);
+      // The rate that the guarantee names.
       await sleep(1_000);
     }
   })();
   // About 500 a second, so that the killings fall into the time of the waits.
-  play.worker(queue, store, async ({ data }) => sleep(20, data), { concurrency: 10 });
+  play.worker(
+    queue,
+    store,
+    async ({ data }) => {
+      await randomPause(40);
+      return data;
+    },
+    { concurrency: 10 },
+  );
   script.send('go');
   const jobs = await queue.addBulk(many(1_000));
   const ended = await Promise.all(

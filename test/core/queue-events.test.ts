@@ -8,7 +8,7 @@ const play = usePlayground();
 
 const NAMES = ['waiting', 'delayed', 'paused', 'resumed', 'drained', 'error'] as const;
 
-/** Everything that a queue says from now on: jobs as `[event, name, state]`. */
+/** All events of a queue from now on: `[event, name, state]` for jobs. */
 function listen(queue: Queue): unknown[] {
   const heard: unknown[] = [];
   for (const event of NAMES) {

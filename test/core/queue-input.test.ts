@@ -18,7 +18,7 @@ const YEAR = 365.25 * 24 * 3_600_000;
 const cycle: { self?: unknown } = {};
 cycle.self = cycle;
 
-/** Option, a bad value, and what the error says of it. */
+/** Option, a bad value, and the error message. */
 const BAD_OPTIONS: [string, unknown, RegExp][] = [
   ['attempts', 0, /opts.attempts is 0; .* from 1 to/],
   ['attempts', 1.5, /opts.attempts is 1.5/],

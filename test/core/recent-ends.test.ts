@@ -22,7 +22,7 @@ it('remembers how jobs ended, and nothing else of them', () => {
 it('the last thousand of them', () => {
   const ends = new RecentEnds();
   for (let i = 0; i < 1_000; i++) ends.note(`${i}`, ended);
-  // Told again it is the newest.
+  // Reported again, it is the newest.
   ends.note('0', ended);
   ends.note('one more', ended);
   expect([ends.get('0'), ends.get('1'), ends.get('2')]).toEqual([ended, undefined, ended]);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { ConnectionError, FlowProducer, type Job } from '../../src/index.js';
-import { record, rowOf, usePlayground } from '../support/playground.js';
+import { record, rowOf, untilRenewed, usePlayground } from '../support/playground.js';
 import { isSettling, onStatements } from '../support/statements.js';
 import { barrier, until } from '../support/until.js';
 
@@ -172,7 +172,8 @@ it('while nothing can be settled no lease runs out, and no more is claimed than 
   play.worker(queue, store, () => void runs++, { lockDuration: 300, stalledInterval: 50, concurrency: 5 });
   await queue.addBulk(many(20));
   await until(() => runs === 20);
-  await new Promise((resolve) => setTimeout(resolve, 700));
+  // As if twice the duration of a lease had passed since.
+  await untilRenewed(play, queue.name, 600);
   away = false;
   await until(async () => (await queue.count('completed')) === 20);
   expect(runs).toBe(20);

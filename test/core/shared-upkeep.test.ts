@@ -23,7 +23,7 @@ it('workers of one store share one connection that listens, to all of their queu
   const listening = await play.database.sql`select query from pg_stat_activity
     where datname = current_database() and pid <> pg_backend_pid() and query ilike 'listen %'`;
   expect(listening).toHaveLength(1);
-  // It hears of each of them: from another process every queue wakes its workers.
+  // It listens for each of them: adding to any queue in another process wakes its workers.
   const other = await play.open();
   for (const { name } of queues) {
     expect(await (await new Queue(name, { store: other }).add('work', null)).waitUntilFinished()).toBe('ran');

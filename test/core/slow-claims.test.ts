@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, it } from 'vitest';
 import type { PgStore } from '../../src/index.js';
+import { longWork } from '../support/pauses.js';
 import { record, usePlayground } from '../support/playground.js';
 import { onStatements } from '../support/statements.js';
 import { until } from '../support/until.js';
@@ -10,13 +11,14 @@ const play = usePlayground();
 
 const atStart = ({ seq }: Record<string, unknown>) => seq === -Number.MAX_SAFE_INTEGER;
 
-/** Every claim takes `ms` longer; tells of each whether it began with the first job. */
+/** Makes every claim take `ms` longer and notes of each whether it began with the first job. */
 function slowClaims(store: PgStore, ms: number): boolean[] {
   const fromStart: boolean[] = [];
   onStatements(store, async (name, run, values) => {
     if (!/^claim( limited)?$/.test(name)) return run();
     fromStart.push(atStart(values));
     const rows = await run();
+    // How long a claim takes decides where the next one begins.
     await sleep(ms);
     return rows;
   });
@@ -73,7 +75,7 @@ it('when the second half of such a claim fails, what the first half took runs al
   slowClaims(store, 40);
   let broken = false;
   onStatements(store, async (name, run, values) => {
-    // Only the rest of a claim asks for fewer than there are slots.
+    // Only the second half of a claim has a smaller limit than there are slots.
     if (name === 'claim' && atStart(values) && (values['limit'] as number) < 5 && !broken) {
       broken = true;
       throw new Error('the connection is gone');
@@ -82,7 +84,7 @@ it('when the second half of such a claim fails, what the first half took runs al
   });
   const ran: unknown[] = [];
   const run = async (job: { data: unknown }) => {
-    await sleep(30);
+    await longWork();
     ran.push(job.data);
   };
   play.worker(queue, store, run, { concurrency: 5 });

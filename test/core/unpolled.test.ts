@@ -7,7 +7,7 @@ const play = usePlayground();
 
 const REREAD_MS = 1_000;
 
-// Whoever waits asks the tables once a second: without that it shows what is heard, and what is asked for a reason.
+// Waits read the tables once a second. Without that, only notifications and reads for a reason remain.
 beforeEach(() => {
   const real = globalThis.setInterval;
   const without = (run: () => void, ms: number) => real(ms === REREAD_MS ? () => {} : run, ms);
@@ -53,7 +53,7 @@ it('what ended while LISTEN was away is asked for when it is back', async () => 
   const wait = far.waitUntilFinished();
   await job.updateProgress(1);
   await until(() => heard.includes(1));
-  // Said to nobody, as if its news had been lost.
+  // Without an event, as if the notification had been lost.
   await play.database
     .sql`update conveyor_jobs set state = 'completed', returnvalue = '"silently"' where id = ${job.id}`;
   await play.database.sql`select pg_terminate_backend(pid) from pg_stat_activity

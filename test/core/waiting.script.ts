@@ -1,4 +1,4 @@
-// For outage.test.ts: adds jobs, waits for all of them, and says when each wait ended.
+// For outage.test.ts: adds jobs, waits for all of them, and prints when each wait ended.
 import { PgStore, Queue } from '../../src/index.js';
 
 const [connection, queueName, count] = process.argv.slice(2) as [string, string, string];

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { BatchResult, Job, PgStore, Queue } from '../../src/index.js';
 import { Worker } from '../../src/index.js';
-import { record, usePlayground } from '../support/playground.js';
+import { record, untilRenewed, usePlayground } from '../support/playground.js';
 import { deferred, until } from '../support/until.js';
 
 const play = usePlayground();
@@ -159,15 +159,19 @@ it('renews the leases of all its jobs', async () => {
   const store = await play.open();
   const queue = play.queue(store);
   await queue.addBulk(many(20));
+  const release = deferred();
   const worker = new Worker(
     queue.name,
     async (batch) => {
-      await new Promise((resolve) => setTimeout(resolve, 900));
+      await release.promise;
       return batch.map(() => completed());
     },
     { store, batch: { size: 20 }, lockDuration: 300, stalledInterval: 50 },
   );
   const heard = record(worker);
+  await until(() => heard.active.length === 20);
+  await untilRenewed(play, queue.name, 600);
+  release.resolve();
   await ended(queue, 20);
   expect(heard.stalled).toEqual([]);
   await worker.close();
@@ -260,7 +264,7 @@ it('a time limit fails its own job only', async () => {
   const fine = await queue.add('work', 'fine');
   let round = 0;
   const { worker } = batchWorker(queue, store, async (batch) => {
-    if (++round === 1) await new Promise((resolve) => setTimeout(resolve, 200));
+    if (++round === 1) await until(() => batch.filter(({ signal }) => signal?.aborted).length === 2);
     return batch.map(({ data }) => completed(data));
   });
   worker.start();

@@ -202,7 +202,7 @@ it.each<[string, (job: Job, queue: Queue) => Promise<unknown>]>([
 });
 
 it('the news of a cancellation that is over does not stop the retried job', async () => {
-  // Another process cancels and retries; this one has taken the job again before the first news arrives.
+  // Another process cancels and retries; this one has claimed the job again before the first event arrives.
   const [producer, consumer] = [await play.open(), await play.open()];
   const queue = play.queue(producer);
   const release = deferred();

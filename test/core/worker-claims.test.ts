@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
 import { LeaseLostError } from '../../src/index.js';
+import { longWork } from '../support/pauses.js';
 import { record, rowOf, usePlayground } from '../support/playground.js';
 import { countStatements } from '../support/statements.js';
 import { deferred, until } from '../support/until.js';
@@ -117,8 +118,7 @@ it('refills a slot as soon as it is free: nobody has to look', async () => {
     queue,
     store,
     async () => {
-      // Longer than what is fetched ahead.
-      await new Promise((resolve) => setTimeout(resolve, 15));
+      await longWork();
       done++;
     },
     { concurrency: 2, autoStart: false },

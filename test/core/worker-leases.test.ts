@@ -1,20 +1,25 @@
 import { expect, it } from 'vitest';
 import { LeaseLostError } from '../../src/index.js';
-import { record, usePlayground } from '../support/playground.js';
+import { record, untilRenewed, usePlayground } from '../support/playground.js';
 import { countStatements, onStatements, untilAsleep } from '../support/statements.js';
 import { deferred, until } from '../support/until.js';
 
 const play = usePlayground();
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 it('renews its leases: a job that takes longer than its lease runs once, though others sweep', async () => {
   const [store, other] = [await play.open(), await play.open()];
   const queue = play.queue(store);
-  const worker = play.worker(queue, store, () => sleep(1_000), { lockDuration: 300, concurrency: 20 });
+  const release = deferred();
+  const worker = play.worker(queue, store, () => release.promise, { lockDuration: 300, concurrency: 20 });
   const sweeper = play.worker(queue, other, async () => {}, { stalledInterval: 30 });
   await sweeper.pause();
   const [heard, swept] = [record(worker), record(sweeper)];
   await queue.addBulk(Array.from({ length: 20 }, (_, data) => ({ name: 'work', data })));
+  await until(() => heard.active.length === 20);
+  const polls = countStatements(other);
+  await untilRenewed(play, queue.name, 600);
+  await until(() => polls.answered('glance') >= 3);
+  release.resolve();
   await until(() => heard.completed.length === 20);
   expect(swept.stalled).toEqual([]);
   expect(heard.active).toHaveLength(20);
@@ -98,13 +103,15 @@ it.each(['before any renewal', 'while one is under way'])(
         if (when === 'while one is under way') await renewing.promise;
         const end = performance.now() + 500;
         while (performance.now() < end);
-        await sleep(100);
+        // The timers that were due meanwhile fire, and a renewal is made and answered.
+        const renewals = statements.count('renew');
+        await until(() => statements.answered('renew') > renewals);
         return 'done';
       },
       { lockDuration: 200 },
     );
     const heard = record(worker);
-    // Else its own process might look, and find the lease expired.
+    // Otherwise a poll of its own process might find the lease expired.
     await untilAsleep(statements);
     const job = await queue.add('work', null);
     expect(await job.waitUntilFinished()).toBe('done');

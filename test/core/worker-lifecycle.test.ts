@@ -91,7 +91,8 @@ it('start, pause and resume, however often, do not double anything', async () =>
   let most = 0;
   const worker = play.worker(queue, store, async () => {
     most = Math.max(most, ++running);
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    // Longer than a claim takes.
+    await queue.count('active');
     running--;
   });
   const heard = record(worker);
@@ -206,16 +207,18 @@ it('a claim that fails is tried again, and said', async () => {
 it('claims that fail are made again after longer and longer pauses', async () => {
   const store = await play.open();
   const queue = play.queue(store);
-  let failures = 0;
+  const failures: number[] = [];
   onStatements(store, (name, run) => {
     if (!/^claim/.test(name)) return run();
-    failures++;
+    failures.push(performance.now());
     return Promise.reject(new Error('no claim today'));
   });
   record(play.worker(queue, store, () => 'ran'));
-  await new Promise((resolve) => setTimeout(resolve, 600));
-  expect(failures).toBeGreaterThan(1);
-  expect(failures).toBeLessThan(20);
+  await until(() => failures.length === 5);
+  // Nominally 100 ms, then twice as long each time, from half of that to one and a half.
+  for (const [i, least] of [50, 100, 200, 400].entries()) {
+    expect((failures[i + 1] as number) - (failures[i] as number)).toBeGreaterThan(least - 5);
+  }
 });
 
 it('jobs of a claim whose answer was lost go back unharmed', async () => {

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { Queue, type WorkerOptions } from '../../src/index.js';
+import { randomPause } from '../support/pauses.js';
 import { newName, usePlayground } from '../support/playground.js';
-import { countStatements } from '../support/statements.js';
+import { countStatements, untilAsleep } from '../support/statements.js';
 import { until } from '../support/until.js';
 
 const play = usePlayground();
@@ -32,7 +33,7 @@ async function processAll(
       store,
       async ({ id }) => {
         ran.push(id);
-        await new Promise((resolve) => setTimeout(resolve, 5));
+        await randomPause(10);
       },
       options,
     );
@@ -129,18 +130,11 @@ describe('limits over all workers', () => {
   it('a worker with limits is not kept awake by an empty queue', async () => {
     const store = await play.open();
     const queue = play.queue(store);
-    let claims = 0;
-    const { executor } = store.engine;
-    const run = executor.run.bind(executor);
-    executor.run = ((statement: { name: string }, ...rest: unknown[]) => {
-      if (statement.name.startsWith('claim')) claims++;
-      return (run as (...args: unknown[]) => unknown)(statement, ...rest);
-    }) as typeof executor.run;
-    play.worker(queue, store, async () => {}, { limiter: { max: 1, duration: 50 }, maxGlobalConcurrency: 2 });
+    const statements = countStatements(store);
+    // A window so short that many of them pass before a worker counts as asleep.
+    play.worker(queue, store, async () => {}, { limiter: { max: 1, duration: 2 }, maxGlobalConcurrency: 2 });
     await queue.add('work', null);
     await until(async () => (await queue.getJobCounts()).completed === 1);
-    const before = claims;
-    await new Promise((resolve) => setTimeout(resolve, 1_500));
-    expect(claims - before).toBeLessThanOrEqual(4);
+    await untilAsleep(statements);
   });
 });

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { longWork } from '../support/pauses.js';
 import { record, rowOf, usePlayground } from '../support/playground.js';
 import { until } from '../support/until.js';
 
@@ -192,8 +193,8 @@ it('a retried job goes behind those of its priority that wait already', async ()
     store,
     async (job) => {
       ran.push(job.data);
-      // Longer than what is fetched ahead: those are in a worker's hands already.
-      await new Promise((resolve) => setTimeout(resolve, 15));
+      // A short job would let the worker claim the others ahead.
+      await longWork();
       if (job.data === 'a') await until(async () => (await rowOf(play, poison))?.['attempts_made'] === 1);
       if (job.data === 'poison') throw onPurpose;
     },

@@ -1,7 +1,7 @@
 import { expect, it } from 'vitest';
 import { JobTimeoutError } from '../../src/index.js';
 import { record, usePlayground } from '../support/playground.js';
-import { deferred, until } from '../support/until.js';
+import { deferred } from '../support/until.js';
 
 const play = usePlayground();
 
@@ -45,14 +45,16 @@ it('the retry never overlaps the attempt that timed out, even when that ignores 
   let running = 0;
   let most = 0;
   let runs = 0;
-  const release = deferred();
+  const [timedOut, release] = [deferred(), deferred()];
   play.worker(
     queue,
     store,
-    async (_job, signal) => {
+    async ({ name }, signal) => {
+      if (name === 'other') return;
       most = Math.max(most, ++running);
       if (++runs === 1) {
         await aborted(signal);
+        timedOut.resolve();
         await release.promise;
       }
       running--;
@@ -60,9 +62,9 @@ it('the retry never overlaps the attempt that timed out, even when that ignores 
     { concurrency: 5 },
   );
   const job = await queue.add('work', null, { timeout: 40, attempts: 2 });
-  await until(() => runs === 1);
-  // Its time is long over, and it still has its job.
-  await new Promise((resolve) => setTimeout(resolve, 150));
+  await timedOut.promise;
+  // The worker claims and completes another job while the handler still runs.
+  await (await queue.add('other', null)).waitUntilFinished();
   expect(await job.isActive()).toBe(true);
   release.resolve();
   await job.waitUntilFinished();
@@ -116,9 +118,11 @@ it('a job that is done in time knows nothing of it', async () => {
   let signalOfFirst: AbortSignal | undefined;
   play.worker(queue, store, async (job, signal) => {
     if (job.name === 'first') signalOfFirst = signal;
-    else await new Promise((resolve) => setTimeout(resolve, 100));
+    else await aborted(signal);
   });
   await queue.add('first', null, { timeout: 50 });
-  await (await queue.add('second', null)).waitUntilFinished();
+  // The time of the second one runs out later.
+  const second = await queue.add('second', null, { timeout: 50 });
+  await expect(second.waitUntilFinished()).rejects.toThrow(/timed out/);
   expect(signalOfFirst?.aborted).toBe(false);
 });

@@ -8,10 +8,10 @@ import { until } from '../support/until.js';
 
 const play = usePlayground();
 
-/** The heartbeat's look, which would find everything, is some 10 s away. */
+/** Well before the poll of the heartbeat, which comes after 10 s and would find everything. */
 const SOON = { timeout: 5_000 };
 
-/** A worker of another store that has looked, found nothing and sleeps. */
+/** A worker of another store that has polled, found nothing and is idle. */
 async function idleWorker(options = {}, end = (_job: { attemptsMade: number }): void => {}) {
   const [producer, consumer] = [await play.open(), await play.open()];
   const queue = play.queue(producer);

@@ -21,6 +21,7 @@ afterEach(async () => {
   for (const close of closing.splice(0).reverse()) await close();
 });
 
+/** Statements that run for `s` seconds: longer than the tests let them. */
 const tooLong = statement('too long', ['s'], (_db, p) => sql`select /* too long */ pg_sleep(${p.s}::float8)::text`);
 const sleepStatement = statement('sleep', ['s'], (_db, p) => sql`select pg_sleep(${p.s}::float8)::text`);
 

@@ -1,4 +1,4 @@
-/** Migrates the database it is given and says what it did. */
+/** Migrates the given database and prints what was applied. */
 import { migrate } from '../../src/migrations/index.js';
 
 const result = await migrate({ connection: process.argv[2] as string });

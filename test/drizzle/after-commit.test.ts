@@ -51,7 +51,7 @@ function staying(work: (job: Job<unknown>) => Promise<unknown>) {
 
 const MARK = 12_345;
 
-/** What workers of a queue elsewhere are told from now on: to come at once (null), or in so many ms. */
+/** The wake-ups that other processes get from now on: at once (null), or in so many ms. */
 async function bellsOf(queue: Queue): Promise<(number | null)[]> {
   const elsewhere = await open();
   const all: (number | null)[] = [];

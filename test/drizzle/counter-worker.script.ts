@@ -1,9 +1,9 @@
 /** A worker whose handler counts in the transaction that completes its job. It may die at any moment. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import { PgStore, Worker } from '@conveyor/store-pg';
 import { sql } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
+import { randomPause } from '../support/pauses.js';
 
 const client = postgres(process.env['DATABASE_URL']!, {
   max: 12,
@@ -21,9 +21,9 @@ const worker = new Worker<null>(
     await db.transaction(async (tx) => {
       await tx.execute(sql`insert into effects values (${job.id})`);
       // Time to be killed in, on either side of the completion.
-      await sleep(Math.random() * 5);
+      await randomPause(5);
       await job.completeIn(tx, { by: process.pid });
-      await sleep(Math.random() * 5);
+      await randomPause(5);
       // At last, because all transactions wait for each other here.
       await tx.execute(sql`update counter set n = n + 1`);
     });

@@ -45,7 +45,7 @@ const listening = async () =>
       where datname = current_database() and query ilike 'listen %'`
   ).map(({ name }) => name);
 
-/** A notification of another process is heard: which no poll delivers. */
+/** Resolves when a notification of another process has arrived; polling delivers none. */
 async function hears(store: PgStore): Promise<void> {
   const queueName = newName();
   const other = await connected({ connection: database.url, listen: false });

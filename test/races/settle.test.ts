@@ -7,7 +7,7 @@ import { deferred, until } from '../support/until.js';
 
 const play = usePlayground();
 
-/** A worker with one job, whose handler ends when it is told to. */
+/** A worker with one job, whose handler ends when the test resolves `release`. */
 async function running(opts = {}) {
   const store = await play.open();
   const queue = play.queue(store);
@@ -180,11 +180,15 @@ it('a renewal passes over a job that is just being settled', async () => {
   const release = deferred();
   const worker = play.worker(queue, store, () => release.promise, { lockDuration: 300 });
   const heard = record(worker);
+  const statements = countStatements(store);
   const job = await queue.add('work', null);
   await until(() => heard.active.length === 1);
   const holder = await openTransaction(play.database.sql);
   await holder.sql`select 1 from conveyor_jobs where id = ${job.id} for update`;
-  await new Promise((resolve) => setTimeout(resolve, 500));
+  // Renewals that are answered when the lease has run out in the table have passed over the job.
+  await until(async () => ((await rowOf(play, job))?.['lock_until'] as Date) < new Date());
+  const renewals = statements.answered('renew');
+  await until(() => statements.answered('renew') >= renewals + 2);
   expect(heard.errors).toEqual([]);
   await holder.commit();
   const before = (await rowOf(play, job))?.['lock_until'] as Date;

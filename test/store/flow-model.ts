@@ -1,6 +1,6 @@
 import type { ChildFailurePolicy, JobState } from '../../src/model/job.js';
 
-/** What a flow should do, said as simply as possible: one node ends at a time, and tells its parent. */
+/** A reference model of flows: one node ends at a time and updates its parent. */
 export interface ModelNode {
   readonly id: string;
   readonly queueName: string;

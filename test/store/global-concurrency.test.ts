@@ -1,8 +1,8 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { type Claimer, mostActive, useClaimers } from '../support/claimers.js';
 import { useDatabase } from '../support/database.js';
 import { openTransaction, untilWaiting } from '../support/held.js';
+import { randomPause } from '../support/pauses.js';
 import { insertRows, newQueue } from '../support/rows.js';
 
 const database = useDatabase();
@@ -43,7 +43,7 @@ test.each(['plain', 'grouped'])(
             ...(kind === 'grouped' ? { groupConcurrency: 2 } : {}),
           });
           leases.push(...taken.map(({ job, lease }) => `${job.id}/${lease}`));
-          await sleep(Math.random() * 8);
+          await randomPause(8);
           await claimer.complete(taken);
         }
       }),

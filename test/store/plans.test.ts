@@ -23,7 +23,7 @@ import { insertRows } from '../support/rows.js';
 const q = 'big';
 const request = { queueName: q, workerId: 'worker', lockDuration: 1_000 };
 
-/** Each statement, the index it must use, and the most rows that any step of it may look at. */
+/** Each statement, the index it must use, and the most rows that any step of its plan may read. */
 const HOT: [string, (executor: Executor) => Promise<unknown>, string | RegExp, number][] = [
   ['a claim', (e) => claim(e, { ...request, limit: 20 }), 'conveyor_jobs_waiting_idx', 20],
   [
@@ -145,7 +145,7 @@ describe('plans over 100,000 jobs', () => {
   });
 });
 
-/** Statement by statement of what works in chunks: none may look at much more than a chunk of 1,000. */
+/** The statements of what works in chunks: none may read much more than a chunk of 1,000 rows. */
 const CHUNKS: [string, (executor: Executor) => Promise<unknown>][] = [
   ['promote all', (e) => promoteAll(e, q)],
   ['promote due', (e) => promoteDue(e, q, Date.now())],

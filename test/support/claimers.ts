@@ -104,3 +104,14 @@ export async function mostActive(sql: postgres.Sql, queueName: string, by: 'grou
           and (${by === 'queue'} or group_id is not null)) x) y`;
   return row?.most ?? 0;
 }
+
+/** Makes the fetches that the rate limits of a queue remember `ms` older, as if that time had passed. */
+export async function ageFetches(sql: postgres.Sql, queueName: string, ms: number): Promise<void> {
+  for (const table of ['conveyor_rate_limits', 'conveyor_group_cursors']) {
+    await sql`
+      update ${sql(table)} set fetches = (
+        select jsonb_agg(jsonb_build_array((entry ->> 0)::bigint - ${ms}::bigint, entry -> 1) order by n)
+        from jsonb_array_elements(fetches) with ordinality e(entry, n))
+      where queue_name = ${queueName} and fetches <> '[]'`;
+  }
+}

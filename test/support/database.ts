@@ -76,7 +76,7 @@ async function asAdmin(work: (sql: postgres.Sql) => Promise<unknown>): Promise<v
   }
 }
 
-/** A database that somebody is still connected to (an autovacuum worker, a client that is leaving) is free a moment later. */
+/** Tries again while the database has other sessions (an autovacuum worker, a client that disconnects): no event reports their end. */
 async function whenFree(work: () => Promise<unknown>): Promise<void> {
   const deadline = performance.now() + 30_000;
   for (;;) {

@@ -1,4 +1,4 @@
-// For harness.test.ts: says its arguments, then what it is told to say.
+// For harness.test.ts: prints its arguments, then each message that it receives.
 const args = process.argv.slice(2);
 console.log(JSON.stringify({ args }));
 if (args[0] === 'fail') throw new Error('on purpose');

@@ -103,7 +103,7 @@ async function open({ version, durable, settings, password }) {
 async function close() {
   if (closing) return;
   closing = true;
-  // Immediate shutdown: the files are thrown away, so there is nothing to write down first.
+  // Immediate shutdown: the files are deleted, so nothing needs to be written first. After 10 s it is killed.
   if (current?.exitCode === null && current.signalCode === null) {
     const ended = new Promise((resolve) => current.once('exit', resolve));
     current.kill(process.platform === 'win32' ? 'SIGKILL' : 'SIGQUIT');
@@ -136,13 +136,13 @@ function run(file, args, user, options = {}) {
   return done;
 }
 
-/** The server's own word, whatever its log settings are: the eighth line of postmaster.pid. */
+/** Resolves when the eighth line of postmaster.pid says that the server is ready; logs depend on settings. */
 async function ready(data) {
   for (;;) {
     try {
       if (readFileSync(join(data, 'postmaster.pid'), 'utf8').split('\n')[7]?.trim() === 'ready') return;
     } catch {}
-    await sleep(20);
+    await sleep(20); // nothing reports a change of the file on all systems
     if (closing) throw new Error('closing');
   }
 }

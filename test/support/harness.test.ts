@@ -39,11 +39,11 @@ test('a database is dropped while somebody is connected', async () => {
   await sql.end();
 });
 
-test('until gives the truthy answer, and says what it waited for in vain', async () => {
+test('until resolves to the truthy value, and its error names what it waited for', async () => {
   let asked = 0;
   expect(await until(() => (++asked === 3 ? 'three' : undefined))).toBe('three');
   await expect(until(() => false, { timeout: 30, what: 'pigs to fly' })).rejects.toThrow(
-    'waited 30 ms in vain for pigs to fly (last answer: false)',
+    'timed out after 30 ms waiting for pigs to fly (last value: false)',
   );
 });
 

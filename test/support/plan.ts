@@ -32,7 +32,7 @@ export interface PlanNode {
   type: string;
   table: string | undefined;
   index: string | undefined;
-  /** Rows it put out, and rows that it read in vain, in all its loops together. */
+  /** Rows returned plus rows read and filtered out, over all loops. */
   rows: number;
 }
 

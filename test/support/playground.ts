@@ -12,8 +12,9 @@ import {
   type WorkerOptions,
 } from '../../src/index.js';
 import { type UsedDatabase, useDatabase } from './database.js';
+import { until } from './until.js';
 
-/** What a store or worker said to its logger. */
+/** What a store or worker has logged. */
 export interface Said {
   readonly logger: Logger;
   readonly lines: { level: keyof Logger; message: string; args: unknown[] }[];
@@ -33,7 +34,7 @@ type OwnWorkerOptions = Omit<WorkerOptions, 'store'> & { store?: PgStore };
 
 export interface Playground {
   readonly database: UsedDatabase;
-  /** What the stores of the running test said to their logger. */
+  /** What the stores of the running test have logged. */
   readonly said: Said['lines'];
   /** Those that the running test has opened. */
   readonly stores: readonly PgStore[];
@@ -54,7 +55,7 @@ export interface Playground {
 let names = 0;
 export const newName = () => `q${++names}-${randomBytes(3).toString('hex')}`;
 
-/** A database for the file; stores and workers for each test, closed behind it. */
+/** A database for the file; stores and workers for each test, closed after it. */
 export function usePlayground(): Playground {
   const database = useDatabase();
   const closing: (() => Promise<unknown>)[] = [];
@@ -100,7 +101,7 @@ export interface Recorded {
   errors: Error[];
 }
 
-/** Everything that a worker's events say from now on. */
+/** All events of a worker from now on. */
 export function record(worker: AnyWorker): Recorded {
   const heard: Recorded = { active: [], completed: [], failed: [], stalled: [], cancelled: [], errors: [] };
   worker.on('active', (job) => void heard.active.push(job.id));
@@ -119,4 +120,16 @@ export async function rowOf(
 ): Promise<Record<string, unknown> | undefined> {
   const [row] = await database.sql`select * from conveyor_jobs where queue_name = ${queueName} and id = ${id}`;
   return row;
+}
+
+/** Resolves when the leases of all active jobs of the queue end more than `ms` later than any of them does now. */
+export async function untilRenewed({ database }: Playground, queueName: string, ms: number): Promise<void> {
+  const ends = async () => {
+    const [row] = await database.sql<{ first: Date | null; last: Date | null }[]>`
+      select min(lock_until) as first, max(lock_until) as last from conveyor_jobs
+      where queue_name = ${queueName} and state = 'active'`;
+    return { first: Number(row?.first), last: Number(row?.last) };
+  };
+  const { last } = await ends();
+  await until(async () => (await ends()).first > last + ms, { what: `leases to be renewed for ${ms} ms` });
 }

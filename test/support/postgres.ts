@@ -13,7 +13,7 @@ export interface PostgresOptions {
   version?: string;
   /** Server settings by name, for a server that we start. */
   settings?: Record<string, string>;
-  /** Gets the one line that says which server was taken. */
+  /** Receives one line: which server is used. */
   log?: (line: string) => void;
 }
 

@@ -3,15 +3,17 @@ import { connect, createServer, type Socket } from 'node:net';
 export interface Proxy {
   /** The given URL by way of this proxy. */
   url: string;
-  /** From now on nothing passes in either direction, and nobody is told: a half-open connection. */
+  /** From now on nothing passes in either direction, and neither side gets an error: a half-open connection. */
   freeze(): void;
-  /** Whether anything has been swallowed since. */
+  /** Whether data has been dropped since. */
   frozen(): boolean;
   /** New connections work; frozen ones stay as they are. */
   thaw(): void;
-  /** From now on every connection is broken, also each new one: the server is away. */
+  /** Breaks all connections, and from now on each new one: the server is unreachable. */
   cut(): void;
-  /** It is back. */
+  /** How many connections were broken before they began, so far. */
+  refused(): number;
+  /** The server is reachable again. */
   mend(): void;
   close(): Promise<void>;
 }
@@ -23,8 +25,10 @@ export async function startProxy(target: string): Promise<Proxy> {
   let frozen = false;
   let away = false;
   let swallowed = false;
+  let refused = 0;
   const server = createServer((client) => {
     if (away) {
+      refused++;
       client.destroy();
       return;
     }
@@ -57,6 +61,7 @@ export async function startProxy(target: string): Promise<Proxy> {
   return {
     url: url.href,
     frozen: () => swallowed,
+    refused: () => refused,
     freeze: () => {
       frozen = true;
     },

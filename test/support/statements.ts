@@ -3,32 +3,41 @@ import type { PgStore } from '../../src/index.js';
 import { until } from './until.js';
 
 export interface Statements {
-  /** How often each statement ran, by name. */
+  /** How many statements of this name were sent. */
   count(name: string | RegExp): number;
+  /** How many of them were answered without an error. */
+  answered(name: string | RegExp): number;
   readonly names: string[];
-  /** From now on nothing counts that came before. */
+  /** Forgets what was counted so far. */
   reset(): void;
 }
 
 /** Counts the statements of a store from now on. */
 export function countStatements(store: PgStore): Statements {
   const names: string[] = [];
-  onStatements(store, (name, run) => {
+  const answers: string[] = [];
+  onStatements(store, async (name, run) => {
     names.push(name);
-    return run();
+    const rows = await run();
+    answers.push(name);
+    return rows;
   });
+  const count = (all: string[], name: string | RegExp) =>
+    all.filter((n) => (typeof name === 'string' ? n === name : name.test(n))).length;
   return {
     names,
-    count: (name) => names.filter((n) => (typeof name === 'string' ? n === name : name.test(n))).length,
+    count: (name) => count(names, name),
+    answered: (name) => count(answers, name),
     reset: () => {
       names.length = 0;
+      answers.length = 0;
     },
   };
 }
 
 type Run = () => Promise<unknown>;
 
-/** Puts itself between a store and its statements; returns what takes it away again. */
+/** Wraps each statement that a store sends; returns the function that ends this. */
 export function onStatements(
   store: PgStore,
   around: (name: string, run: Run, values: Record<string, unknown>) => Promise<unknown>,
@@ -43,10 +52,11 @@ export function onStatements(
   };
 }
 
-/** Resolves when the store's worker has looked, found nothing and asks no more; then counting begins anew. */
+/** Resolves when the store's worker has polled, found nothing and sends no more statements; resets the counters. */
 export async function untilAsleep(statements: Statements): Promise<void> {
   await until(async () => {
     const { length } = statements.names;
+    // Nothing reports the absence of statements: quiet is 50 ms without one.
     await sleep(50);
     return statements.count('poll') > 0 && statements.count(/^claim/) > 0 && statements.names.length === length;
   });

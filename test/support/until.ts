@@ -9,7 +9,7 @@ export interface UntilOptions {
   what?: string;
 }
 
-/** Asks until the answer is truthy and gives that answer: every 10 ms at first, every 50 ms later. */
+/** Polls `fact` until it is truthy and resolves to its value; every 10 ms at first, every 50 ms later. */
 export async function until<T>(fact: () => T | Promise<T>, options: UntilOptions = {}): Promise<Truthy<T>> {
   const timeout = options.timeout ?? 10_000;
   const error = new Error(); // made here, so that its stack names the test
@@ -19,9 +19,9 @@ export async function until<T>(fact: () => T | Promise<T>, options: UntilOptions
     answer = await fact();
     if (answer) return answer as Truthy<T>;
     if (performance.now() >= deadline) break;
-    await sleep(pause);
+    await sleep(pause); // the polling of all facts that no event reports
   }
-  error.message = `waited ${timeout} ms in vain for ${options.what ?? fact.toString()} (last answer: ${String(answer)})`;
+  error.message = `timed out after ${timeout} ms waiting for ${options.what ?? fact.toString()} (last value: ${String(answer)})`;
   throw error;
 }
 

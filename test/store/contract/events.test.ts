@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { PgStore, type PgStoreOptions, type StoreEvent } from '../../../src/index.js';
 import { noopLogger } from '../../../src/model/logger.js';
 import { useDatabase } from '../../support/database.js';
+import { onStatements } from '../../support/statements.js';
 import { until } from '../../support/until.js';
 
 const db = useDatabase();
@@ -135,14 +136,12 @@ describe('publish', () => {
   it('never fails because the notification did', async () => {
     const store = await connect();
     const heard = ear(store, 'q');
-    const { executor } = store.engine;
-    const run = executor.run.bind(executor);
     let refused = 0;
-    executor.run = ((statement: { name: string }, ...rest: unknown[]) => {
-      if (statement.name !== 'notify') return (run as (...args: unknown[]) => unknown)(statement, ...rest);
+    onStatements(store, (name, run) => {
+      if (name !== 'notify') return run();
       refused++;
       return Promise.reject(new Error('the notification queue is full'));
-    }) as typeof executor.run;
+    });
     await store.publish(event('q'));
     await until(() => refused > 0);
     expect(heard).toHaveLength(1);
