@@ -1,5 +1,6 @@
 import type postgres from 'postgres';
 import { ConnectionError } from '../model/errors.js';
+import { withDeadline } from './deadline.js';
 import type { DrizzleLike } from './drizzle-like.js';
 import { faultOf, translate } from './errors.js';
 import { changesRows, textRows } from './postgres-js.js';
@@ -68,7 +69,7 @@ export class PreparedExecutor implements Executor {
       const changed = changesRows(client);
       const rows = (changed ? query.raw() : query.values()) as unknown as Promise<Row[] & { columns: unknown[] }>;
       const limit = options.timeout ?? this.#timeout;
-      const answer = await withDeadline(rows, limit, statement.name, () => this.#silent?.(client));
+      const answer = await answered(rows, limit, statement.name, () => this.#silent?.(client));
       if (this.#prepare) plan.took(performance.now() - began);
       const whole = withoutHoles(answer);
       return changed ? textRows(whole, answer.columns.length) : whole;
@@ -141,7 +142,7 @@ export class DrizzleExecutor implements Executor {
         throw translate(error, statement.name);
       });
     }
-    return withRetries(statement, () => withDeadline(send(), options.timeout ?? this.#timeout, statement.name));
+    return withRetries(statement, () => answered(send(), options.timeout ?? this.#timeout, statement.name));
   }
 }
 
@@ -199,21 +200,9 @@ async function withRetries(
  * not cancelled from here: a cancel request stops whatever the backend runs by then, which in a pipeline may be
  * somebody else's. Our own connections carry a `statement_timeout` for the server's side.
  */
-function withDeadline<T>(work: Promise<T>, ms: number, name: string, silent?: () => void): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      silent?.();
-      reject(new ConnectionError(`"${name}" did not answer within ${ms} ms.`));
-    }, ms);
-    work.then(
-      (value) => {
-        clearTimeout(timer);
-        resolve(value);
-      },
-      (error) => {
-        clearTimeout(timer);
-        reject(error);
-      },
-    );
+function answered<T>(work: Promise<T>, ms: number, name: string, silent?: () => void): Promise<T> {
+  return withDeadline(work, ms, () => {
+    silent?.();
+    return new ConnectionError(`"${name}" did not answer within ${ms} ms.`);
   });
 }

@@ -1,3 +1,5 @@
+import { withDeadline } from '../../db/deadline.js';
+import { ConnectionError } from '../../model/errors.js';
 import type { Logger } from '../../model/logger.js';
 import { errorText } from '../../model/payload/values.js';
 import { type Renewed, renew } from '../../store/lease/renew.js';
@@ -134,24 +136,12 @@ export class Leases {
       lease,
       workerId: this.#workerId,
     }));
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<never>((_, reject) => {
-      const period = this.#period;
-      const wait = () => {
-        const due = performance.now() + period;
-        timer = setTimeout(() => {
-          // Long overslept: a handler blocked the process, and nobody has read answers meanwhile.
-          if (performance.now() > due + period / 2) wait();
-          else reject(new Error(`no answer within ${Math.round(period)} ms`));
-        }, period);
-      };
-      wait();
-    });
-    try {
-      return await Promise.race([renew(this.#engine.executor, holds, this.#lockDuration), late]);
-    } finally {
-      clearTimeout(timer);
-    }
+    const period = this.#period;
+    return withDeadline(
+      renew(this.#engine.executor, holds, this.#lockDuration),
+      period,
+      () => new ConnectionError(`no answer within ${Math.round(period)} ms`),
+    );
   }
 
   /**

@@ -1,3 +1,4 @@
+import { settledWithin } from '../../db/deadline.js';
 import { ClosedError, LeaseLostError } from '../../model/errors.js';
 import { generateWorkerId } from '../../model/ids.js';
 import type { JobData } from '../../model/job.js';
@@ -12,7 +13,7 @@ import type { JobOf } from '../job/typed-job.js';
 import { type RunnerOptions, runAttempt, runAttempts } from './attempt-runner.js';
 import { Capacity } from './capacity.js';
 import { Claimer } from './claimer.js';
-import { Condition, within } from './condition.js';
+import { Condition } from './condition.js';
 import { Fetcher } from './fetcher.js';
 import { type LeasedJob, Leases } from './leases.js';
 import { type SettledInTransaction, settleInTransaction, transactionOutcome } from './settle-in-transaction.js';
@@ -316,7 +317,7 @@ export class Worker<T = unknown> {
       }
       await this.#condition.until(settled, SETTLE_GRACE_MS);
     }
-    if (this.#claimer.unsure) await within(SETTLE_GRACE_MS, this.#claimer.releaseUnknown());
+    if (this.#claimer.unsure) await settledWithin(this.#claimer.releaseUnknown(), SETTLE_GRACE_MS);
     this.#unfollow();
     this.#settler.giveUp();
     this.#leases.clear();
