@@ -102,7 +102,7 @@ export class Settler {
         this.#write(
           settlement,
           (one) => engine.settlements.push(one, sizeOf(one)),
-          (one) => engine.settleAlone(one),
+          (one) => engine.settlements.alone(one),
           failure,
         ).then(
           (settled) => {
@@ -170,8 +170,8 @@ export class Settler {
     // Waits for the transaction if the handler did not; alone, so that nobody else's settlement waits with it.
     const rolledBack = await this.#write(
       settlement,
-      (one) => engine.settleIfActive(one),
-      (one) => engine.settleAloneIfActive(one),
+      (one) => engine.settlements.ifActive(one),
+      (one) => engine.settlements.aloneIfActive(one),
     );
     if (rolledBack) {
       done(held);

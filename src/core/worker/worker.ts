@@ -174,10 +174,12 @@ export class Worker<T = unknown> {
   }
 
   #attachWhenConnected(): void {
-    void this.#engine.whenConnected().then(() => {
-      if (this.#state !== 'closed') this.#attach();
-      if (this.#state === 'running') this.#fetcher.start();
-    });
+    this.#detach.push(
+      this.#engine.whenConnected(() => {
+        this.#attach();
+        if (this.#state === 'running') this.#fetcher.start();
+      }),
+    );
   }
 
   #hold(stored: StoredJob, confirmedAt: number): void {

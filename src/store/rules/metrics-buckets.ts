@@ -3,6 +3,11 @@ import type { Relations } from '../../db/relation.js';
 import { now } from '../../db/statement.js';
 
 /**
+ * Rows per metrics bucket: the writers of one process share a row, different processes are spread over this many.
+ */
+export const METRIC_SHARDS = 64;
+
+/**
  * The metrics of a settling statement, as a CTE over its `outcomes(q, name, state, processed)`: a minute bucket for the
  * job's name and one for `__all__`, which a job of that very name enters once. Rows are written in the order of their
  * key, so that two statements on one shard cannot wait for each other crosswise. `ended` is the end of an outcome `o`: it
