@@ -120,9 +120,10 @@ export class Poller {
 
   /** Never rejects. */
   async #pollOnce(): Promise<void> {
+    // Also when there is nothing to poll on, or the next attempt would follow at once.
+    this.#lastPoll = performance.now();
     const executor = this.#options.executor();
     if (this.#closed || !executor || this.#polled.size === 0) return;
-    this.#lastPoll = performance.now();
     try {
       this.#act(await pollQueues(executor, this.queues()));
     } catch (error) {
