@@ -8,6 +8,8 @@ import { readOptions } from './option-object.js';
 
 type Checks = { readonly [K in keyof Required<RepeatOptions>]: (value: unknown) => unknown };
 
+const CRON_NAMES = { cron: 'opts.repeat.cron', tz: 'opts.repeat.tz' };
+
 const CHECKS: Checks = {
   cron: (value) => value, // with its time zone, below
   every: (value) => {
@@ -19,7 +21,7 @@ const CHECKS: Checks = {
   limit: (value) => integerIn(value, 'opts.repeat.limit', 0, Number.MAX_SAFE_INTEGER),
   startDate: (value) => dateOption(value, 'opts.repeat.startDate'),
   endDate: (value) => dateOption(value, 'opts.repeat.endDate'),
-  tz: (value) => named(() => validateTimezone(value as string)),
+  tz: (value) => validateTimezone(value as string, CRON_NAMES.tz),
   key: (value) => validateName(value, 'opts.repeat.key'),
 };
 
@@ -37,7 +39,7 @@ export function validateRepeat(value: unknown): RepeatOptions {
   for (const key of KNOWN) if (fields[key] !== undefined) repeat[key] = CHECKS[key](fields[key]);
 
   const { cron, tz, startDate, endDate } = repeat as RepeatOptions;
-  if (cron !== undefined) named(() => validateCron(cron, tz));
+  if (cron !== undefined) validateCron(cron, tz, CRON_NAMES);
   if (startDate !== undefined && endDate !== undefined) refuseEmptyWindow(startDate, endDate);
   return repeat;
 }
@@ -55,16 +57,4 @@ function refuseEmptyWindow(startDate: unknown, endDate: unknown): void {
     `opts.repeat.startDate is ${new Date(start).toISOString()}, after opts.repeat.endDate ` +
       `${new Date(end).toISOString()}; it must not be later.`,
   );
-}
-
-/** The public validators say `cron` and `time zone`; here it is known which option they came from. */
-function named(check: () => string): string {
-  try {
-    return check();
-  } catch (error) {
-    const message = (error as Error).message
-      .replace(/^cron /, 'opts.repeat.cron ')
-      .replace(/^time zone /, 'opts.repeat.tz ');
-    throw error instanceof TypeError ? new TypeError(message) : new RangeError(message, { cause: error });
-  }
 }

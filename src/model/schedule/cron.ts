@@ -11,16 +11,17 @@ const CACHE_SIZE = 500;
 /**
  * An IANA time zone that this Node.js knows, such as `Europe/Berlin` or `UTC`; returned as it was given.
  *
+ * @param name how errors call it
  * @throws TypeError when it is not a string, RangeError when it is not such a zone
  */
-export function validateTimezone(tz: string): string {
+export function validateTimezone(tz: string, name = 'time zone'): string {
   const allowed = "an IANA time zone such as 'Europe/Berlin' or 'UTC'";
-  if (typeof tz !== 'string') throw new TypeError(`time zone is ${show(tz)}; it must be ${allowed}.`);
+  if (typeof tz !== 'string') throw new TypeError(`${name} is ${show(tz)}; it must be ${allowed}.`);
   // Newer Node.js versions also take offsets ('+02:00'), older ones fail on them; they have no daylight saving anyway.
   if (/^[a-z]/i.test(tz) && isKnownZone(tz)) return tz;
   const guess = nearest(tz, Intl.supportedValuesOf('timeZone'));
   throw new RangeError(
-    `time zone is ${show(tz)}; it must be ${allowed}.${guess === undefined ? '' : ` Did you mean '${guess}'?`}`,
+    `${name} is ${show(tz)}; it must be ${allowed}.${guess === undefined ? '' : ` Did you mean '${guess}'?`}`,
   );
 }
 
@@ -29,23 +30,23 @@ export function validateTimezone(tz: string): string {
  * or one of `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`; returned as it was given.
  *
  * @param tz IANA time zone; default `UTC`
+ * @param names how errors call the two
  * @throws TypeError when it is not a string; RangeError when it is not such an expression, when no date ever matches
  * it (February 30), or for a bad time zone
  */
-export function validateCron(expr: string, tz?: string): string {
-  const allowed = "a cron expression of 5, 6 or 7 fields, such as '0 9 * * 1-5'";
-  if (typeof expr !== 'string') throw new TypeError(`cron is ${show(expr)}; it must be ${allowed}.`);
-  const zone = tz === undefined ? DEFAULT_TZ : validateTimezone(tz);
+export function validateCron(expr: string, tz?: string, names = { cron: 'cron', tz: 'time zone' }): string {
+  const wanted = `${names.cron} is ${show(expr)}; it must be a cron expression of 5, 6 or 7 fields, such as '0 9 * * 1-5'.`;
+  if (typeof expr !== 'string') throw new TypeError(wanted);
+  const zone = tz === undefined ? DEFAULT_TZ : validateTimezone(tz, names.tz);
+  // croner also takes a date, which it fires once.
+  if (!/^\s*@/.test(expr) && ![5, 6, 7].includes(expr.trim().split(/\s+/).length)) throw new RangeError(wanted);
   let first: number | null;
   try {
-    // croner also takes a date, which it fires once.
-    if (!/^\s*@/.test(expr) && ![5, 6, 7].includes(expr.trim().split(/\s+/).length)) throw new Error('wrong fields');
     first = nextCronTick(expr, zone, 0);
   } catch (error) {
-    const reason = (error as Error).message.replace(/^\w+: /, '').replace(/\.$/, '');
-    throw new RangeError(`cron is ${show(expr)}; it must be ${allowed} (${reason}).`, { cause: error });
+    throw new RangeError(`${wanted} ${(error as Error).message}`, { cause: error });
   }
-  if (first === null) throw new RangeError(`cron is ${show(expr)}; no date since 1970 matches it.`);
+  if (first === null) throw new RangeError(`${names.cron} is ${show(expr)}; no date since 1970 matches it.`);
   return expr;
 }
 
