@@ -1,5 +1,6 @@
 import postgres from 'postgres';
 import { ConnectionError } from '../model/errors.js';
+import { withDeadline } from './deadline.js';
 import { codeOf } from './errors.js';
 
 /** A URL, or options of postgres.js. */
@@ -9,29 +10,61 @@ export type ConnectionOptions = string | postgres.Options<Record<string, postgre
 export type PostgresOptions = postgres.Options<any>;
 
 const APPLICATION_NAME = 'conveyor';
-/** Batches keep statements few: more connections than this only make commits wait for each other. */
+/** Statements are batched, so a few connections suffice; more only make commits wait for each other. */
 const POOL_SIZE = 4;
-/** An idle process should hold its listener and little else. */
+/** An idle process should keep its LISTEN connection and little else. */
 const IDLE_TIMEOUT_S = 20;
-/** Beyond the driver's own `connect_timeout`, for the first answer. */
-const CONNECT_LIMIT_MS = 2_000;
+const CONNECT_TIMEOUT_S = 10;
+/** Time for the first answer, beyond the driver's own `connect_timeout`. */
+const FIRST_ANSWER_MS = 2_000;
 
 /**
- * Settings of the connections that only this package uses. Sequential and bitmap scans are off because a plan cached
- * while the jobs table was small would read all of it once it has grown, until the next analyze; every hot statement
- * has an index whose order it wants. The time limit stops a statement on the server when its caller has given up.
+ * Session settings of the store's own pool. Sequential and bitmap scans are off because a plan that was cached while
+ * the jobs table was small would read the whole table after it has grown, until the next analyze; every hot statement
+ * has an index in the order it needs. `statement_timeout` (ms) ends a statement on the server after its caller has
+ * stopped waiting.
  */
-const sessionSettings = (timeout: number) => ({
+const poolSettings = (statementTimeout: number) => ({
   enable_seqscan: 'off',
   enable_bitmapscan: 'off',
-  statement_timeout: String(timeout),
+  statement_timeout: String(statementTimeout),
 });
 
-/** s. */
-const reconnectPause = (failures: number) => Math.min(0.5, 0.05 * 2 ** failures) * (0.5 + Math.random() / 2);
+/** Seconds before the driver connects again, with jitter. Its own default grows to 20 s after a handful of failures. */
+const reconnectDelay = (failures: number) => Math.min(0.5, 0.05 * 2 ** failures) * (0.5 + Math.random() / 2);
 
-export function clientOptions(connection: ConnectionOptions): [string | undefined, PostgresOptions] {
-  return typeof connection === 'string' ? [connection, {}] : [undefined, connection];
+const DEFAULTS: PostgresOptions = {
+  connect_timeout: CONNECT_TIMEOUT_S,
+  onnotice: () => {},
+  // No array parameters are ever sent, so the driver need not read their types at every connect.
+  fetch_types: false,
+  // Statements have a backoff of their own.
+  backoff: reconnectDelay,
+};
+
+/** Opens a pool and verifies that it answers. @throws ConnectionError when the server cannot be reached */
+export async function openPool(connection: ConnectionOptions, statementTimeout: number): Promise<postgres.Sql> {
+  const defaults: PostgresOptions = { max: POOL_SIZE, idle_timeout: IDLE_TIMEOUT_S };
+  return openVerified((settings) => open(connection, settings, defaults), connection, poolSettings(statementTimeout));
+}
+
+/**
+ * Opens one connection that stays open, for LISTEN or for migrations. Nothing is prepared on it: the few statements it
+ * runs would keep plans that were made when the tables were small.
+ *
+ * @throws ConnectionError when the server cannot be reached
+ */
+export async function openSingle(connection: ConnectionOptions, extra: PostgresOptions = {}): Promise<postgres.Sql> {
+  // The driver keeps the origin of every text for the life of the process, unless it is told to debug: then each query
+  // has its own. The texts sent here (LISTEN with a channel's name) are without number.
+  const defaults: PostgresOptions = { debug: true };
+  const forced: PostgresOptions = { ...extra, max: 1, idle_timeout: 0, max_lifetime: null, prepare: false };
+  return openVerified((settings) => open(connection, settings, defaults, forced), connection, {});
+}
+
+/** Ends a client within `graceSeconds`, whatever its connections are doing. Never rejects. */
+export async function closeClient(client: postgres.Sql, graceSeconds = 5): Promise<void> {
+  await client.end({ timeout: graceSeconds }).catch(() => {});
 }
 
 function open(
@@ -40,83 +73,49 @@ function open(
   defaults: PostgresOptions,
   forced: PostgresOptions = {},
 ): postgres.Sql {
-  const [url, given] = clientOptions(connection);
-  const ours: PostgresOptions = {
-    connect_timeout: 10,
-    onnotice: () => {},
-    // No array parameters are ever sent, so the driver need not ask for their types at every connect.
-    fetch_types: false,
-    // Who asks backs off himself. The driver's own pauses are up to 20 s after a handful of failures of any connection,
-    // and would go on when the server has long been back.
-    backoff: reconnectPause,
-    ...defaults,
-  };
+  const url = typeof connection === 'string' ? connection : undefined;
+  const given: PostgresOptions = typeof connection === 'string' ? {} : connection;
+  // The driver reads a parameter of the URL (`?max=9&prepare=false`) only where its options do not set it.
+  const ours = Object.entries({ ...DEFAULTS, ...defaults }).filter(([name]) => !hasParameter(url, name));
   const options: PostgresOptions = {
-    // What a URL says (`?max=9&prepare=false`) the driver reads itself, where its options do not say otherwise.
-    ...Object.fromEntries(Object.entries(ours).filter(([name]) => !saysUrl(url, name))),
+    ...Object.fromEntries(ours),
     ...given,
     ...forced,
     connection: { application_name: APPLICATION_NAME, ...settings, ...given.connection },
   };
-  // postgres.js takes its second argument as the options only beside a URL.
+  // postgres.js takes its second argument as the options only when the first is a URL.
   return url === undefined ? postgres(options) : postgres(url, options);
 }
 
-function saysUrl(url: string | undefined, name: string): boolean {
+function hasParameter(url: string | undefined, name: string): boolean {
   return url !== undefined && new RegExp(`[?&]${name}=`).test(url);
 }
 
-/** Opens a pool and proves that it answers. Rejects with `ConnectionError` when the server cannot be reached. */
-export async function openPool(connection: ConnectionOptions, timeout: number): Promise<postgres.Sql> {
-  const defaults: PostgresOptions = { max: POOL_SIZE, idle_timeout: IDLE_TIMEOUT_S };
-  return probed(connection, (settings) => open(connection, settings, defaults), sessionSettings(timeout));
-}
-
-/** One connection that stays: for LISTEN, and for migrations. */
-export async function openSingle(connection: ConnectionOptions, extra: PostgresOptions = {}): Promise<postgres.Sql> {
-  // A pool's options come without the listeners of its owner.
-  const forced: PostgresOptions = { ...extra, max: 1, idle_timeout: 0, max_lifetime: null, prepare: false };
-  return probed(connection, (settings) => open(connection, settings, {}, forced), {});
-}
-
-async function probed(
-  connection: ConnectionOptions,
+async function openVerified(
   start: (settings: Record<string, string>) => postgres.Sql,
+  connection: ConnectionOptions,
   settings: Record<string, string>,
 ): Promise<postgres.Sql> {
   const client = start(settings);
   try {
-    await answerWithin(client, CONNECT_LIMIT_MS + 1_000 * (Number(client.options.connect_timeout) || 0));
+    // Without a limit, a server that accepts and closes every connection would be retried for ever.
+    const limit = FIRST_ANSWER_MS + 1_000 * (Number(client.options.connect_timeout) || 0);
+    await withDeadline(client`select 1`.simple(), limit, () => new ConnectionError(`no answer within ${limit} ms`));
     return client;
   } catch (error) {
     await closeClient(client, 0);
-    // A pooler refuses settings at start-up that it does not know: do without them.
+    // Some poolers refuse start-up settings that they do not know; the store works without them.
     const refused = codeOf(error) === '08P01' || /startup parameter/i.test(String((error as Error).message));
-    if (refused && Object.keys(settings).length > 0) return probed(connection, start, {});
+    if (refused && Object.keys(settings).length > 0) return openVerified(start, connection, {});
     throw new ConnectionError(
-      `Cannot connect to Postgres at ${describe(connection)}: ${(error as Error).message || codeOf(error)}`,
+      `Cannot connect to Postgres at ${addressOf(connection)}: ${(error as Error).message || codeOf(error)}`,
       { cause: error },
     );
   }
 }
 
-/** A server that closes each connection without a word would be tried again for ever. */
-async function answerWithin(client: postgres.Sql, ms: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  try {
-    await Promise.race([
-      client.unsafe('select 1'),
-      new Promise((_, reject) => {
-        timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms);
-      }),
-    ]);
-  } finally {
-    clearTimeout(timer);
-  }
-}
-
-/** Where a connection leads, without its password. */
-function describe(connection: ConnectionOptions): string {
+/** Host, port and, for a URL, database; without user and password. */
+function addressOf(connection: ConnectionOptions): string {
   if (typeof connection === 'string') {
     try {
       const url = new URL(connection);
@@ -126,9 +125,4 @@ function describe(connection: ConnectionOptions): string {
     }
   }
   return `${connection.host ?? process.env['PGHOST'] ?? 'localhost'}:${connection.port ?? process.env['PGPORT'] ?? 5432}`;
-}
-
-/** Ends a client of ours within a time limit, whatever its connections are doing. */
-export async function closeClient(client: postgres.Sql, graceSeconds = 5): Promise<void> {
-  await client.end({ timeout: graceSeconds }).catch(() => {});
 }

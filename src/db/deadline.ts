@@ -1,19 +1,22 @@
-import { ConnectionError } from '../model/errors.js';
+/** The longest delay that a timer takes; a longer one fires at once. */
+const MAX_DELAY_MS = 2_147_483_647;
 
 /**
- * The statement's answer, or `ConnectionError` after `ms`. A half-open connection answers nothing at all: the caller
- * must not wait for the kernel to notice. The statement is not cancelled from here: a cancel request stops whatever
- * the backend runs by then, which in a pipeline may be another caller's. Our own connections carry a
- * `statement_timeout` for the server's side.
+ * Settles as `work` does, or rejects with what `expired` returns once `ms` have passed. The work itself goes on; if it
+ * fails later, that is not an unhandled rejection.
  *
- * @param silent called when the time has passed
+ * A timer that fires very late means that the process was blocked or suspended: an answer may have arrived that nobody
+ * has read yet. The deadline is then extended by another `ms`.
  */
-export function withDeadline<T>(work: Promise<T>, ms: number, name: string, silent?: () => void): Promise<T> {
+export function withDeadline<T>(work: PromiseLike<T>, ms: number, expired: () => unknown): Promise<T> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      silent?.();
-      reject(new ConnectionError(`"${name}" did not answer within ${ms} ms.`));
-    }, ms);
+    const delay = Math.min(ms, MAX_DELAY_MS);
+    let timer: NodeJS.Timeout;
+    const wait = () => {
+      const latest = performance.now() + delay * 1.5;
+      timer = setTimeout(() => (performance.now() > latest ? wait() : reject(expired())), delay);
+    };
+    wait();
     work.then(
       (value) => {
         clearTimeout(timer);
@@ -25,4 +28,9 @@ export function withDeadline<T>(work: Promise<T>, ms: number, name: string, sile
       },
     );
   });
+}
+
+/** Resolves when `work` has succeeded or failed, or once `ms` have passed; never rejects. */
+export async function settledWithin(work: PromiseLike<unknown>, ms: number): Promise<void> {
+  await withDeadline(work, ms, () => undefined).catch(() => {});
 }

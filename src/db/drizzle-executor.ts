@@ -1,6 +1,5 @@
-import { withDeadline } from './deadline.js';
 import type { DrizzleLike } from './drizzle-like.js';
-import { attempt, type Executor, type OnStatement, type RunOptions, withoutHoles } from './executor.js';
+import { answered, attempt, type Executor, type OnStatement, type RunOptions, withoutHoles } from './executor.js';
 import { bound, type Compiled, compile, type Param, type Row, type Statement } from './statement.js';
 import type { Tables } from './tables.js';
 
@@ -50,7 +49,7 @@ export class DrizzleExecutor implements Executor {
     const { inTransaction, timeout, onStatement } = this.#options;
     const query = bound(compiledFor(known, this.tables), values);
     const execute = async () => rowsOf(await this.#db.execute(query));
-    const send = inTransaction ? execute : () => withDeadline(execute(), options.timeout ?? timeout, statement.name);
+    const send = inTransaction ? execute : () => answered(execute(), options.timeout ?? timeout, statement.name);
     return attempt(known, send, { retry: !inTransaction, onStatement });
   }
 }

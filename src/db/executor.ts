@@ -1,4 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { ConnectionError } from '../model/errors.js';
+import { withDeadline } from './deadline.js';
 import { faultOf, translate } from './errors.js';
 import type { Param, Row, Statement } from './statement.js';
 import type { Tables } from './tables.js';
@@ -61,6 +63,21 @@ export async function attempt(
       await sleep(delay * (0.5 + Math.random()));
     }
   }
+}
+
+/**
+ * The statement's answer, or `ConnectionError` after `ms`. A half-open connection answers nothing at all: the caller
+ * must not wait for the kernel to notice. The statement is not cancelled from here: a cancel request stops whatever
+ * the backend runs by then, which in a pipeline may be another caller's. Our own connections carry a
+ * `statement_timeout` for the server's side.
+ *
+ * @param silent called when the time has passed
+ */
+export function answered<T>(work: Promise<T>, ms: number, name: string, silent?: () => void): Promise<T> {
+  return withDeadline(work, ms, () => {
+    silent?.();
+    return new ConnectionError(`"${name}" did not answer within ${ms} ms.`);
+  });
 }
 
 /**

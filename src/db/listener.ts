@@ -1,66 +1,84 @@
 import type postgres from 'postgres';
+import { ConnectionError } from '../model/errors.js';
 import type { Logger } from '../model/logger.js';
 import { type ConnectionOptions, closeClient, openSingle } from './connect.js';
+import { withDeadline } from './deadline.js';
+import { script } from './postgres-js.js';
 import { quoteIdentifier } from './tables.js';
 
-/** Together under 15 s: a connection that stopped answering is noticed in that time. */
+/** A connection that no longer answers is noticed within the sum of the two: less than 15 s. */
 export const HEARTBEAT_MS = 10_000;
-const HEARTBEAT_LIMIT_MS = 4_000;
-const RECONNECT_MS = [30, 100, 300, 1_000, 3_000, 5_000];
+const HEARTBEAT_TIMEOUT_MS = 4_000;
+/** Before each attempt to reconnect, with jitter; the last one repeats. */
+const RECONNECT_DELAYS_MS = [30, 100, 300, 1_000, 3_000, 5_000];
+/** Of the attempts that fail, every so many are logged. */
+const LOGGED_FAILURES = 10;
 
 export interface ListenerHooks {
   onNotification(channel: string, payload: string): void;
-  /** The connection is up again after a loss: whatever was notified meanwhile is gone, so look at the tables. */
+  /** The connection is back after a loss. Notifications of the time between are lost: read the tables instead. */
   onReconnect(): void;
-  /** The heartbeat's statement; it runs on the listening connection, so that it proves that one alive. */
-  heartbeat(client: postgres.Sql): Promise<unknown>;
+  /** Runs a statement on the listening connection, which proves that it is alive. */
+  heartbeat(client: postgres.Sql): PromiseLike<unknown>;
   logger: Logger;
+  /** Opens the one connection. Default: `openSingle`. */
+  open?: typeof openSingle;
+}
+
+/** What postgres.js calls on its own LISTEN connection; its types leave `onnotify` out. */
+export interface ConnectionEvents {
+  onnotify(channel: string, payload: string): void;
+  onclose(): void;
 }
 
 /**
- * One connection that listens on any number of channels, and comes back after a loss.
+ * One connection that listens on any number of channels, and is opened again after a loss.
  *
- * postgres.js has `listen()`, but no way to run a heartbeat on its connection, and a half-open connection is noticed
- * by nothing else. So this keeps a client of its own with a single connection and takes its notifications.
+ * postgres.js has `listen()`, but runs no heartbeat on that connection, and nothing else detects a half-open one. So
+ * this opens a client with a single connection and receives its notifications.
  */
 export class Listener {
   readonly #connection: ConnectionOptions;
   readonly #hooks: ListenerHooks;
   readonly #channels = new Set<string>();
   #client: postgres.Sql | undefined;
+  /** Of the current connection: what belongs to an earlier one is ignored. */
   #generation = 0;
   #closed = false;
   #connected = false;
   #failures = 0;
-  #heartbeat: NodeJS.Timeout | undefined;
-  #reconnect: NodeJS.Timeout | undefined;
+  #heartbeatTimer: NodeJS.Timeout | undefined;
+  #reconnectTimer: NodeJS.Timeout | undefined;
 
   constructor(connection: ConnectionOptions, hooks: ListenerHooks) {
     this.#connection = connection;
     this.#hooks = hooks;
   }
 
-  /** Whether notifications arrive right now. */
+  /** Whether notifications arrive at present. */
   get connected(): boolean {
     return this.#connected;
   }
 
-  /** Opens the connection; rejects when the server cannot be reached. */
+  /** @throws ConnectionError when the server cannot be reached */
   async start(): Promise<void> {
     await this.#open();
   }
 
-  /** Effective at once when connected, else with the next connection. Never rejects: a failure means a reconnect. False when it was so already. */
+  /**
+   * Takes effect at once when connected, else with the next connection. Never rejects: a failure leads to a new
+   * connection. Resolves to false when the channel was listened to already.
+   */
   async listen(channel: string): Promise<boolean> {
     if (this.#channels.has(channel)) return false;
     this.#channels.add(channel);
-    await this.#send(`listen ${quoteIdentifier(channel)}`);
+    await this.#send(listenText(channel));
     return true;
   }
 
   async unlisten(channel: string): Promise<void> {
     if (!this.#channels.delete(channel)) return;
-    await this.#send(`unlisten ${quoteIdentifier(channel)}`);
+    await this.#send(`un${listenText(channel)}`);
   }
 
   /** Closes for good; nothing is delivered afterwards. */
@@ -68,8 +86,8 @@ export class Listener {
     this.#closed = true;
     this.#connected = false;
     this.#generation++;
-    clearTimeout(this.#heartbeat);
-    clearTimeout(this.#reconnect);
+    clearTimeout(this.#heartbeatTimer);
+    clearTimeout(this.#reconnectTimer);
     const client = this.#client;
     this.#client = undefined;
     if (client) await closeClient(client, 0);
@@ -77,28 +95,32 @@ export class Listener {
 
   async #open(): Promise<void> {
     const generation = ++this.#generation;
-    const current = () => generation === this.#generation && !this.#closed;
-    // `onnotify` is what postgres.js itself passes to its listening connection; its types do not name it.
-    const hooks = {
-      onnotify: (channel: string, payload: string) => {
-        if (current() && this.#channels.has(channel)) this.#hooks.onNotification(channel, payload);
+    const isCurrent = () => generation === this.#generation && !this.#closed;
+    const assertCurrent = () => {
+      if (!isCurrent()) throw new ConnectionError('The LISTEN connection was closed or lost while it was opened.');
+    };
+    const events: ConnectionEvents = {
+      onnotify: (channel, payload) => {
+        if (isCurrent() && this.#channels.has(channel)) this.#hooks.onNotification(channel, payload);
       },
       onclose: () => {
-        if (current()) this.#lost('the connection was closed');
+        // While it is being opened, the statement under way fails instead.
+        if (isCurrent() && this.#client) this.#lost('the connection was closed');
       },
     };
     let client: postgres.Sql | undefined;
     try {
-      client = await openSingle(this.#connection, hooks as object);
-      if (!current()) throw new Error('superseded');
+      client = await (this.#hooks.open ?? openSingle)(this.#connection, events as object);
+      assertCurrent();
       const channels = [...this.#channels];
       // One round trip for all of them: a reconnect must not take longer with every queue.
-      if (channels.length > 0) await client.unsafe(channels.map((c) => `listen ${quoteIdentifier(c)}`).join('; '));
-      if (!current()) throw new Error('superseded');
+      if (channels.length > 0) await script(client, channels.map(listenText).join('; '));
+      assertCurrent();
       this.#client = client;
       for (const added of this.#channels) {
-        if (!channels.includes(added)) await client.unsafe(`listen ${quoteIdentifier(added)}`);
+        if (!channels.includes(added)) await script(client, listenText(added));
       }
+      assertCurrent();
     } catch (error) {
       if (client) await closeClient(client, 0);
       throw error;
@@ -111,68 +133,65 @@ export class Listener {
   async #send(text: string): Promise<void> {
     const client = this.#client;
     if (!client || !this.#connected) return;
-    await client.unsafe(text).catch((error) => {
+    await script(client, text).catch((error) => {
       if (client === this.#client) this.#lost(String((error as Error).message));
     });
   }
 
   #scheduleHeartbeat(): void {
     const generation = this.#generation;
-    this.#heartbeat = setTimeout(() => void this.#beat(generation), HEARTBEAT_MS);
-    this.#heartbeat.unref();
+    this.#heartbeatTimer = setTimeout(() => void this.#beat(generation), HEARTBEAT_MS);
+    this.#heartbeatTimer.unref();
   }
 
   async #beat(generation: number): Promise<void> {
     const client = this.#client;
     if (!client) return;
-    let limit: NodeJS.Timeout | undefined;
     try {
-      await Promise.race([
+      await withDeadline(
         this.#hooks.heartbeat(client),
-        new Promise((_, reject) => {
-          limit = setTimeout(() => reject(new Error('no answer to the heartbeat')), HEARTBEAT_LIMIT_MS);
-          limit.unref();
-        }),
-      ]);
+        HEARTBEAT_TIMEOUT_MS,
+        () => new ConnectionError('no answer to the heartbeat'),
+      );
       if (generation === this.#generation) this.#scheduleHeartbeat();
     } catch (error) {
       if (generation === this.#generation) this.#lost(String((error as Error).message));
-    } finally {
-      clearTimeout(limit);
     }
   }
 
-  #lost(why: string): void {
+  #lost(reason: string): void {
     if (this.#closed) return;
     this.#generation++;
     this.#connected = false;
-    clearTimeout(this.#heartbeat);
+    clearTimeout(this.#heartbeatTimer);
     const client = this.#client;
     this.#client = undefined;
     if (client) void closeClient(client, 0);
-    this.#hooks.logger.warn(`conveyor: the LISTEN connection was lost (${why}); reconnecting`);
-    this.#retry();
+    this.#hooks.logger.warn(`conveyor: the LISTEN connection was lost (${reason}); reconnecting`);
+    this.#scheduleReconnect();
   }
 
-  #retry(): void {
-    const delay = RECONNECT_MS[Math.min(this.#failures, RECONNECT_MS.length - 1)] ?? 0;
+  #scheduleReconnect(): void {
+    const delay = RECONNECT_DELAYS_MS[Math.min(this.#failures, RECONNECT_DELAYS_MS.length - 1)] as number;
     this.#failures++;
-    clearTimeout(this.#reconnect);
-    this.#reconnect = setTimeout(
-      () => {
-        this.#open().then(
-          () => this.#hooks.onReconnect(),
-          (error) => {
-            if (this.#closed) return;
-            if (this.#failures % 10 === 1) {
-              this.#hooks.logger.warn(`conveyor: cannot listen yet: ${(error as Error).message}`);
-            }
-            this.#retry();
-          },
-        );
-      },
-      // Not unref'd, as the connection it stands in for: while the database is away a process must not end by itself.
-      delay * (0.5 + Math.random() / 2),
-    );
+    clearTimeout(this.#reconnectTimer);
+    // Not unref'd, like the connection it stands for: while the database is away the process must not end.
+    this.#reconnectTimer = setTimeout(() => void this.#reconnect(), delay * (0.5 + Math.random() / 2));
+  }
+
+  async #reconnect(): Promise<void> {
+    try {
+      await this.#open();
+    } catch (error) {
+      if (this.#closed) return;
+      if (this.#failures % LOGGED_FAILURES === 1) {
+        this.#hooks.logger.warn(`conveyor: cannot reconnect to LISTEN yet: ${(error as Error).message}`);
+      }
+      this.#scheduleReconnect();
+      return;
+    }
+    this.#hooks.onReconnect();
   }
 }
+
+const listenText = (channel: string): string => `listen ${quoteIdentifier(channel)}`;

@@ -3,48 +3,52 @@ import type { Logger } from '../model/logger.js';
 import { type ConnectionOptions, closeClient, openPool } from './connect.js';
 
 /**
- * The pool that a store opens for itself. When a connection is half-open (a failover, a dropped NAT entry), the driver
- * goes on queuing onto it until the kernel gives up, a quarter of an hour later: so a pool that leaves a statement
- * without any answer is replaced by a new one.
+ * The pool that a store opens for itself. On a half-open connection (after a failover, or a dropped NAT entry) the
+ * driver queues statements until the kernel reports the loss, about 15 minutes later. A pool that leaves a statement
+ * without an answer is therefore replaced.
  */
-export class OwnPool {
+export class Pool {
   readonly #connection: ConnectionOptions;
-  readonly #timeout: number;
+  readonly #statementTimeout: number;
   readonly #logger: Logger;
   #client: postgres.Sql;
   #replacing = false;
   #closed = false;
 
-  private constructor(client: postgres.Sql, connection: ConnectionOptions, timeout: number, logger: Logger) {
+  private constructor(client: postgres.Sql, connection: ConnectionOptions, statementTimeout: number, logger: Logger) {
     this.#client = client;
     this.#connection = connection;
-    this.#timeout = timeout;
+    this.#statementTimeout = statementTimeout;
     this.#logger = logger;
   }
 
-  static async open(connection: ConnectionOptions, timeout: number, logger: Logger): Promise<OwnPool> {
-    return new OwnPool(await openPool(connection, timeout), connection, timeout, logger);
+  /** @throws ConnectionError when the server cannot be reached */
+  static async open(connection: ConnectionOptions, statementTimeout: number, logger: Logger): Promise<Pool> {
+    return new Pool(await openPool(connection, statementTimeout), connection, statementTimeout, logger);
   }
 
   get client(): postgres.Sql {
     return this.#client;
   }
 
-  /** A statement on this client was not even refused. What else is in flight there fails, and is sent again if it may. */
-  async replace(silent: postgres.Sql): Promise<void> {
-    if (silent !== this.#client || this.#replacing || this.#closed) return;
+  /**
+   * Replaces a client that left a statement without an answer. What else is in flight on it fails, and is sent again
+   * where that is safe. Never rejects.
+   */
+  async replace(unresponsive: postgres.Sql): Promise<void> {
+    if (unresponsive !== this.#client || this.#replacing || this.#closed) return;
     this.#replacing = true;
     try {
-      const next = await openPool(this.#connection, this.#timeout);
+      const next = await openPool(this.#connection, this.#statementTimeout);
       if (this.#closed) {
         await closeClient(next, 0);
         return;
       }
       this.#client = next;
-      this.#logger.warn('conveyor: the connections left a statement without an answer and were replaced');
-      await closeClient(silent, 0);
+      this.#logger.warn('conveyor: replaced the connection pool: a statement got no answer');
+      await closeClient(unresponsive, 0);
     } catch {
-      // Not reachable at all: the next statement without an answer tries again.
+      // The server cannot be reached at all: the next statement without an answer tries again.
     } finally {
       this.#replacing = false;
     }

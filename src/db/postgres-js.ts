@@ -3,23 +3,56 @@ import type { ConnectionOptions } from './connect.js';
 import type { DrizzleLike } from './drizzle-like.js';
 import type { Row } from './statement.js';
 
-/** What postgres.js makes of the options it was given, as far as its types do not say. */
+/** The options of a postgres.js client after it has parsed them, as far as its types leave them out. */
 interface ParsedOptions {
   readonly parsers: Record<number, unknown>;
   readonly shared: unknown;
   readonly transform: Record<'value' | 'row', { readonly from?: unknown }>;
 }
 
-/** The postgres.js client behind a Drizzle database; others (Bun's) look alike from afar. */
+/**
+ * The postgres.js client behind a Drizzle database, or undefined for any other driver. Bun's client is a tag with
+ * `options` too; only postgres.js has parsed options of this form and its own `PostgresError`.
+ */
 export function postgresJsClient(db: DrizzleLike): postgres.Sql | undefined {
   const client = (db as { $client?: unknown }).$client as postgres.Sql | undefined;
-  if (typeof client !== 'function' || typeof client.unsafe !== 'function') return undefined;
+  if (typeof client !== 'function' || typeof client.PostgresError !== 'function') return undefined;
   const options = client.options as unknown as Partial<ParsedOptions> | undefined;
   return options?.parsers && options.shared && options.transform ? client : undefined;
 }
 
-/** What says where a client connects and as whom. */
-const WHERE = [
+/**
+ * A SQL text as the tag of postgres.js takes it: the parts between its values, in order.
+ *
+ * Make it once per text and keep it: the driver remembers every array that it was given for the life of the process.
+ */
+export function template(...parts: string[]): TemplateStringsArray {
+  return Object.assign(parts, { raw: parts });
+}
+
+/**
+ * Runs a text through the client's own tag: pipelined, and prepared unless the client's `prepare` option is false.
+ * The driver numbers the values `$1`, `$2`, … by position, one for each gap between the parts; a part may name a value
+ * again by its number.
+ */
+export function query(
+  client: postgres.Sql,
+  text: TemplateStringsArray,
+  values: readonly (string | null)[] = [],
+): postgres.PendingQuery<postgres.Row[]> {
+  return client(text, ...values);
+}
+
+/**
+ * Runs a text without values as one simple query. Several statements in it are one transaction on one connection. For
+ * a connection of `openSingle`, where texts are not remembered.
+ */
+export function script(client: postgres.Sql, text: string): postgres.PendingQuery<postgres.Row[]> {
+  return client(template(text)).simple();
+}
+
+/** The options that determine where a client connects, and as whom. */
+const CONNECTION_OPTIONS = [
   'host',
   'port',
   'path',
@@ -35,19 +68,19 @@ const WHERE = [
   'connection',
 ] as const;
 
-/** For a connection of our own to where a client leads: what the app made of types, rows and events stays behind. */
+/** For a connection of our own to the same server: without the client's types, transforms and callbacks. */
 export function connectionOf(client: postgres.Sql): ConnectionOptions {
   const options = client.options as unknown as Record<string, unknown>;
-  return Object.fromEntries(WHERE.map((name) => [name, options[name]])) as ConnectionOptions;
+  return Object.fromEntries(CONNECTION_OPTIONS.map((name) => [name, options[name]])) as ConnectionOptions;
 }
 
-/** Whether the app has told its client to make something else of texts or rows. */
+/** Whether the client has transforms or parsers that change texts or rows. */
 export function changesRows(client: postgres.Sql): boolean {
   const { parsers, transform } = client.options as unknown as ParsedOptions;
   return transform.value.from !== undefined || transform.row.from !== undefined || 25 in parsers;
 }
 
-/** Rows of bytes, which no parser touched; what a transform of whole rows added to them stays behind. */
+/** Rows read from the raw bytes, which no parser has touched; what a row transform has added is left out. */
 export function textRows(rows: readonly object[], columns: number): Row[] {
   return rows.map((row) =>
     Array.from({ length: columns }, (_, i) => {
@@ -55,12 +88,4 @@ export function textRows(rows: readonly object[], columns: number): Row[] {
       return bytes == null ? null : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString();
     }),
   );
-}
-
-/**
- * A statement's text as postgres.js takes it from a tagged template: the chunks between its values. So a text that was
- * compiled once runs prepared and pipelined through the client's own tag.
- */
-export function template(chunks: readonly string[]): TemplateStringsArray {
-  return Object.assign([...chunks], { raw: chunks });
 }

@@ -1,7 +1,6 @@
 import type postgres from 'postgres';
-import { withDeadline } from './deadline.js';
-import { attempt, type Executor, type OnStatement, type RunOptions, withoutHoles } from './executor.js';
-import { changesRows, template, textRows } from './postgres-js.js';
+import { answered, attempt, type Executor, type OnStatement, type RunOptions, withoutHoles } from './executor.js';
+import { changesRows, query, template, textRows } from './postgres-js.js';
 import { type Compiled, compile, type Param, type Row, type Statement } from './statement.js';
 import type { Tables } from './tables.js';
 
@@ -55,10 +54,10 @@ export class PreparedExecutor implements Executor {
     const { prepare, silent } = this.#options;
     const began = performance.now();
     const client = this.#client();
-    const query = client(plan.strings, ...params);
+    const pending = query(client, plan.strings, params);
     const changed = changesRows(client);
-    const rows = (changed ? query.raw() : query.values()) as unknown as Promise<Row[] & { columns: unknown[] }>;
-    const answer = await withDeadline(rows, limit, plan.compiled.name, () => silent?.(client));
+    const rows = (changed ? pending.raw() : pending.values()) as unknown as Promise<Row[] & { columns: unknown[] }>;
+    const answer = await answered(rows, limit, plan.compiled.name, () => silent?.(client));
     if (prepare) plan.took(performance.now() - began);
     const whole = withoutHoles(answer);
     return changed ? textRows(whole, answer.columns.length) : whole;
@@ -87,7 +86,7 @@ class Plan {
 
   constructor(compiled: Compiled<string>) {
     this.compiled = compiled;
-    this.strings = template(compiled.chunks);
+    this.strings = template(...compiled.chunks);
   }
 
   took(ms: number): void {
@@ -101,6 +100,6 @@ class Plan {
     this.#pause = Math.min(this.#pause * 4, MAX_REPLAN_PAUSE_MS);
     this.#replannedAt = performance.now();
     const { chunks } = this.compiled;
-    this.strings = template([...chunks.slice(0, -1), `${chunks.at(-1)} /* plan ${++this.#generation} */`]);
+    this.strings = template(...chunks.slice(0, -1), `${chunks.at(-1)} /* plan ${++this.#generation} */`);
   }
 }

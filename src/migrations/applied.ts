@@ -1,7 +1,7 @@
-/** What a migration did. */
+/** The result of `migrate()`. */
 export interface Applied {
   /** Names of the migrations that were run now. */
   applied: string[];
-  /** Names of migrations whose tables were there already (made by drizzle-kit) and were only recorded. */
+  /** Names of migrations that were only recorded, because their tables existed already (made by drizzle-kit). */
   adopted: string[];
 }

@@ -7,18 +7,20 @@ import { migrateConnection, migrateDrizzle } from './migrator.js';
 export type { Applied } from './applied.js';
 
 export interface MigrateOptions {
-  /** A URL, or postgres.js options. */
+  /** A URL, or postgres.js options. Either this or `db`. */
   connection?: ConnectionOptions;
-  /** Instead of `connection`: an app's Drizzle database. */
+  /** An app's Drizzle database, over any Postgres driver. */
   db?: DrizzleTransactor;
-  /** The Postgres schema the tables live in. Default: the first one of the connection's search path. */
+  /** The Postgres schema of the tables. Default: the first of the connection's search path. */
   schema?: string;
 }
 
 /**
- * Brings the conveyor tables up to date. Safe to call from any number of processes at once; needs no DDL right when
- * there is nothing to do. Throws `SchemaError` for a database that is newer than this code, or whose tables were
- * changed by hand; `ConnectionError` when the server cannot be reached.
+ * Brings the conveyor tables up to date. Safe to call from any number of processes at once. Needs no right to
+ * change the schema when there is nothing to do.
+ *
+ * @throws SchemaError for a database that is newer than this code, or whose tables were changed by hand
+ * @throws ConnectionError when the server cannot be reached
  */
 export async function migrate(options: MigrateOptions): Promise<Applied> {
   if (options.connection !== undefined) return migrateConnection(options.connection, options.schema);

@@ -4,8 +4,8 @@ import { columns, type Row, statement } from '../db/statement.js';
 import { defineConveyor, JOBS_SEQUENCE } from '../schema/tables.js';
 
 /**
- * What there is of our tables: table, column, type and whether null is refused; and by their names the indexes and the
- * sequences, which have no column.
+ * What exists of the conveyor tables: a row per column (table, column, type, whether it is not null), and a row per
+ * index and sequence (name, no column, kind).
  */
 export const describeTables = statement(
   'describe tables',
@@ -27,15 +27,16 @@ export const describeTables = statement(
   { repeatable: true },
 );
 
-/** A named Postgres schema, or what an unqualified name finds. */
+/** In the named Postgres schema; for null, what an unqualified name resolves to. */
 function inSchema(schema: SQL): SQL {
   return sql`(case when ${schema} is null then pg_table_is_visible(cls.oid)
     else cls.relnamespace = (select oid from pg_namespace where nspname = ${schema}) end)`;
 }
 
-/** What the tables lack, in words; empty when they are as this version needs them. More than that does no harm. */
-export function differences(rows: Row[]): string[] {
-  const found = new Map<string, Map<string, { type: string; notNull: boolean }>>();
+/** What the tables lack, in words; empty when they are as this version needs them. Additional columns are allowed. */
+export function differences(rows: readonly Row[]): string[] {
+  const tables = new Map<string, Map<string, { type: string; notNull: boolean }>>();
+  /** Indexes and sequences: kind by name. */
   const others = new Map<string, string>();
   for (const [relation, column, type, notNull] of rows) {
     if (relation === null || relation === undefined) continue;
@@ -43,15 +44,15 @@ export function differences(rows: Row[]): string[] {
       others.set(relation, type ?? '');
       continue;
     }
-    const table = found.get(relation) ?? new Map();
-    table.set(column, { type: type ?? '', notNull: notNull === 'true' || notNull === 't' });
-    found.set(relation, table);
+    const existing = tables.get(relation) ?? new Map();
+    existing.set(column, { type: type ?? '', notNull: notNull === 'true' || notNull === 't' });
+    tables.set(relation, existing);
   }
   const problems: string[] = [];
   for (const table of Object.values(defineConveyor()) as PgTable[]) {
     const name = getTableName(table);
-    const have = found.get(name);
-    if (!have) {
+    const existing = tables.get(name);
+    if (!existing) {
       problems.push(`table "${name}" is missing`);
       continue;
     }
@@ -60,17 +61,17 @@ export function differences(rows: Row[]): string[] {
       notNull: boolean;
       getSQLType(): string;
     }[]) {
-      const is = have.get(column.name);
+      const actual = existing.get(column.name);
       const type = column.getSQLType();
-      if (!is) problems.push(`column "${name}.${column.name}" (${type}) is missing`);
-      else if (is.type !== type) problems.push(`column "${name}.${column.name}" is ${is.type} instead of ${type}`);
-      else if (is.notNull && !column.notNull) problems.push(`column "${name}.${column.name}" must allow null`);
-      have.delete(column.name);
+      if (!actual) problems.push(`column "${name}.${column.name}" (${type}) is missing`);
+      else if (actual.type !== type)
+        problems.push(`column "${name}.${column.name}" is ${actual.type} instead of ${type}`);
+      else if (actual.notNull && !column.notNull) problems.push(`column "${name}.${column.name}" must allow null`);
     }
     for (const { name: index, unique } of indexesOf(table)) {
-      const is = others.get(index);
-      if (is === undefined) problems.push(`index "${index}" is missing`);
-      else if (unique && is !== 'unique index') problems.push(`index "${index}" is not unique`);
+      const kind = others.get(index);
+      if (kind === undefined) problems.push(`index "${index}" is missing`);
+      else if (unique && kind !== 'unique index') problems.push(`index "${index}" is not unique`);
     }
   }
   if (others.get(JOBS_SEQUENCE) !== 'sequence') problems.push(`sequence "${JOBS_SEQUENCE}" is missing`);
@@ -78,9 +79,9 @@ export function differences(rows: Row[]): string[] {
 }
 
 function indexesOf(table: PgTable): { name: string; unique: boolean }[] {
-  const { name, columns: ofTable, indexes, primaryKeys } = getTableConfig(table);
+  const { name, columns: tableColumns, indexes, primaryKeys } = getTableConfig(table);
   return [
-    ...ofTable.filter((column) => column.primary).map(() => ({ name: `${name}_pkey`, unique: true })),
+    ...tableColumns.filter((column) => column.primary).map(() => ({ name: `${name}_pkey`, unique: true })),
     ...primaryKeys.map((key) => ({ name: key.getName() as string, unique: true })),
     ...indexes.map(({ config }) => ({ name: config.name as string, unique: config.unique })),
   ];

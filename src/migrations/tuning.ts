@@ -1,9 +1,10 @@
 /**
- * Storage parameters of the jobs table, which a Drizzle schema cannot express. Our own migrator sets them when it makes
- * the tables; without them everything works, at about a quarter more WAL and some more work for vacuum.
+ * Storage parameters of the jobs table, which a Drizzle schema cannot express. This package's migrator sets them when it
+ * creates the tables. They are optional: without them there is about a quarter more WAL and more work for vacuum.
  *
- * `fillfactor`: a job is written three times in its life, and an update that finds room on its row's page logs only
- * what changed. Vacuum: a hot table next to big ones must not wait for a fifth of its history to be dead.
+ * `fillfactor`: a job is written three times in its life, and an update that finds room on the same page logs only what
+ * has changed. Autovacuum: the default waits until a fifth of the table is dead, which for a table with a long history
+ * is far too late for the few rows that change all the time.
  */
 export const TUNING: readonly string[] = [
   'alter table "conveyor_jobs" set (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02, ' +

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { Condition, within } from '../../src/core/worker/condition.js';
+import { Condition } from '../../src/core/worker/condition.js';
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -45,23 +45,5 @@ describe('Condition', () => {
     expect(await soFar(wait)).toBeUndefined();
     await vi.advanceTimersByTimeAsync(1);
     expect(await soFar(wait)).toBe(false);
-  });
-});
-
-describe('within', () => {
-  it.each([
-    ['succeeds', () => Promise.resolve('done')],
-    ['fails', () => Promise.reject(new Error('on purpose'))],
-  ])('resolves at once when the work %s, and leaves no timer', async (_name, work) => {
-    await within(1_000, work());
-    expect(vi.getTimerCount()).toBe(0);
-  });
-
-  it('resolves when the time is over', async () => {
-    const wait = within(1_000, new Promise(() => {})).then(() => 'over');
-    await vi.advanceTimersByTimeAsync(999);
-    expect(await soFar(wait)).toBeUndefined();
-    await vi.advanceTimersByTimeAsync(1);
-    expect(await soFar(wait)).toBe('over');
   });
 });

@@ -1,4 +1,4 @@
-import { readdirSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { sql } from 'drizzle-orm';
@@ -86,5 +86,10 @@ describe('every statement of the package', async () => {
       const numbers = new Set([...compiled.text.matchAll(/\$(\d+)/g)].map(([, number]) => Number(number)));
       expect(numbers.size, name).toBe(sent);
     }
+  });
+
+  it('goes through a tag: nothing in src builds SQL by unsafe()', () => {
+    const unsafe = files.filter((file) => /\bunsafe\b/.test(readFileSync(join(src, file), 'utf8')));
+    expect(unsafe).toEqual([]);
   });
 });

@@ -1,3 +1,4 @@
+import { withDeadline } from '../../db/deadline.js';
 import { ConnectionError } from '../../model/errors.js';
 import type { Logger } from '../../model/logger.js';
 import { errorText } from '../../model/payload/values.js';
@@ -113,7 +114,7 @@ export class Leases {
   }
 
   /** Fails after one period without an answer: a renewal that hangs must not delay the next. */
-  async #renewInTime(jobs: readonly LeasedJob[]): Promise<Renewed[]> {
+  #renewInTime(jobs: readonly LeasedJob[]): Promise<Renewed[]> {
     const { workerId, lockDuration, renew } = this.#options;
     const leases = jobs.map(({ stored: { job, lease } }) => ({
       queueName: job.queueName,
@@ -121,24 +122,12 @@ export class Leases {
       lease,
       workerId,
     }));
-    let timer: NodeJS.Timeout | undefined;
-    const timeout = new Promise<never>((_, reject) => {
-      const period = this.#period;
-      const wait = () => {
-        const due = performance.now() + period;
-        timer = setTimeout(() => {
-          // Fired much too late: a handler blocked the event loop, so an answer may be there but not read yet.
-          if (performance.now() > due + period / 2) wait();
-          else reject(new ConnectionError(`no answer within ${Math.round(period)} ms`));
-        }, period);
-      };
-      wait();
-    });
-    try {
-      return await Promise.race([renew(leases, lockDuration), timeout]);
-    } finally {
-      clearTimeout(timer);
-    }
+    const period = this.#period;
+    return withDeadline(
+      renew(leases, lockDuration),
+      period,
+      () => new ConnectionError(`no answer within ${Math.round(period)} ms`),
+    );
   }
 
   /**

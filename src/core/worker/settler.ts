@@ -94,7 +94,7 @@ export class Settler {
           .write(
             settlement,
             (one) => engine.settlements.push(one, sizeOf(one)),
-            (one) => engine.settleAlone(one),
+            (one) => engine.settlements.alone(one),
             failure,
           )
           .then(written, (lastFailure) => this.#failed(job, lastFailure, finished));
@@ -158,8 +158,8 @@ export class Settler {
     // Waits for the transaction if the handler did not; alone, so that no other settlement waits with it.
     const rolledBack = await this.#writer.write(
       settlement,
-      (one) => engine.settleIfActive(one),
-      (one) => engine.settleAloneIfActive(one),
+      (one) => engine.settlements.ifActive(one),
+      (one) => engine.settlements.aloneIfActive(one),
     );
     const outcome = rolledBack
       ? { committed: false, settled: rolledBack }

@@ -1,3 +1,4 @@
+import { settledWithin } from '../../db/deadline.js';
 import { ClosedError, ConveyorError } from '../../model/errors.js';
 import { generateWorkerId } from '../../model/ids.js';
 import type { JobData } from '../../model/job.js';
@@ -10,7 +11,7 @@ import { Job } from '../job/job.js';
 import type { JobOf } from '../job/typed-job.js';
 import { Capacity } from './capacity.js';
 import { Claimer } from './claimer.js';
-import { Condition, within } from './condition.js';
+import { Condition } from './condition.js';
 import { Dispatcher } from './dispatcher.js';
 import { Fetcher } from './fetcher.js';
 import { Leases } from './leases.js';
@@ -159,10 +160,12 @@ export class Worker<T = unknown> {
   }
 
   #attachWhenConnected(): void {
-    void this.#engine.whenConnected().then(() => {
-      if (this.#state !== 'closed') this.#attach();
-      if (this.#state === 'running') this.#fetcher.start();
-    });
+    this.#detach.push(
+      this.#engine.whenConnected(() => {
+        this.#attach();
+        if (this.#state === 'running') this.#fetcher.start();
+      }),
+    );
   }
 
   #attach(): void {
@@ -203,7 +206,7 @@ export class Worker<T = unknown> {
       this.#dispatcher.abandonAll();
       await this.#condition.until(settled, SETTLE_GRACE_MS);
     }
-    if (this.#claimer.unanswered) await within(SETTLE_GRACE_MS, this.#claimer.releaseUnknown());
+    if (this.#claimer.unanswered) await settledWithin(this.#claimer.releaseUnknown(), SETTLE_GRACE_MS);
     this.#unsubscribe();
     this.#settler.stop();
     this.#leases.clear();

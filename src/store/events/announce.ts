@@ -9,10 +9,10 @@ const EVENT_OF: Partial<Record<ParentChange['state'], StoreEventType>> = {
   removed: 'job:removed',
 };
 
-/** Rung like a job that is due: the look that follows finds when the one that was put off is. */
+/** For a delayed job whose due time is not known here: the poll that follows reads it. */
 export const DUE_NOW = 0;
 
-/** Says what became of ancestors, and wakes the workers of those that can run now. */
+/** Publishes how ancestors have changed, and wakes the workers of those that can run now. */
 export function announceParents(notifier: Notifier, parents: readonly ParentChange[]): void {
   for (const { queueName, id, state, reason } of parents) {
     const type = EVENT_OF[state];

@@ -2,14 +2,18 @@ import { createHash } from 'node:crypto';
 import { EVENT_TYPES, type StoreEvent, type StoreEventType } from '../../model/event.js';
 import { DEFAULT_MAX_PAYLOAD_BYTES, encodeLenient } from '../../model/payload/values.js';
 
-/** NOTIFY takes fewer than 8,000 bytes; the rest is for the envelope. */
-const MAX_PAYLOAD_BYTES = 7_900;
+/** NOTIFY takes fewer than 8,000 bytes. */
+export const MAX_PAYLOAD_BYTES = 7_900;
+/** Of the text of one part; the rest is for its array. */
 const PART_BYTES = 7_600;
+/** Of the data of one event. */
 const MAX_EVENT_BYTES = DEFAULT_MAX_PAYLOAD_BYTES;
-/** A channel is an identifier: 63 bytes. */
+/** A channel is an identifier of at most 63 bytes. */
 const MAX_CHANNEL_BYTES = 63;
+/** A sender that died in the middle of a message never completes it: only the newest few are kept. */
+const MAX_INCOMPLETE_MESSAGES = 16;
 
-/** `conveyor:<queue>`, or a hash of it where the name is too long or the tables are in a schema of their own. */
+/** `conveyor:<queue>`; a hash where that is too long, or where the tables are in a Postgres schema of their own. */
 export function channelOf(queueName: string, schema: string | undefined): string {
   const plain = `conveyor:${queueName}`;
   if ((schema === undefined || schema === 'public') && Buffer.byteLength(plain) <= MAX_CHANNEL_BYTES) return plain;
@@ -17,17 +21,17 @@ export function channelOf(queueName: string, schema: string | undefined): string
   return `conveyor:#${hash.digest('hex').slice(0, 40)}`;
 }
 
-/** What one process tells the others about a queue. */
+/** What a process receives about a queue. */
 export interface Message {
   queueName: string;
   events: StoreEvent[];
-  /** Jobs can run now: look. */
+  /** Jobs can run now. */
   wake: boolean;
-  /** A delayed job comes due in so many ms: a span, for clocks differ. */
+  /** A delayed job comes due in so many ms. A duration, because the clocks of two processes differ. */
   dueIn: number | null;
 }
 
-/** What one process has to tell the others, its events as they travel. */
+/** What a process sends about a queue; its events are encoded. */
 export interface OutgoingMessage {
   readonly queueName: string;
   readonly events: string[];
@@ -39,22 +43,24 @@ export interface OutgoingMessage {
 type WireEvent = [number, string | null, number, unknown?];
 
 interface Envelope {
-  /** The sender: nobody hears himself. */
+  /** Source. */
   s: string;
+  /** Queue. */
   q: string;
   e?: WireEvent[];
+  /** Wake. */
   b?: 1;
+  /** Due in ms. */
   d?: number;
 }
 
-/** A part of an envelope that does not fit one notification: sender, number, index, count, text. */
+/** A part of an envelope that is too large for one notification: source, number of the message, index, count, text. */
 type Part = [string, number, number, number, string];
 
-let partNumber = 0;
+let messageNumber = 0;
 
-/** An event as it travels. */
+/** Data that JSON cannot hold is replaced rather than refused: it must not fail the other events of a send. */
 export function encodeEvent(type: StoreEventType, jobId: string | undefined, timestamp: number, data: unknown): string {
-  // An event's data is whatever its publisher said: it must not take the others of the flush with it.
   const text = data === undefined ? undefined : encodeLenient(data, MAX_EVENT_BYTES).text;
   return encodeEventJson(type, jobId, timestamp, text);
 }
@@ -70,41 +76,41 @@ export function encodeEventJson(
   return `[${EVENT_TYPES.indexOf(type)},${id},${timestamp}${data === undefined ? '' : `,${data}`}]`;
 }
 
-/** The same of an app's own event: one with an invalid time must not make the whole payload unreadable. */
-export const encodedEvent = ({ type, jobId, timestamp, data }: StoreEvent): string =>
+/** The same of an event that an app made: an invalid time becomes 0, so that the payload stays readable. */
+export const encodeStoreEvent = ({ type, jobId, timestamp, data }: StoreEvent): string =>
   encodeEvent(type, jobId ?? undefined, timestamp.getTime() || 0, data);
 
-/** The payloads that carry a message, each small enough for one NOTIFY. */
+/** The payloads of a message, each small enough for one NOTIFY, in the order in which they must be sent. */
 export function encodeMessage(source: string, message: OutgoingMessage): string[] {
   const head: Envelope = { s: source, q: message.queueName };
   if (message.wake) head.b = 1;
   if (message.dueIn !== null) head.d = Math.round(message.dueIn);
-  const payloads: string[] = [];
-  let batch: string[] = [];
   const start = JSON.stringify(head).slice(0, -1);
-  let size = Buffer.byteLength(start) + 8;
-  const base = size;
+  const startBytes = Buffer.byteLength(start) + ',"e":[]}'.length;
+  const payloads: string[] = [];
+  let events: string[] = [];
+  let size = startBytes;
   const close = () => {
-    payloads.push(batch.length > 0 ? `${start},"e":[${batch.join(',')}]}` : `${start}}`);
-    batch = [];
-    size = base;
+    payloads.push(events.length > 0 ? `${start},"e":[${events.join(',')}]}` : `${start}}`);
+    events = [];
+    size = startBytes;
   };
   for (const text of message.events) {
     const bytes = Buffer.byteLength(text) + 1;
-    if (batch.length > 0 && size + bytes > MAX_PAYLOAD_BYTES) close();
-    batch.push(text);
+    if (events.length > 0 && size + bytes > MAX_PAYLOAD_BYTES) close();
+    events.push(text);
     size += bytes;
   }
-  if (batch.length > 0 || payloads.length === 0) close();
+  if (events.length > 0 || payloads.length === 0) close();
   return payloads.flatMap((payload) =>
     Buffer.byteLength(payload) <= MAX_PAYLOAD_BYTES ? [payload] : split(source, payload),
   );
 }
 
-/** Base64, because a cut between the bytes of one character must not matter. */
+/** In base64, so that no cut falls between the bytes of one character. */
 function split(source: string, payload: string): string[] {
   const text = Buffer.from(payload).toString('base64');
-  const number = ++partNumber;
+  const number = ++messageNumber;
   const count = Math.ceil(text.length / PART_BYTES);
   return Array.from({ length: count }, (_, i) => {
     const part: Part = [source, number, i, count, text.slice(i * PART_BYTES, (i + 1) * PART_BYTES)];
@@ -112,22 +118,22 @@ function split(source: string, payload: string): string[] {
   });
 }
 
-/** Puts payloads back together. One per store; notifications of one sender arrive in order. */
+/** Decodes payloads, joining parts. One per store: the notifications of one source arrive in order. */
 export class Decoder {
   readonly #source: string;
-  /** How one's own begin: a busy process hears itself much, and need not read it. */
-  readonly #own: string;
-  readonly #parts = new Map<string, string[]>();
+  /** How this store's own payloads begin: recognised before they are parsed, as a busy process receives many. */
+  readonly #ownPrefix: string;
+  readonly #incomplete = new Map<string, string[]>();
 
   constructor(source: string) {
     this.#source = source;
-    this.#own = `{"s":${JSON.stringify(source)},`;
+    this.#ownPrefix = `{"s":${JSON.stringify(source)},`;
   }
 
-  /** `undefined` for one's own, for a part of an unfinished message, and for what is not ours. */
+  /** Undefined for a payload of this store, for a part of an incomplete message, and for anything it cannot read. */
   decode(payload: string): Message | undefined {
-    if (payload.startsWith(this.#own)) return undefined;
-    let parsed: Envelope | Part;
+    if (payload.startsWith(this.#ownPrefix)) return undefined;
+    let parsed: Partial<Envelope> | Part | null;
     try {
       parsed = JSON.parse(payload);
     } catch {
@@ -138,29 +144,41 @@ export class Decoder {
       const whole = this.#join(parsed);
       return whole === undefined ? undefined : this.decode(whole);
     }
-    if (parsed.s === this.#source || typeof parsed.q !== 'string') return undefined;
-    const { q: queueName } = parsed;
-    const events = (parsed.e ?? []).map(([type, jobId, timestamp, data]) => {
-      const event: StoreEvent = { type: EVENT_TYPES[type] ?? 'queue:error', queueName, timestamp: new Date(timestamp) };
-      if (jobId !== null) event.jobId = jobId;
-      if (data !== undefined) event.data = data;
-      return event;
-    });
-    return { queueName, events, wake: parsed.b === 1, dueIn: parsed.d ?? null };
+    const { s: source, q: queueName, e: events, b: wake, d: dueIn } = parsed;
+    if (source === this.#source || typeof queueName !== 'string') return undefined;
+    return {
+      queueName,
+      events: Array.isArray(events) ? events.flatMap((event) => decodeEvent(queueName, event)) : [],
+      wake: wake === 1,
+      dueIn: typeof dueIn === 'number' ? dueIn : null,
+    };
   }
 
   #join([source, number, index, count, text]: Part): string | undefined {
     if (source === this.#source) return undefined;
     const key = `${source}:${number}`;
-    const parts = this.#parts.get(key) ?? [];
+    const parts = this.#incomplete.get(key) ?? [];
     parts[index] = text;
     if (parts.filter((part) => part !== undefined).length < count) {
-      this.#parts.set(key, parts);
-      // A sender that died half-way never finishes: keep only the newest few.
-      if (this.#parts.size > 16) this.#parts.delete(this.#parts.keys().next().value as string);
+      this.#incomplete.set(key, parts);
+      if (this.#incomplete.size > MAX_INCOMPLETE_MESSAGES) {
+        this.#incomplete.delete(this.#incomplete.keys().next().value as string);
+      }
       return undefined;
     }
-    this.#parts.delete(key);
+    this.#incomplete.delete(key);
     return Buffer.from(parts.join(''), 'base64').toString();
   }
+}
+
+/** Empty for what is not an event, or is of a type that only a newer version knows. */
+function decodeEvent(queueName: string, event: unknown): StoreEvent[] {
+  if (!Array.isArray(event)) return [];
+  const [number, jobId, timestamp, data] = event as WireEvent;
+  const type = EVENT_TYPES[number];
+  if (type === undefined) return [];
+  const decoded: StoreEvent = { type, queueName, timestamp: new Date(timestamp) };
+  if (jobId !== null) decoded.jobId = jobId;
+  if (data !== undefined) decoded.data = data;
+  return [decoded];
 }

@@ -1,109 +1,126 @@
 import { faultOf } from '../../db/errors.js';
 import { ConnectionError } from '../../model/errors.js';
 
-/** What is asked for, and who waits for its own result. */
+/** A value of a batch, with the callbacks for its own result. */
 export interface BatchItem<T, R> {
   readonly value: T;
   readonly size: number;
-  /** Called once its flush is committed; like `reject` it must not throw. */
+  /** Called once its batch is committed; like `reject` it must not throw. */
   resolve(result: R): void;
   reject(error: unknown): void;
 }
 
 export interface BatcherOptions {
-  /** Most items of one flush. */
+  /** Most items of one batch. */
   maxItems: number;
-  /** Most of `size` of one flush; a larger single item goes alone. */
+  /** Largest sum of `size` of one batch; a single item that is larger goes alone. */
   maxSize: number;
-  /** Flushes under way at once. */
+  /** Most batches under way at once. */
   parallel: number;
-  /** Refusals after which whoever asked tries again by himself; after others the batch is sent again one by one. */
-  notOneByOne?: (error: unknown) => boolean;
+  /** Refusals for which a batch rejects as a whole; after any other it is sent again item by item. */
+  neverSplitOn?: (error: unknown) => boolean;
 }
 
+/** For batches that become one JSON parameter: its bytes stay well below what jsonb can hold. */
+export const MAX_BATCH = { maxItems: 1_000, maxSize: 8 * 1024 * 1024 };
+
 /**
- * Collects what is asked for at once into one flush. There is no timer: with nothing under way it flushes in the
- * same turn of the event loop, else what came meanwhile goes together when a flush returns. So a lone call pays no
- * wait, and under load batches grow to what one round trip's time brings.
+ * Sends values in batches. There is no timer: with nothing under way a batch is sent in the same turn of the event loop,
+ * otherwise values collect until one returns. So a single call does not wait, and under load a batch holds whatever
+ * arrives during one round trip.
  */
 export class Batcher<T, R> {
-  readonly #flush: (values: T[]) => Promise<R[]>;
+  readonly #send: (values: T[]) => Promise<R[]>;
   readonly #options: BatcherOptions;
-  #queue: BatchItem<T, R>[] = [];
+  #items: BatchItem<T, R>[] = [];
+  /** Index of the first item that has not been sent. */
+  #first = 0;
   #underWay = 0;
   #scheduled = false;
-  #idle: (() => void)[] = [];
+  #idleCallbacks: (() => void)[] = [];
 
-  constructor(flush: (values: T[]) => Promise<R[]>, options: BatcherOptions) {
-    this.#flush = flush;
+  /** @param send resolves to one result per value, in their order, once they are committed */
+  constructor(send: (values: T[]) => Promise<R[]>, options: BatcherOptions) {
+    this.#send = send;
     this.#options = options;
   }
 
-  /** Resolves with this value's own result once its flush is committed. */
+  /** Resolves with the value's own result once its batch is committed. */
   push(value: T, size = 1): Promise<R> {
     return new Promise((resolve, reject) => this.add({ value, size, resolve, reject }));
   }
 
-  /** The same without a promise, for what comes by the thousand. */
+  /** The same with callbacks, for a caller that has no use for a promise per value. */
   add(item: BatchItem<T, R>): void {
-    this.#queue.push(item);
+    this.#items.push(item);
     this.#schedule();
   }
 
   /** Resolves when nothing is queued or under way. */
   async idle(): Promise<void> {
-    if (this.#queue.length === 0 && this.#underWay === 0) return;
-    await new Promise<void>((resolve) => this.#idle.push(resolve));
+    if (this.#isEmpty && this.#underWay === 0) return;
+    await new Promise<void>((resolve) => this.#idleCallbacks.push(resolve));
+  }
+
+  get #isEmpty(): boolean {
+    return this.#first === this.#items.length;
   }
 
   #schedule(): void {
     if (this.#scheduled || this.#underWay >= this.#options.parallel) return;
     this.#scheduled = true;
-    // After the current turn, so that calls made together travel together.
+    // After the current turn, so that calls made together are sent together.
     setImmediate(() => {
       this.#scheduled = false;
-      while (this.#queue.length > 0 && this.#underWay < this.#options.parallel) void this.#send(this.#take());
+      while (!this.#isEmpty && this.#underWay < this.#options.parallel) void this.#sendBatch(this.#take());
     });
   }
 
   #take(): BatchItem<T, R>[] {
     const { maxItems, maxSize } = this.#options;
+    const first = this.#first;
     let size = 0;
-    let count = 0;
-    for (const item of this.#queue) {
-      if (count > 0 && (count >= maxItems || size + item.size > maxSize)) break;
+    let end = first;
+    for (; end < this.#items.length; end++) {
+      const item = this.#items[end] as BatchItem<T, R>;
+      if (end > first && (end - first >= maxItems || size + item.size > maxSize)) break;
       size += item.size;
-      count++;
     }
-    const taken = this.#queue.slice(0, count);
-    this.#queue = this.#queue.slice(count);
-    return taken;
+    const batch = this.#items.slice(first, end);
+    this.#first = end;
+    // Only when at least half of them are sent: so each item is moved once on average, however long the queue is.
+    if (end * 2 >= this.#items.length) {
+      this.#items = this.#items.slice(end);
+      this.#first = 0;
+    }
+    return batch;
   }
 
-  #mayGoOneByOne(error: unknown): boolean {
-    return faultOf(error) === 'refused' && !(error instanceof ConnectionError) && !this.#options.notOneByOne?.(error);
-  }
-
-  async #send(items: BatchItem<T, R>[]): Promise<void> {
+  async #sendBatch(items: BatchItem<T, R>[]): Promise<void> {
     this.#underWay++;
     try {
-      const results = await this.#flush(items.map((item) => item.value));
+      const results = await this.#send(items.map((item) => item.value));
       items.forEach((item, i) => {
         item.resolve(results[i] as R);
       });
     } catch (error) {
-      // One value that the server refuses must not take the others with it.
-      if (items.length > 1 && this.#mayGoOneByOne(error)) {
-        for (const item of items) {
-          await this.#flush([item.value]).then(([result]) => item.resolve(result as R), item.reject);
-        }
-      } else {
-        for (const item of items) item.reject(error);
-      }
+      if (items.length > 1 && this.#maySplit(error)) await this.#sendOneByOne(items);
+      else for (const item of items) item.reject(error);
     } finally {
       this.#underWay--;
-      if (this.#queue.length > 0) this.#schedule();
-      else if (this.#underWay === 0) for (const resolve of this.#idle.splice(0)) resolve();
+      if (!this.#isEmpty) this.#schedule();
+      else if (this.#underWay === 0) for (const resolve of this.#idleCallbacks.splice(0)) resolve();
+    }
+  }
+
+  /** A value that the server refuses must not fail the others of its batch. */
+  #maySplit(error: unknown): boolean {
+    return faultOf(error) === 'refused' && !(error instanceof ConnectionError) && !this.#options.neverSplitOn?.(error);
+  }
+
+  async #sendOneByOne(items: BatchItem<T, R>[]): Promise<void> {
+    for (const item of items) {
+      await this.#send([item.value]).then(([result]) => item.resolve(result as R), item.reject);
     }
   }
 }

@@ -8,33 +8,35 @@ import { readOptions } from '../../model/options/option-object.js';
 import { DEFAULT_MAX_PAYLOAD_BYTES } from '../../model/payload/values.js';
 
 export interface PgStoreOptions {
-  /** A URL, or postgres.js options: the store opens and ends its own connections. Either this or `db`. */
+  /** A URL, or postgres.js options: the store opens and closes its own connections. Either this or `db`. */
   connection?: ConnectionOptions;
-  /** The app's Drizzle database, over any Postgres driver. The store never ends its client. */
+  /** The app's Drizzle database, over any Postgres driver. The store never closes its client. */
   db?: DrizzleLike;
   /** The Postgres schema of the tables. Default: the first of the connection's search path. */
   schema?: string;
-  /** Bring the tables up to date on `connect()`. Default true; otherwise `connect()` verifies them. */
+  /** Whether `connect()` migrates the tables; with false it only verifies them. Default true. */
   autoMigrate?: boolean;
-  /** Default: warnings and errors to the console. */
+  /** Default: warnings and errors go to the console. */
   logger?: Logger;
-  /** A subscriber threw. Default: a warning. */
+  /** Called when a subscriber throws, or its promise is rejected. Default: a warning. */
   onEventHandlerError?: (error: unknown, event: StoreEvent) => void;
   metrics?: {
+    /** Default false. */
     enabled?: boolean;
-    /** How long minute buckets are kept. Default 1440. */
+    /** How long minute buckets are kept, in minutes. Default 1440. */
     retentionMinutes?: number;
-    /** How long hour buckets are kept. Default 720. */
+    /** How long hour buckets are kept, in hours. Default 720. */
     retentionHours?: number;
   };
   /**
-   * How notifications arrive: `true` on a connection like the store's own (the default where there is one), a URL for
-   * a direct connection beside a pooler, `false` to poll only.
+   * Where to LISTEN for notifications: `true` on one more connection with the options of the store's others; a URL for a
+   * direct connection, where those go through a pooler; `false` to poll only. Default true; with a Drizzle driver other
+   * than postgres.js that only polls, and warns.
    */
   listen?: boolean | string;
-  /** Largest payload and result in bytes of JSON. Default 10 MiB. */
+  /** Largest payload, and largest result, in bytes of JSON. Default 10 MiB. */
   maxPayloadBytes?: number;
-  /** Limit of every statement in ms. Default 30,000. */
+  /** Time limit of each statement in ms. Default 30,000. */
   statementTimeout?: number;
   /**
    * Called after every statement with its name, its duration in ms and its number of rows: for debug logs and telemetry.
@@ -43,6 +45,7 @@ export interface PgStoreOptions {
   onStatement?: (event: StatementEvent) => unknown;
 }
 
+/** The options with all defaults applied. */
 export interface ResolvedOptions {
   readonly connection: ConnectionOptions | undefined;
   readonly db: DrizzleLike | undefined;
@@ -57,7 +60,11 @@ export interface ResolvedOptions {
   readonly onStatement: OnStatement | undefined;
 }
 
-const MAX_INTERVAL = 2_147_483_647;
+/** What Postgres takes for a setting or an interval. */
+const MAX_INTEGER = 2_147_483_647;
+/** Well below what jsonb can hold. */
+const MAX_MAX_PAYLOAD_BYTES = 200 * 1024 * 1024;
+const MIN_STATEMENT_TIMEOUT = 100;
 const KNOWN = [
   'connection',
   'db',
@@ -72,76 +79,58 @@ const KNOWN = [
   'onStatement',
 ] as const;
 
-/** Throws `TypeError` or `RangeError` naming the option. */
+/** @throws TypeError or RangeError that names the option */
 export function resolveOptions(options: PgStoreOptions): ResolvedOptions {
   if (options === null || typeof options !== 'object') {
     throw new TypeError('new PgStore() needs options: { connection } or { db }.');
   }
   readOptions(options, 'PgStore options', KNOWN);
-  const { connection, db, schema } = options;
-  if ((connection === undefined) === (db === undefined)) {
-    throw new TypeError('PgStore needs exactly one of `connection` (a URL or postgres.js options) and `db` (Drizzle).');
-  }
-  if (db !== undefined && typeof db.execute !== 'function') {
-    throw new TypeError('PgStore `db` must be a Drizzle database for Postgres (it has no execute()).');
-  }
-  if (connection !== undefined && typeof connection !== 'string' && typeof connection !== 'object') {
-    throw new TypeError('PgStore `connection` must be a URL or an object of postgres.js options.');
-  }
-  if (connection === '') throw new TypeError('PgStore `connection` is empty; is DATABASE_URL set?');
+  const { connection, db, schema, onEventHandlerError, onStatement } = options;
+  const listen = options.listen ?? true;
+  const metrics = options.metrics ?? {};
+  checkDatabase(connection, db);
   if (schema !== undefined && (typeof schema !== 'string' || schema.length === 0 || Buffer.byteLength(schema) > 63)) {
     throw new RangeError(`PgStore \`schema\` is ${JSON.stringify(schema)}; it must be a name of 1 to 63 bytes.`);
   }
-  const listen = options.listen ?? true;
   if (typeof listen !== 'boolean' && typeof listen !== 'string') {
     throw new TypeError('PgStore `listen` must be true, false or a connection URL.');
   }
-  if (connection === null) throw new TypeError('PgStore `connection` is null; is DATABASE_URL set?');
-  for (const [name, value] of [
-    ['autoMigrate', options.autoMigrate],
-    ['metrics.enabled', options.metrics?.enabled],
-  ] as const) {
-    if (value !== undefined && typeof value !== 'boolean') {
-      throw new TypeError(`PgStore \`${name}\` is ${JSON.stringify(value)}; it must be true or false.`);
-    }
-  }
-  if (options.onEventHandlerError !== undefined && typeof options.onEventHandlerError !== 'function') {
+  if (onEventHandlerError !== undefined && typeof onEventHandlerError !== 'function') {
     throw new TypeError('PgStore `onEventHandlerError` must be a function.');
   }
-  if (options.onStatement !== undefined && typeof options.onStatement !== 'function') {
+  if (onStatement !== undefined && typeof onStatement !== 'function') {
     throw new TypeError('PgStore `onStatement` must be a function.');
   }
-  const logger = safely(options.logger === undefined ? defaultLogger : checkLogger(options.logger, 'logger'));
-  const metrics = options.metrics ?? {};
   readOptions(metrics, 'metrics', ['enabled', 'retentionMinutes', 'retentionHours']);
+  const logger = safely(options.logger === undefined ? defaultLogger : checkLogger(options.logger, 'logger'));
   return {
     connection,
     db,
     schema,
-    autoMigrate: options.autoMigrate ?? true,
+    autoMigrate: booleanOr(true, options.autoMigrate, 'autoMigrate'),
     logger,
     onEventHandlerError:
-      options.onEventHandlerError ??
+      onEventHandlerError ??
       ((error, event) => logger.warn(`conveyor: a subscriber of "${event.queueName}" threw on ${event.type}`, error)),
     metrics: {
-      enabled: metrics.enabled ?? false,
-      retentionMinutes: integerIn(metrics.retentionMinutes ?? 1_440, 'metrics.retentionMinutes', 1, MAX_INTERVAL),
-      retentionHours: integerIn(metrics.retentionHours ?? 720, 'metrics.retentionHours', 1, MAX_INTERVAL),
+      enabled: booleanOr(false, metrics.enabled, 'metrics.enabled'),
+      retentionMinutes: integerIn(metrics.retentionMinutes ?? 1_440, 'metrics.retentionMinutes', 1, MAX_INTEGER),
+      retentionHours: integerIn(metrics.retentionHours ?? 720, 'metrics.retentionHours', 1, MAX_INTEGER),
     },
     listen,
     maxPayloadBytes: integerIn(
       options.maxPayloadBytes ?? DEFAULT_MAX_PAYLOAD_BYTES,
       'maxPayloadBytes',
       1,
-      200 * 1024 * 1024,
+      MAX_MAX_PAYLOAD_BYTES,
     ),
     statementTimeout: integerIn(
       options.statementTimeout ?? DEFAULT_STATEMENT_TIMEOUT,
       'statementTimeout',
-      100,
-      MAX_INTERVAL,
+      MIN_STATEMENT_TIMEOUT,
+      MAX_INTEGER,
     ),
-    onStatement: options.onStatement && guarded(options.onStatement, logger),
+    onStatement: onStatement && guarded(onStatement, logger),
   };
 }
 
@@ -156,4 +145,25 @@ function guarded(onStatement: (event: StatementEvent) => unknown, logger: Logger
       failed(error);
     }
   };
+}
+
+function checkDatabase(connection: unknown, db: Partial<DrizzleLike> | null | undefined): void {
+  if ((connection === undefined) === (db === undefined)) {
+    throw new TypeError('PgStore needs exactly one of `connection` (a URL or postgres.js options) and `db` (Drizzle).');
+  }
+  if (db !== undefined && typeof db?.execute !== 'function') {
+    throw new TypeError('PgStore `db` must be a Drizzle database for Postgres (it has no execute()).');
+  }
+  if (connection === null || connection === '') {
+    const value = connection === null ? 'null' : 'empty';
+    throw new TypeError(`PgStore \`connection\` is ${value}; is DATABASE_URL set?`);
+  }
+  if (connection !== undefined && typeof connection !== 'string' && typeof connection !== 'object') {
+    throw new TypeError('PgStore `connection` must be a URL or an object of postgres.js options.');
+  }
+}
+
+function booleanOr(fallback: boolean, value: unknown, name: string): boolean {
+  if (value === undefined || typeof value === 'boolean') return value ?? fallback;
+  throw new TypeError(`PgStore \`${name}\` is ${JSON.stringify(value)}; it must be true or false.`);
 }

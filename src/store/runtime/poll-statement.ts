@@ -4,21 +4,25 @@ import { columns, type Row, statement } from '../../db/statement.js';
 import { alias } from '../../db/tables.js';
 import { leaseExpired } from '../rules/lease.js';
 
-/** What one look at a queue finds; durations in ms from now, negative when overdue, null for none. */
+/** What is due in one queue. Durations are ms from now, negative when overdue, null when there is none. */
 export interface PollResult {
   readonly queueName: string;
+  /** A job is waiting. */
   readonly waiting: boolean;
+  /** The next delayed job. */
   readonly delayedIn: number | null;
+  /** The lease of an active job has expired. */
   readonly stalled: boolean;
+  /** The next tick of a schedule. */
   readonly tickIn: number | null;
-  /** Somewhere a finished job has outlived its `removeOnComplete` or `removeOnFail`. */
-  readonly removable: boolean;
+  /** A finished job of any queue has expired (`removeOnComplete`, `removeOnFail`). */
+  readonly expired: boolean;
 }
 
 /**
- * All that a process with nothing to do asks, for all its queues at once; every part is the head of an index. Ordered
- * by that index rather than asked with EXISTS, which may be planned as a scan of the table as long as many rows match,
- * and reads all of it when none do.
+ * Everything that an idle process asks, for all its queues at once. Each part reads the head of an index. `order by …
+ * limit 1` rather than EXISTS, which the planner may turn into a scan of the table while many rows match, and which
+ * then reads the whole table once none do.
  */
 export const pollStatement = statement(
   'poll',
@@ -46,8 +50,8 @@ export const pollStatement = statement(
   { repeatable: true },
 );
 
-export function readPollResult(row: Row): PollResult {
-  const [queueName, waiting, delayedIn, stalled, tickIn, removable] = row;
+function readPollResult(row: Row): PollResult {
+  const [queueName, waiting, delayedIn, stalled, tickIn, expired] = row;
   const ms = (text: string | null | undefined) => (text == null ? null : Number(text));
   return {
     queueName: queueName as string,
@@ -55,11 +59,22 @@ export function readPollResult(row: Row): PollResult {
     delayedIn: ms(delayedIn),
     stalled: stalled === 'true',
     tickIn: ms(tickIn),
-    removable: removable === 'true',
+    expired: expired === 'true',
   };
 }
 
-export async function pollQueues(executor: Executor, queues: readonly string[]): Promise<PollResult[]> {
-  if (queues.length === 0) return [];
-  return (await executor.run(pollStatement, { queues: JSON.stringify(queues) })).map(readPollResult);
+/** One result per queue. */
+export async function pollQueues(
+  executor: Executor,
+  queues: readonly string[],
+  statement = pollStatement,
+): Promise<PollResult[]> {
+  return (await executor.run(statement, { queues: JSON.stringify(queues) })).map(readPollResult);
 }
+
+/** Not sent again when it fails: that is what a heartbeat is to find out. */
+const heartbeatStatement = { ...pollStatement, repeatable: false };
+
+/** The same as the heartbeat of a connection; with no queues it still makes a round trip. */
+export const heartbeatPoll = (executor: Executor, queues: readonly string[]): Promise<PollResult[]> =>
+  pollQueues(executor, queues, heartbeatStatement);

@@ -1,76 +1,80 @@
 import type { Executor } from '../../db/executor.js';
+import { HEARTBEAT_MS } from '../../db/listener.js';
 import type { Logger } from '../../model/logger.js';
+import { isDueSoon } from '../events/notifier.js';
+import { DueTimer } from './due-timer.js';
 import { type PollResult, pollQueues } from './poll-statement.js';
 
-/** What a worker's process does when a look at its queue finds something. */
+/** A queue that is polled for one worker, and what to do about what is due. */
 export interface PolledQueue {
   readonly queueName: string;
-  /** How often to look at least, in ms: an expired lease must not wait much longer than this. */
+  /** Longest time between two polls in ms: an expired lease must not wait much longer than this. */
   readonly interval: number;
-  /** Waiting jobs are there. */
+  /** Jobs are waiting. */
   wake(): void;
-  /** Delayed jobs are due; resolves to how many were promoted. */
+  /** Delayed jobs are due. Resolves to the number that was promoted. */
   promote(): Promise<number>;
-  /** Leases have expired; resolves to how many jobs were returned or ended. */
+  /** Leases have expired. Resolves to the number of jobs that were returned or ended. */
   sweep(): Promise<number>;
-  /** A schedule's tick has passed; resolves to how many jobs were made. */
+  /** A schedule's tick is due. Resolves to the number of jobs that were made. */
   tick(): Promise<number>;
 }
 
 export interface PollerOptions {
+  /** Undefined while the store is not connected. */
   executor: () => Executor | undefined;
   logger: Logger;
-  /** Whether notifications arrive: without them the watch must look often. */
+  /** Whether notifications arrive; without them polls are frequent. */
   listening: () => boolean;
-  /** Deletes finished jobs that have outlived their keep time. */
+  /** Deletes finished jobs whose retention has expired. */
   deleteExpired: () => Promise<void>;
-  /** Folds metrics and drops old ones; undefined when there are none to keep. */
+  /** Aggregates metrics and deletes old ones; undefined when metrics are off. */
   aggregateMetrics: (() => Promise<void>) | undefined;
 }
 
-/** How often a process that watches queues folds the metrics. */
+/** Between two polls while notifications arrive: they only find what a lost notification would have said. */
+const LISTENING_POLL_MS = HEARTBEAT_MS;
+/** The heartbeat polls as well. Polls of our own wait this much longer, so that an idle process sends one statement. */
+const HEARTBEAT_MARGIN = 1.25;
+/** Between two polls without notifications. */
+const POLLING_ONLY_MS = 1_000;
+/** Before another poll when another process holds what is due. */
+const CONTENDED_MS = 100;
+/** Between two aggregations of metrics in one process. */
 const AGGREGATE_MS = 600_000;
 
-/** With notifications a look is only a backstop, and the listener's heartbeat already takes one every 10 s. */
-const IDLE_POLL_MS = 10_000;
-const HEARTBEAT_LEAD = 1.25;
-const UNNOTIFIED_POLL_MS = 1_000;
-const CONTENDED_MS = 100;
-/** A due time further off than this is found by a later look. */
-export const MAX_EXPECT_MS = 15_000;
-
 /**
- * One per store, however many workers: knows when the next thing comes due in any watched queue, sleeps until then,
- * and looks at the tables from time to time in case a notification was lost. Each look is one statement.
+ * One per store, however many workers. Knows when something comes due next in any polled queue, waits until then, and
+ * reads the tables regularly in case a notification was lost. Each poll is one statement for all queues.
  */
 export class Poller {
   readonly #options: PollerOptions;
   readonly #polled = new Map<string, Set<PolledQueue>>();
-  readonly #due = new Map<string, number>();
-  #pollTimer: NodeJS.Timeout | undefined;
-  #dueTimer: NodeJS.Timeout | undefined;
-  #dueAt = Number.POSITIVE_INFINITY;
+  readonly #due = new DueTimer(() => this.poll());
+  /** Work under way, as `kind queue`. */
+  readonly #running = new Set<string>();
+  #timer: NodeJS.Timeout | undefined;
   #polling: Promise<void> | undefined;
   #pollAgain = false;
   #lastPoll = 0;
-  #closed = false;
+  #lastAggregation = Number.NEGATIVE_INFINITY;
   #deleting = false;
-  readonly #underWay = new Set<string>();
-  #aggregatedAt = Number.NEGATIVE_INFINITY;
+  #closed = false;
 
   constructor(options: PollerOptions) {
     this.#options = options;
   }
 
-  add(watcher: PolledQueue): () => void {
-    const { queueName } = watcher;
+  /** Polls a queue, from now on. Returns a function that ends this. */
+  add(queue: PolledQueue): () => void {
+    const { queueName } = queue;
     const set = this.#polled.get(queueName) ?? new Set();
-    this.#polled.set(queueName, set.add(watcher));
+    this.#polled.set(queueName, set.add(queue));
     this.#closed = false;
     this.poll();
     return () => {
-      set.delete(watcher);
-      if (set.size > 0) return;
+      set.delete(queue);
+      if (set.size > 0 || this.#polled.get(queueName) !== set) return;
       this.#polled.delete(queueName);
       this.#due.delete(queueName);
       if (this.#polled.size === 0) this.#stopTimers();
@@ -81,15 +85,12 @@ export class Poller {
     return [...this.#polled.keys()];
   }
 
-  /** Something of this queue comes due in `ms`. */
+  /** Something of this queue comes due in `ms`. What comes due much later is found by a poll before. */
   expect(queueName: string, ms: number): void {
-    if (!this.#polled.has(queueName) || ms > MAX_EXPECT_MS) return;
-    const at = performance.now() + Math.max(0, ms);
-    this.#due.set(queueName, Math.min(at, this.#due.get(queueName) ?? Number.POSITIVE_INFINITY));
-    this.#armDue();
+    if (!this.#closed && this.#polled.has(queueName) && isDueSoon(ms)) this.#due.add(queueName, ms);
   }
 
-  /** Looks at all watched queues; looks asked for meanwhile become one more. */
+  /** Polls all queues; requests during a poll become one more poll. */
   poll(): void {
     if (this.#polling) {
       this.#pollAgain = true;
@@ -97,62 +98,77 @@ export class Poller {
     }
     this.#polling = this.#pollOnce().finally(() => {
       this.#polling = undefined;
-      if (this.#pollAgain) {
-        this.#pollAgain = false;
-        this.poll();
-      } else {
-        this.#armPoll();
-      }
+      const again = this.#pollAgain;
+      this.#pollAgain = false;
+      if (again) this.poll();
+      else this.#scheduleNextPoll();
     });
   }
 
-  /** A look that somebody else took (the heartbeat, on its own connection). */
-  handle(found: readonly PollResult[]): void {
+  /** Acts on the results of a poll that was made elsewhere: the heartbeat's, on its own connection. */
+  handle(results: readonly PollResult[]): void {
     this.#lastPoll = performance.now();
-    this.#act(found);
+    this.#act(results);
   }
 
+  /** Resolves when no poll is under way. `add` starts again. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#stopTimers();
-    await this.#polling?.catch(() => {});
+    await this.#polling;
   }
 
+  /** Never rejects. */
   async #pollOnce(): Promise<void> {
+    // Also when there is nothing to poll on, or the next attempt would follow at once.
+    this.#lastPoll = performance.now();
     const executor = this.#options.executor();
     if (this.#closed || !executor || this.#polled.size === 0) return;
-    this.#lastPoll = performance.now();
     try {
       this.#act(await pollQueues(executor, this.queues()));
     } catch (error) {
-      this.#options.logger.warn(`conveyor: could not look at the queues: ${(error as Error).message}`);
+      this.#options.logger.warn(`conveyor: could not poll the queues: ${(error as Error).message}`);
     }
   }
 
-  #act(found: readonly PollResult[]): void {
+  #act(results: readonly PollResult[]): void {
     if (this.#closed) return;
-    for (const { queueName, waiting, delayedIn, stalled, tickIn } of found) {
-      const watchers = [...(this.#polled.get(queueName) ?? [])];
-      const [first] = watchers;
-      if (!first) continue;
-      if (waiting) for (const watcher of watchers) watcher.wake();
-      // One of them does it for the whole process.
-      if (stalled) this.#run(queueName, 'sweep', first);
-      this.#due.delete(queueName);
-      const next = Math.min(delayedIn ?? Number.POSITIVE_INFINITY, tickIn ?? Number.POSITIVE_INFINITY);
-      if (delayedIn !== null && delayedIn <= 0) this.#run(queueName, 'promote', first);
-      if (tickIn !== null && tickIn <= 0) this.#run(queueName, 'tick', first);
-      if (next > 0) this.expect(queueName, next);
-    }
-    if (found.some(({ removable }) => removable)) this.#deleteExpired();
+    for (const result of results) this.#actOn(result);
+    if (results.some(({ expired }) => expired)) this.#deleteExpired();
     this.#aggregateMetrics();
   }
 
-  #aggregateMetrics(): void {
-    const { aggregateMetrics, logger } = this.#options;
-    if (!aggregateMetrics || performance.now() - this.#aggregatedAt < AGGREGATE_MS) return;
-    this.#aggregatedAt = performance.now();
-    aggregateMetrics().catch((error) => logger.warn(`conveyor: could not fold metrics: ${(error as Error).message}`));
+  #actOn({ queueName, waiting, delayedIn, stalled, tickIn }: PollResult): void {
+    const workers = [...(this.#polled.get(queueName) ?? [])];
+    // What concerns the queue as a whole is done by one worker for the process.
+    const [first] = workers;
+    if (!first) return;
+    if (waiting) for (const worker of workers) worker.wake();
+    if (stalled) this.#run('sweep', first);
+    if (delayedIn !== null && delayedIn <= 0) this.#run('promote', first);
+    if (tickIn !== null && tickIn <= 0) this.#run('tick', first);
+    this.#due.delete(queueName);
+    const next = Math.min(delayedIn ?? Number.POSITIVE_INFINITY, tickIn ?? Number.POSITIVE_INFINITY);
+    // What is due by now is followed by another poll.
+    if (next > 0) this.expect(queueName, next);
+  }
+
+  #run(kind: 'sweep' | 'promote' | 'tick', queue: PolledQueue): void {
+    const { queueName } = queue;
+    const key = `${kind} ${queueName}`;
+    // The next poll finds what the run under way leaves.
+    if (this.#running.has(key)) return;
+    this.#running.add(key);
+    const run = queue[kind]().finally(() => this.#running.delete(key));
+    run.then(
+      (count) => {
+        // A sweep takes everything that has expired; of delayed jobs and ticks more may be due.
+        if (kind === 'sweep') return;
+        if (count > 0) this.poll();
+        else this.expect(queueName, CONTENDED_MS);
+      },
+      (error) => this.#options.logger.error(`conveyor: queue "${queueName}": ${(error as Error).message}`, error),
+    );
   }
 
   #deleteExpired(): void {
@@ -160,72 +176,45 @@ export class Poller {
     this.#deleting = true;
     void this.#options
       .deleteExpired()
-      .catch((error) => this.#options.logger.warn(`conveyor: could not remove old jobs: ${(error as Error).message}`))
+      .catch((error) =>
+        this.#options.logger.warn(`conveyor: could not delete expired jobs: ${(error as Error).message}`),
+      )
       .finally(() => {
         this.#deleting = false;
       });
   }
 
-  /** After what came due there is one more look: it may have been one of many. */
-  #run(queueName: string, kind: 'sweep' | 'promote' | 'tick', watcher: PolledQueue): void {
-    const key = `${kind} ${queueName}`;
-    // The next look finds what the one under way leaves.
-    if (this.#underWay.has(key)) return;
-    this.#underWay.add(key);
-    const again = kind !== 'sweep';
-    const work = watcher[kind]().finally(() => this.#underWay.delete(key));
-    work.then(
-      (count) => {
-        if (!again) return;
-        if (count > 0) this.poll();
-        // Another process holds what is due: it will be gone in a moment.
-        else this.expect(queueName, CONTENDED_MS);
-      },
-      (error) => this.#options.logger.error(`conveyor: queue "${queueName}": ${(error as Error).message}`, error),
+  #aggregateMetrics(): void {
+    const { aggregateMetrics, logger } = this.#options;
+    if (!aggregateMetrics || performance.now() - this.#lastAggregation < AGGREGATE_MS) return;
+    this.#lastAggregation = performance.now();
+    aggregateMetrics().catch((error) =>
+      logger.warn(`conveyor: could not aggregate metrics: ${(error as Error).message}`),
     );
   }
 
-  #armDue(): void {
-    const at = Math.min(...this.#due.values(), Number.POSITIVE_INFINITY);
-    if (this.#closed || at === this.#dueAt) return;
-    clearTimeout(this.#dueTimer);
-    this.#dueAt = at;
-    if (at === Number.POSITIVE_INFINITY) return;
-    this.#dueTimer = setTimeout(
-      () => {
-        this.#dueAt = Number.POSITIVE_INFINITY;
-        this.#due.clear();
-        this.poll();
-      },
-      // Timers fire up to a millisecond early: then the look would find nothing due yet.
-      Math.max(0, at - performance.now() + 1),
-    );
-    this.#dueTimer.unref();
-  }
-
-  #armPoll(): void {
-    clearTimeout(this.#pollTimer);
+  #scheduleNextPoll(): void {
+    clearTimeout(this.#timer);
     if (this.#closed || this.#polled.size === 0) return;
-    const wanted = Math.min(...[...this.#polled.values()].flatMap((set) => [...set].map((w) => w.interval)));
-    // The heartbeat's look counts, and it comes first: an idle process asks once, not twice.
-    const period = this.#options.listening()
-      ? Math.min(wanted, IDLE_POLL_MS) * HEARTBEAT_LEAD
-      : Math.min(wanted, UNNOTIFIED_POLL_MS);
-    const left = this.#lastPoll + period - performance.now();
-    this.#pollTimer = setTimeout(
-      () => {
-        if (performance.now() >= this.#lastPoll + period) this.poll();
-        else this.#armPoll();
-      },
-      // Not unref'd: a process whose worker runs must not end by itself while the database is away.
-      Math.max(1, left),
+    const period = this.#period();
+    const nextPoll = () => this.#lastPoll + period - performance.now();
+    this.#timer = setTimeout(
+      // The heartbeat may have polled meanwhile.
+      () => (nextPoll() <= 0 ? this.poll() : this.#scheduleNextPoll()),
+      // Not unref'd: a process with a running worker must not end while the database is away.
+      Math.max(1, nextPoll()),
     );
+  }
+
+  #period(): number {
+    const interval = Math.min(...[...this.#polled.values()].flatMap((set) => [...set].map((queue) => queue.interval)));
+    return this.#options.listening()
+      ? Math.min(interval, LISTENING_POLL_MS) * HEARTBEAT_MARGIN
+      : Math.min(interval, POLLING_ONLY_MS);
   }
 
   #stopTimers(): void {
-    clearTimeout(this.#pollTimer);
-    clearTimeout(this.#dueTimer);
-    this.#dueAt = Number.POSITIVE_INFINITY;
+    clearTimeout(this.#timer);
     this.#due.clear();
   }
 }

@@ -1,0 +1,94 @@
+import { sql } from 'drizzle-orm';
+import type { Executor } from '../db/executor.js';
+import { columns, type Row, statement } from '../db/statement.js';
+import { bare } from '../db/tables.js';
+import { SchemaError } from '../model/errors.js';
+import { MIGRATIONS, type Migration } from './generated.js';
+import { describeTables, differences } from './schema-check.js';
+
+const recordedMigrations = statement(
+  'recorded migrations',
+  [],
+  (db) => sql`select ${columns(bare(db.migrations).version, bare(db.migrations).name)} from ${db.migrations}`,
+  { repeatable: true },
+);
+
+/** In `conveyor_migrations`, after the name of a migration that was not run because its tables existed already. */
+export const ADOPTED = ' (adopted)';
+
+const MAX_LISTED = 8;
+
+/** The installation as it is, compared with what this version needs. */
+export interface SchemaStatus {
+  /** Names of the conveyor tables that exist. */
+  readonly tables: ReadonlySet<string>;
+  /** What the tables lack, in words; empty when they are as this version needs them. */
+  readonly problems: readonly string[];
+  /** Migrations that are not recorded as run. */
+  readonly pending: readonly Migration[];
+  /** No migration is recorded. */
+  readonly unrecorded: boolean;
+  /** Some migration was adopted: the tables are made and changed by another tool. */
+  readonly adopted: boolean;
+}
+
+/** @throws SchemaError for a database that is newer than this code */
+export async function readSchemaStatus(executor: Executor, schema: string | undefined): Promise<SchemaStatus> {
+  const described = await executor.run(describeTables, { schema: schema ?? null });
+  const recorded = await readRecorded(executor, described);
+  const versions = recorded.map(({ version }) => version);
+  assertNotNewer(versions);
+  return {
+    tables: new Set(described.flatMap(([table, column]) => (column && table ? [table] : []))),
+    problems: differences(described),
+    pending: MIGRATIONS.filter(({ version }) => !versions.includes(version)),
+    unrecorded: versions.length === 0,
+    adopted: recorded.some(({ adopted }) => adopted),
+  };
+}
+
+/** Whether there is anything to migrate. @throws SchemaError for a database that is newer than this code */
+export async function isUpToDate(executor: Executor, schema: string | undefined): Promise<boolean> {
+  const { problems, pending } = await readSchemaStatus(executor, schema);
+  return problems.length === 0 && pending.length === 0;
+}
+
+/**
+ * For `autoMigrate: false`: tables, columns and indexes must exist, by whichever tool.
+ *
+ * @throws SchemaError when they do not, or when the database is newer than this code
+ */
+export async function verifySchema(executor: Executor, schema: string | undefined): Promise<void> {
+  const { problems } = await readSchemaStatus(executor, schema);
+  if (problems.length === 0) return;
+  const where = schema === undefined ? 'this database' : `the Postgres schema "${schema}"`;
+  throw new SchemaError(
+    `The conveyor tables in ${where} are not what this version needs: ${listProblems(problems)}. ` +
+      'Update them with autoMigrate: true, with migrate() of "@conveyor/store-pg/migrate", or with drizzle-kit ' +
+      'generate and migrate on "@conveyor/store-pg/schema".',
+  );
+}
+
+/** The first few of them, for an error's message. */
+export function listProblems(problems: readonly string[]): string {
+  const more = problems.length - MAX_LISTED;
+  return problems.slice(0, MAX_LISTED).join('; ') + (more > 0 ? `; and ${more} more` : '');
+}
+
+async function readRecorded(
+  executor: Executor,
+  described: readonly Row[],
+): Promise<{ version: number; adopted: boolean }[]> {
+  if (!described.some(([table]) => table === 'conveyor_migrations')) return [];
+  const rows = await executor.run(recordedMigrations, {});
+  return rows.map(([version, name]) => ({ version: Number(version), adopted: name?.endsWith(ADOPTED) ?? false }));
+}
+
+function assertNotNewer(versions: readonly number[]): void {
+  const newest = Math.max(0, ...versions);
+  if (newest <= MIGRATIONS.length) return;
+  throw new SchemaError(
+    `The database is at migration ${newest}, this version of @conveyor/store-pg knows ${MIGRATIONS.length}: ` +
+      'update the package.',
+  );
+}

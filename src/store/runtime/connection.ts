@@ -1,0 +1,236 @@
+import type { ConnectionOptions } from '../../db/connect.js';
+import { settledWithin } from '../../db/deadline.js';
+import { DrizzleExecutor } from '../../db/drizzle-executor.js';
+import type { DrizzleLike, DrizzleTransactor } from '../../db/drizzle-like.js';
+import type { Executor } from '../../db/executor.js';
+import { Listener } from '../../db/listener.js';
+import { Pool } from '../../db/pool.js';
+import { connectionOf, postgresJsClient } from '../../db/postgres-js.js';
+import { PreparedExecutor } from '../../db/prepared-executor.js';
+import { tablesIn } from '../../db/tables.js';
+import { migrateConnection, migrateDrizzle } from '../../migrations/migrator.js';
+import { isUpToDate, verifySchema } from '../../migrations/verify.js';
+import { ConveyorError } from '../../model/errors.js';
+import type { ResolvedOptions } from './options.js';
+
+/** How long closing waits for statements under way, and then again for the pool. */
+const CLOSE_LIMIT_S = 2;
+/** How long to wait for an answer after the server should have ended the statement itself. */
+const ANSWER_GRACE_MS = 2_000;
+
+export interface ConnectionHooks {
+  /** The channels to listen on when the connection opens. */
+  channels(): string[];
+  onNotification(payload: string): void;
+  /** LISTEN was interrupted: notifications may be lost. */
+  onReconnect(): void;
+  /** Runs a statement on the LISTEN connection. */
+  heartbeat(executor: Executor): Promise<void>;
+  /** Finishes what is under way, before the connections are closed. It is not waited for longer than 2 s. */
+  beforeClose(): Promise<unknown>;
+  afterClose(): void;
+}
+
+/**
+ * Where a store's statements run: on a pool that it opens itself, or on the client of an app. Brings the tables up to
+ * date when it opens, and listens for notifications on a connection of its own.
+ */
+export class Connection {
+  readonly #options: ResolvedOptions;
+  readonly #hooks: ConnectionHooks;
+  readonly #tables;
+  #executor: Executor | undefined;
+  #pool: Pool | undefined;
+  #listener: Listener | undefined;
+  #opening: Promise<void> | undefined;
+  #closing: Promise<void> | undefined;
+  readonly #reconnectCallbacks = new Set<() => void>();
+  readonly #closeCallbacks = new Set<() => void>();
+  readonly #connectedCallbacks = new Set<() => void>();
+
+  constructor(options: ResolvedOptions, hooks: ConnectionHooks) {
+    this.#options = options;
+    this.#hooks = hooks;
+    this.#tables = tablesIn(options.schema);
+  }
+
+  /** @throws ConveyorError with the code `NOT_CONNECTED` */
+  get executor(): Executor {
+    if (!this.#executor) {
+      throw new ConveyorError('The store is not connected: await store.connect() first.', { code: 'NOT_CONNECTED' });
+    }
+    return this.#executor;
+  }
+
+  get connected(): boolean {
+    return this.#executor !== undefined;
+  }
+
+  /** Whether notifications arrive at present. */
+  get listening(): boolean {
+    return this.#listener?.connected ?? false;
+  }
+
+  /** Runs statements inside a caller's transaction. */
+  within(transaction: DrizzleLike): Executor {
+    const { statementTimeout: timeout, onStatement } = this.#options;
+    return new DrizzleExecutor(transaction, this.#tables, { inTransaction: true, timeout, onStatement });
+  }
+
+  /** Resolves to true when the channel is listened to as of now, and was not before. */
+  async listen(channel: string): Promise<boolean> {
+    return (await this.#listener?.listen(channel)) ?? false;
+  }
+
+  async unlisten(channel: string): Promise<void> {
+    await this.#listener?.unlisten(channel);
+  }
+
+  /** Calls back after each interruption of LISTEN. Returns a function that cancels this, as do the next two. */
+  onReconnect(callback: () => void): () => void {
+    return register(this.#reconnectCallbacks, callback);
+  }
+
+  /** Calls back each time the store is disconnected. */
+  onClose(callback: () => void): () => void {
+    return register(this.#closeCallbacks, callback);
+  }
+
+  /** Calls back once, when the store is connected: after the current turn of the event loop if it is already. */
+  whenConnected(callback: () => void): () => void {
+    if (this.connected) queueMicrotask(() => this.#runConnectedCallbacks());
+    return register(this.#connectedCallbacks, callback);
+  }
+
+  open(): Promise<void> {
+    this.#opening ??= this.#open().catch(async (error) => {
+      // Subscriptions made before stay in place for the next attempt.
+      await this.#release();
+      throw error;
+    });
+    return this.#opening;
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close().finally(() => {
+      this.#closing = undefined;
+    });
+    return this.#closing;
+  }
+
+  async #open(): Promise<void> {
+    await this.#closing;
+    const { connection, db } = this.#options;
+    const executor = connection === undefined ? this.#adopt(db as DrizzleLike) : await this.#openPool(connection);
+    await this.#prepareTables(executor);
+    await this.#startListener();
+    this.#executor = executor;
+    queueMicrotask(() => this.#runConnectedCallbacks());
+  }
+
+  async #openPool(connection: ConnectionOptions): Promise<Executor> {
+    const { statementTimeout, logger, onStatement } = this.#options;
+    const pool = await Pool.open(connection, statementTimeout, logger);
+    this.#pool = pool;
+    return new PreparedExecutor(() => pool.client, this.#tables, {
+      prepare: pool.client.options.prepare !== false,
+      // The server ends a slow statement by itself: one that is still unanswered then is on a dead connection.
+      timeout: statementTimeout + ANSWER_GRACE_MS,
+      silent: (client) => void pool.replace(client),
+      onStatement,
+    });
+  }
+
+  /** An app's database: prepared and pipelined on postgres.js, through `db.execute` on every other driver. */
+  #adopt(db: DrizzleLike): Executor {
+    const { statementTimeout: timeout, onStatement } = this.#options;
+    const client = postgresJsClient(db);
+    if (!client) return new DrizzleExecutor(db, this.#tables, { inTransaction: false, timeout, onStatement });
+    return new PreparedExecutor(() => client, this.#tables, {
+      prepare: client.options.prepare !== false,
+      timeout,
+      onStatement,
+    });
+  }
+
+  async #prepareTables(executor: Executor): Promise<void> {
+    const { schema, autoMigrate, db } = this.#options;
+    if (!autoMigrate) return verifySchema(executor, schema);
+    if (await isUpToDate(executor, schema)) return;
+    const direct = this.#directConnection();
+    if (direct !== undefined) await migrateConnection(direct, schema);
+    else await migrateDrizzle(db as DrizzleTransactor, schema);
+  }
+
+  async #startListener(): Promise<void> {
+    const { listen, logger } = this.#options;
+    if (listen === false) return;
+    const connection = typeof listen === 'string' ? listen : this.#directConnection();
+    if (connection === undefined) {
+      logger.warn(
+        'conveyor: this Drizzle driver does not tell where it connects to, so the store cannot LISTEN and only polls. ' +
+          'Set `listen: <connection URL>`, or `listen: false` if polling is intended',
+      );
+      return;
+    }
+    const listener = new Listener(connection, {
+      logger,
+      onNotification: (_channel, payload) => this.#hooks.onNotification(payload),
+      onReconnect: () => {
+        this.#hooks.onReconnect();
+        for (const callback of [...this.#reconnectCallbacks]) callback();
+      },
+      heartbeat: (client) => {
+        const { statementTimeout: timeout, onStatement } = this.#options;
+        return this.#hooks.heartbeat(
+          new PreparedExecutor(() => client, this.#tables, { prepare: false, timeout, onStatement }),
+        );
+      },
+    });
+    for (const channel of this.#hooks.channels()) void listener.listen(channel);
+    this.#listener = listener;
+    await listener.start();
+  }
+
+  /** Options for a connection of our own; undefined for an app's driver other than postgres.js. */
+  #directConnection(): ConnectionOptions | undefined {
+    const { connection, db } = this.#options;
+    if (connection !== undefined) return connection;
+    const client = postgresJsClient(db as DrizzleLike);
+    return client && connectionOf(client);
+  }
+
+  async #close(): Promise<void> {
+    const opening = this.#opening;
+    // A call of open() from here on starts anew, after this.
+    this.#opening = undefined;
+    await opening?.catch(() => {});
+    await settledWithin(this.#hooks.beforeClose(), CLOSE_LIMIT_S * 1_000);
+    this.#executor = undefined;
+    for (const callback of [...this.#closeCallbacks]) callback();
+    this.#hooks.afterClose();
+    await this.#release();
+  }
+
+  async #release(): Promise<void> {
+    const listener = this.#listener;
+    const pool = this.#pool;
+    this.#listener = undefined;
+    this.#pool = undefined;
+    this.#executor = undefined;
+    this.#opening = undefined;
+    await Promise.all([listener?.close(), pool?.close(CLOSE_LIMIT_S)]);
+  }
+
+  #runConnectedCallbacks(): void {
+    if (!this.connected) return;
+    for (const callback of [...this.#connectedCallbacks]) if (this.#connectedCallbacks.delete(callback)) callback();
+  }
+}
+
+function register(callbacks: Set<() => void>, callback: () => void): () => void {
+  // A function of its own for each call: the same callback may be registered twice.
+  const own = () => callback();
+  callbacks.add(own);
+  return () => callbacks.delete(own);
+}

@@ -1,0 +1,361 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Executor } from '../../src/db/executor.js';
+import { DueTimer } from '../../src/store/runtime/due-timer.js';
+import type { PollResult } from '../../src/store/runtime/poll-statement.js';
+import { type PolledQueue, Poller, type PollerOptions } from '../../src/store/runtime/poller.js';
+import { recordingLogger } from '../support/playground.js';
+import { deferred } from '../support/until.js';
+
+beforeEach(() => vi.useFakeTimers());
+afterEach(() => vi.useRealTimers());
+
+/** The rows of one queue in the poll's answer. */
+type Due = Partial<Omit<PollResult, 'queueName'>>;
+
+/** A poller over a database that answers as `due` says, queue by queue. */
+function pollerWith(options: Partial<PollerOptions> = {}) {
+  const due: Record<string, Due> = {};
+  const polls: string[][] = [];
+  const state = { listening: true, fails: undefined as Error | undefined, answers: Promise.resolve() };
+  const text = (value: unknown) => (value === null || value === undefined ? null : String(value));
+  const executor = {
+    run: async (_statement: unknown, values: { queues: string }) => {
+      const queues = JSON.parse(values.queues) as string[];
+      polls.push(queues);
+      const rows = queues.map((name) => {
+        const { waiting = false, delayedIn, stalled = false, tickIn, expired = false } = due[name] ?? {};
+        return [name, text(waiting), text(delayedIn), text(stalled), text(tickIn), text(expired)];
+      });
+      await state.answers;
+      if (state.fails) throw state.fails;
+      return rows;
+    },
+  } as unknown as Executor;
+  const { lines, logger } = recordingLogger();
+  const poller = new Poller({
+    executor: () => executor,
+    logger,
+    listening: () => state.listening,
+    deleteExpired: async () => {},
+    aggregateMetrics: undefined,
+    ...options,
+  });
+  const calls: string[] = [];
+  const queue = (queueName = 'q', more: Partial<PolledQueue> = {}): PolledQueue => ({
+    queueName,
+    interval: 30_000,
+    wake: () => void calls.push(`wake ${queueName}`),
+    promote: async () => calls.push(`promote ${queueName}`) * 0,
+    sweep: async () => calls.push(`sweep ${queueName}`) * 0,
+    tick: async () => calls.push(`tick ${queueName}`) * 0,
+    ...more,
+  });
+  return { poller, polls, due, state, calls, queue, lines };
+}
+
+const turn = () => vi.advanceTimersByTimeAsync(0);
+const advance = (ms: number) => vi.advanceTimersByTimeAsync(ms);
+
+describe('when it polls', () => {
+  it('once for each queue that is added, and all queues in one statement', async () => {
+    const { poller, polls, queue } = pollerWith();
+    poller.add(queue('a'));
+    poller.add(queue('b'));
+    poller.add(queue('b'));
+    await turn();
+    expect(polls).toEqual([['a'], ['a', 'b']]);
+    expect(poller.queues()).toEqual(['a', 'b']);
+  });
+
+  it('every 12.5 s with notifications: more seldom than the heartbeat, whose poll counts', async () => {
+    const { poller, polls, queue } = pollerWith();
+    poller.add(queue());
+    await turn();
+    await advance(12_499);
+    expect(polls).toHaveLength(1);
+    await advance(1);
+    expect(polls).toHaveLength(2);
+    for (let beat = 0; beat < 5; beat++) {
+      await advance(10_000);
+      poller.handle([]);
+    }
+    expect(polls).toHaveLength(2);
+    await advance(12_500);
+    expect(polls).toHaveLength(3);
+  });
+
+  it('every second without notifications', async () => {
+    const { poller, polls, queue, state } = pollerWith();
+    state.listening = false;
+    poller.add(queue());
+    await turn();
+    await advance(3_000);
+    expect(polls).toHaveLength(4);
+  });
+
+  it('as often as the most impatient worker needs', async () => {
+    const { poller, polls, queue } = pollerWith();
+    poller.add(queue('a', { interval: 4_000 }));
+    const remove = poller.add(queue('b', { interval: 800 }));
+    await turn();
+    const before = polls.length;
+    await advance(1_000);
+    expect(polls.length - before).toBe(1);
+    remove();
+    await advance(1_000);
+    expect(polls.length - before).toBe(2);
+    await advance(4_999);
+    expect(polls.length - before).toBe(2);
+    await advance(1);
+    expect(polls.length - before).toBe(3);
+  });
+
+  it('requests during a poll become one more', async () => {
+    const { poller, polls, queue, state } = pollerWith();
+    const answer = deferred();
+    state.answers = answer.promise;
+    poller.add(queue());
+    for (let i = 0; i < 5; i++) poller.poll();
+    await turn();
+    expect(polls).toHaveLength(1);
+    answer.resolve();
+    await turn();
+    expect(polls).toHaveLength(2);
+  });
+
+  it('goes on after a poll that failed, and says so', async () => {
+    const { poller, polls, queue, state, lines } = pollerWith();
+    state.fails = new Error('no connection');
+    poller.add(queue());
+    await turn();
+    expect(lines).toMatchObject([{ level: 'warn', message: expect.stringContaining('no connection') }]);
+    await advance(12_500);
+    expect(polls).toHaveLength(2);
+  });
+
+  it('not without a connection, which it asks for no more often than it would poll', async () => {
+    let asked = 0;
+    const { poller, queue } = pollerWith({ executor: () => void asked++ as undefined });
+    poller.add(queue());
+    await advance(20_000);
+    expect(asked).toBe(2);
+  });
+
+  it('not without queues, or when closed', async () => {
+    const { poller, polls, queue } = pollerWith();
+    poller.poll();
+    const remove = poller.add(queue());
+    await turn();
+    remove();
+    await advance(60_000);
+    expect(polls).toHaveLength(1);
+
+    poller.add(queue());
+    await turn();
+    await poller.close();
+    poller.expect('q', 1);
+    await advance(60_000);
+    expect(polls).toHaveLength(2);
+
+    // And again once it has something to do.
+    poller.add(queue());
+    await turn();
+    expect(polls).toHaveLength(3);
+  });
+
+  it('a queue that was removed twice does not take away the one that was added since', async () => {
+    const { poller, queue } = pollerWith();
+    const remove = poller.add(queue());
+    remove();
+    poller.add(queue());
+    remove();
+    expect(poller.queues()).toEqual(['q']);
+  });
+
+  it('close() waits for the poll under way, whose results are ignored', async () => {
+    const { poller, queue, state, due, calls } = pollerWith();
+    const answer = deferred();
+    state.answers = answer.promise;
+    due['q'] = { waiting: true };
+    poller.add(queue());
+    let closed = false;
+    const closing = poller.close().then(() => {
+      closed = true;
+    });
+    await turn();
+    expect(closed).toBe(false);
+    answer.resolve();
+    await closing;
+    expect(calls).toEqual([]);
+  });
+});
+
+describe('what it does about what is due', () => {
+  it('wakes every worker of a queue with waiting jobs', async () => {
+    const { poller, due, queue, calls } = pollerWith();
+    due['a'] = { waiting: true };
+    poller.add(queue('a'));
+    poller.add(queue('a'));
+    poller.add(queue('b'));
+    await turn();
+    calls.length = 0;
+    poller.poll();
+    await turn();
+    expect(calls).toEqual(['wake a', 'wake a']);
+  });
+
+  it('has one worker of the queue sweep, promote and tick', async () => {
+    const { poller, due, queue, calls } = pollerWith();
+    poller.add(queue());
+    poller.add(queue());
+    await turn();
+    due['q'] = { stalled: true, delayedIn: -1, tickIn: 0 };
+    poller.poll();
+    await turn();
+    expect(calls).toEqual(['sweep q', 'promote q', 'tick q']);
+  });
+
+  it('polls again after what was due, and 100 ms later when another process holds it', async () => {
+    const { poller, due, queue, polls } = pollerWith();
+    due['q'] = { delayedIn: -5 };
+    const promoted = [2, 0];
+    poller.add(queue('q', { promote: async () => promoted.shift() ?? 0 }));
+    await turn();
+    expect(polls).toHaveLength(2);
+    due['q'] = {};
+    await advance(100);
+    expect(polls).toHaveLength(2);
+    await advance(1);
+    expect(polls).toHaveLength(3);
+  });
+
+  it('does not begin again what is under way', async () => {
+    const { poller, due, queue } = pollerWith();
+    const sweeping = deferred();
+    let sweeps = 0;
+    due['q'] = { stalled: true };
+    const sweep = async () => {
+      sweeps++;
+      await sweeping.promise;
+      return 1;
+    };
+    poller.add(queue('q', { sweep }));
+    await turn();
+    poller.poll();
+    await turn();
+    expect(sweeps).toBe(1);
+    sweeping.resolve();
+    await turn();
+    poller.poll();
+    await turn();
+    expect(sweeps).toBe(2);
+  });
+
+  it('logs what fails, and tries again at the next poll', async () => {
+    const { poller, due, queue, lines } = pollerWith();
+    due['q'] = { stalled: true };
+    poller.add(queue('q', { sweep: () => Promise.reject(new Error('refused')) }));
+    await advance(12_500);
+    expect(lines.map(({ level, message }) => [level, message])).toEqual([
+      ['error', 'conveyor: queue "q": refused'],
+      ['error', 'conveyor: queue "q": refused'],
+    ]);
+  });
+
+  it('deletes expired jobs, one run at a time', async () => {
+    const deleting = deferred();
+    let runs = 0;
+    const { poller, due, queue } = pollerWith({
+      deleteExpired: () => {
+        runs++;
+        return deleting.promise;
+      },
+    });
+    due['q'] = { expired: true };
+    poller.add(queue());
+    await turn();
+    poller.poll();
+    await turn();
+    expect(runs).toBe(1);
+    deleting.reject(new Error('no'));
+    await turn();
+    poller.poll();
+    await turn();
+    expect(runs).toBe(2);
+  });
+
+  it('aggregates metrics every 10 minutes', async () => {
+    let runs = 0;
+    const { poller, queue } = pollerWith({ aggregateMetrics: async () => void runs++ });
+    poller.add(queue());
+    await turn();
+    expect(runs).toBe(1);
+    await advance(599_000);
+    expect(runs).toBe(1);
+    await advance(14_000);
+    expect(runs).toBe(2);
+  });
+});
+
+describe('what comes due', () => {
+  it('is polled for when it is due, a millisecond late at most', async () => {
+    const { poller, due, queue, polls } = pollerWith();
+    due['q'] = { delayedIn: 4_000, tickIn: 2_000 };
+    poller.add(queue());
+    await turn();
+    due['q'] = {};
+    await advance(2_000);
+    expect(polls).toHaveLength(1);
+    await advance(1);
+    expect(polls).toHaveLength(2);
+  });
+
+  it('earlier than known moves the poll forward; later does not put it off', async () => {
+    const { poller, queue, polls } = pollerWith();
+    poller.add(queue('a'));
+    poller.add(queue('b'));
+    await turn();
+    poller.expect('a', 1_000);
+    poller.expect('a', 3_000);
+    poller.expect('b', 500);
+    await advance(501);
+    expect(polls).toHaveLength(3);
+  });
+
+  it('of a queue that nobody polls, or in more than 15 s, is not waited for', async () => {
+    const { poller, queue } = pollerWith();
+    poller.add(queue('a'));
+    await turn();
+    const timers = vi.getTimerCount();
+    poller.expect('b', 10);
+    poller.expect('a', 15_001);
+    expect(vi.getTimerCount()).toBe(timers);
+  });
+});
+
+describe('DueTimer', () => {
+  it('forgets the time of one queue and keeps those of others', async () => {
+    const fired: number[] = [];
+    const timer = new DueTimer(() => fired.push(performance.now()));
+    const began = performance.now();
+    timer.add('a', 100);
+    timer.add('b', 300);
+    timer.delete('a');
+    timer.add('c', 400);
+    await advance(1_000);
+    expect(fired).toEqual([began + 301]);
+  });
+
+  it('fires for a time that has passed already, once', async () => {
+    let fired = 0;
+    const timer = new DueTimer(() => fired++);
+    timer.add('a', -5);
+    timer.add('b', -5);
+    await advance(10);
+    expect(fired).toBe(1);
+    timer.add('a', 10);
+    timer.clear();
+    await advance(100);
+    expect(fired).toBe(1);
+  });
+});
