@@ -36,7 +36,7 @@ describe('the tarball', PATIENCE, () => {
         expect(paths).toContain(file.replace('./', ''));
       }
     }
-    const documents = ['README', 'ARCHITECTURE', 'CHANGELOG'].map((name) => `${name}.md`);
+    const documents = ['README', 'ARCHITECTURE', 'CHANGELOG', 'CONTRIBUTING'].map((name) => `${name}.md`);
     expect(paths).toEqual(expect.arrayContaining([...documents, 'LICENSE', 'package.json']));
     const folders = /^(src\/.*\.ts|dist\/.*\.(js|d\.ts)(\.map)?|docs\/.*\.md|examples\/.*|drizzle\/[^/]*\.sql)$/;
     const others = paths.filter((path) => !folders.test(path) && !documents.includes(path));
