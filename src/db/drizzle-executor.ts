@@ -1,7 +1,8 @@
 import { withDeadline } from './deadline.js';
 import type { DrizzleLike } from './drizzle-like.js';
-import { attempt, type Executor, type OnStatement, type RunOptions, withoutHoles } from './executor.js';
+import { attempt, type Executor, type RunOptions, withoutHoles } from './executor.js';
 import { bound, type Compiled, compile, type Param, type Row, type Statement } from './statement.js';
+import type { OnStatement } from './statement-event.js';
 import type { Tables } from './tables.js';
 
 export interface DrizzleOptions {

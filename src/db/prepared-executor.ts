@@ -1,8 +1,9 @@
 import type postgres from 'postgres';
 import { withDeadline } from './deadline.js';
-import { attempt, type Executor, type OnStatement, type RunOptions, withoutHoles } from './executor.js';
+import { attempt, type Executor, type RunOptions, withoutHoles } from './executor.js';
 import { changesRows, template, textRows } from './postgres-js.js';
 import { type Compiled, compile, type Param, type Row, type Statement } from './statement.js';
+import type { OnStatement } from './statement-event.js';
 import type { Tables } from './tables.js';
 
 export interface PreparedOptions {
