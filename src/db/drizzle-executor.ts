@@ -1,6 +1,7 @@
 import type { DrizzleLike } from './drizzle-like.js';
-import { answered, attempt, type Executor, type OnStatement, type RunOptions, withoutHoles } from './executor.js';
+import { answered, attempt, type Executor, type RunOptions, withoutHoles } from './executor.js';
 import { bound, type Compiled, compile, type Param, type Row, type Statement } from './statement.js';
+import type { OnStatement } from './statement-event.js';
 import type { Tables } from './tables.js';
 
 export interface DrizzleOptions {

@@ -3,6 +3,7 @@ import { ConnectionError } from '../model/errors.js';
 import { withDeadline } from './deadline.js';
 import { faultOf, translate } from './errors.js';
 import type { Param, Row, Statement } from './statement.js';
+import type { OnStatement } from './statement-event.js';
 import type { Tables } from './tables.js';
 
 /** Runs statements on one database, or inside one transaction of a caller. */
@@ -19,17 +20,6 @@ export interface RunOptions {
   /** ms after which the caller gets an error. Default: the executor's own. */
   timeout?: number;
 }
-
-/** How one statement went. `rows` is what it answered with; 0 when it failed. */
-export interface StatementEvent {
-  readonly name: string;
-  /** From the call to the answer, retries included. */
-  readonly ms: number;
-  readonly rows: number;
-  readonly error?: unknown;
-}
-
-export type OnStatement = (event: StatementEvent) => void;
 
 export const DEFAULT_STATEMENT_TIMEOUT = 30_000;
 const RETRY_DELAYS = [50, 200, 800, 2_000];

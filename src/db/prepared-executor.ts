@@ -1,7 +1,8 @@
 import type postgres from 'postgres';
-import { answered, attempt, type Executor, type OnStatement, type RunOptions, withoutHoles } from './executor.js';
+import { answered, attempt, type Executor, type RunOptions, withoutHoles } from './executor.js';
 import { changesRows, query, template, textRows } from './postgres-js.js';
 import { type Compiled, compile, type Param, type Row, type Statement } from './statement.js';
+import type { OnStatement } from './statement-event.js';
 import type { Tables } from './tables.js';
 
 export interface PreparedOptions {

@@ -1,6 +1,7 @@
 import type { ConnectionOptions } from '../../db/connect.js';
 import type { DrizzleLike } from '../../db/drizzle-like.js';
-import { DEFAULT_STATEMENT_TIMEOUT, type OnStatement, type StatementEvent } from '../../db/executor.js';
+import { DEFAULT_STATEMENT_TIMEOUT } from '../../db/executor.js';
+import type { OnStatement, StatementEvent } from '../../db/statement-event.js';
 import type { StoreEvent } from '../../model/event.js';
 import { checkLogger, defaultLogger, type Logger, safely } from '../../model/logger.js';
 import { integerIn } from '../../model/options/names.js';
