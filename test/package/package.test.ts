@@ -21,10 +21,10 @@ const doorsOf = (major: string) =>
     .map((door) => door.replace('.', '@conveyor/store-pg'));
 
 /**
- * Measured in bytes: 564,000 of code, comments included, in dist/**\/*.js; 510,000 for the packed tarball, most of it
- * the sources and the source maps.
+ * Measured in bytes: 437,000 of code in dist/**\/*.js; 470,000 for the packed tarball, most of it the sources and the
+ * source maps.
  */
-const MAX_CODE_BYTES = 600 * 1024;
+const MAX_CODE_BYTES = 500 * 1024;
 const MAX_TARBALL_BYTES = 600 * 1024;
 const PATIENCE = { timeout: 240_000 };
 
@@ -45,13 +45,9 @@ describe('the tarball', PATIENCE, () => {
     expect(paths.filter((path) => path.startsWith('drizzle/'))).toHaveLength(MIGRATIONS.length);
   });
 
-  test('has one module, with its source map, for each source file', async () => {
-    const paths = (await packedFiles()).map(({ path }) => path);
-    const modules = paths
-      .filter((path) => path.startsWith('src/'))
-      .map((path) => path.slice('src/'.length, -'.ts'.length));
-    const expected = modules.flatMap((name) => [`dist/${name}.js`, `dist/${name}.js.map`]);
-    expect(paths.filter((path) => /^dist\/.*\.js(\.map)?$/.test(path)).sort()).toEqual(expected.sort());
+  test('loads as a few modules: one per source file takes several times as long', async () => {
+    const modules = (await packedFiles()).filter(({ path }) => /^dist\/.*\.js$/.test(path));
+    expect(modules.length).toBeLessThan(30);
   });
 
   test('has maps that lead to the sources in it, of code and of declarations', async () => {
@@ -60,8 +56,7 @@ describe('the tarball', PATIENCE, () => {
     for (const path of paths.filter((name) => /^dist\/.*\.(js|d\.ts)$/.test(name))) {
       expect(readFileSync(join(folder, path), 'utf8'), path).toContain(`//# sourceMappingURL=${basename(path)}.map`);
       const { sources } = JSON.parse(readFileSync(join(folder, `${path}.map`), 'utf8')) as { sources: string[] };
-      const targets = sources.map((source) => join(dirname(path), source));
-      expect(targets, path).toEqual([path.replace('dist/', 'src/').replace(/(\.d\.ts|\.js)$/, '.ts')]);
+      for (const source of sources) expect(paths, path).toContain(join(dirname(path), source));
     }
   });
 
