@@ -68,6 +68,21 @@ export function isDeduplicationConflict(error: unknown): boolean {
   return codeOf(error) === '23505' && constraintOf(error) === 'conveyor_jobs_deduplication_idx';
 }
 
+/**
+ * Classes of SQLSTATE that concern the moment, not the statement: connections, conflicts, resources (a full disk, memory),
+ * objects that are in use, an operator's intervention, the system. And a server that is read-only.
+ */
+const PASSING = /^(08|40|53|55|57|58)|^25006$/;
+
+/**
+ * The server refused the statement for what it says: sent again as it is, it would be refused again. Errors without an
+ * SQLSTATE are no refusals, because nothing is known about them.
+ */
+export function isRefusal(error: unknown): boolean {
+  const code = codeOf(error);
+  return code !== undefined && /^[0-9A-Z]{5}$/.test(code) && !PASSING.test(code) && !CONNECTION_CODES.has(code);
+}
+
 /** What is known about the effect of a failed statement. */
 export type Fault =
   /** Certainly none: it may be sent again. */

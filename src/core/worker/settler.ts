@@ -8,7 +8,7 @@ import { emitSettled, publishSettled, type SettledListeners } from './announce-s
 import type { LeasedJob, SettledAttempt, SettledInTransaction } from './leased-job.js';
 import { transactionOutcome } from './settle-in-transaction.js';
 import { type Prepared, prepareSettlement, type SettlementRules } from './settlement.js';
-import { SettlementWriter } from './settlement-writer.js';
+import { SettlementWriter, type Written } from './settlement-writer.js';
 
 export interface SettlerOptions {
   readonly engine: Engine;
@@ -39,7 +39,11 @@ export class Settler {
   constructor(options: SettlerOptions) {
     this.#options = options;
     const { engine, rules } = options;
-    this.#writer = new SettlementWriter({ logger: rules.logger, connected: () => engine.connected });
+    this.#writer = new SettlementWriter({
+      logger: rules.logger,
+      connected: () => engine.connected,
+      reduced: options.error,
+    });
   }
 
   /** Attempts that have ended and are not settled yet. */
@@ -80,15 +84,15 @@ export class Settler {
   #send(job: LeasedJob, end: AttemptEnd, { settlement, warning }: Prepared, finished: (() => void) | undefined): void {
     const { engine, error } = this.#options;
     if (warning) error(warning);
-    const written = (settled: Settled | undefined) => {
-      if (settled) this.#settled(job, { end, settlement, settled }, finished);
-      else this.#notWritten(job, end, settlement, finished);
+    const written = ({ settlement: sent, settled }: Written) => {
+      if (settled) this.#settled(job, { end, settlement: sent, settled }, finished);
+      else this.#notWritten(job, end, sent, finished);
     };
     // Without a promise for the first try: there is one of these per job.
     engine.settlements.add({
       value: settlement,
       size: sizeOf(settlement),
-      resolve: written,
+      resolve: (settled) => written({ settlement, settled }),
       reject: (failure) => {
         this.#writer
           .write(
@@ -156,7 +160,7 @@ export class Settler {
       returned.kind === 'completed' ? { kind: 'failed', error: new NotCommittedError(id) } : returned;
     const { settlement } = await prepareSettlement(job, end, rules);
     // Waits for the transaction if the handler did not; alone, so that no other settlement waits with it.
-    const rolledBack = await this.#writer.write(
+    const { settlement: sent, settled: rolledBack } = await this.#writer.write(
       settlement,
       (one) => engine.settlements.ifActive(one),
       (one) => engine.settlements.aloneIfActive(one),
@@ -171,7 +175,7 @@ export class Settler {
       announceParents(engine.notifier, written.parents);
       this.#announce(job, written);
     } else {
-      this.#announce(job, { end, settlement, settled: outcome.settled });
+      this.#announce(job, { end, settlement: sent, settled: outcome.settled });
     }
   }
 

@@ -93,7 +93,8 @@ export class SettleQueue {
   }
 
   async #settleActive(batch: Settlement[], lockTimeout: number): Promise<(Settled | undefined)[]> {
-    const { executor, metrics, shard, onParentChanges } = this.#options;
+    const { executor, shard, onParentChanges } = this.#options;
+    const metrics = this.#options.metrics && batch.every(({ metered }) => metered !== false);
     const parents: ParentChange[] = [];
     try {
       const { outcomes } = await settle(executor(), batch, { metrics, shard, lockTimeout }, parents);

@@ -35,6 +35,8 @@ export interface Settlement {
   readonly keepCompletedMs?: number | undefined;
   readonly keepFailedMs?: number | undefined;
   readonly hasParent: boolean;
+  /** False: not counted in the metrics, which have refused it. */
+  readonly metered?: boolean;
 }
 
 /** Columns of the settle statement's input and their types; the keys of the JSON that carries it. */
