@@ -1,6 +1,7 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { PgStore } from '../../src/store/contract/pg-store.js';
 import { deleteExpired } from '../../src/store/remove/delete-expired.js';
+import { SetAside } from '../../src/store/rules/set-aside.js';
 import { useDatabase } from '../support/database.js';
 import { openTransaction, watchStatements } from '../support/held.js';
 import { insertRows, jobIn, newQueue } from '../support/rows.js';
@@ -13,7 +14,7 @@ describe('the removal of finished jobs that were to be kept for a while', () => 
     await store.connect();
     return () => store.disconnect();
   });
-  const run = () => deleteExpired(store.engine.executor);
+  const run = () => deleteExpired(store.engine.executor, new SetAside(() => {}));
   const past = { remove_at: `now() - interval '1 second'` };
   const done = { state: `'completed'`, completed_at: 'now()' };
 

@@ -14,6 +14,7 @@ import { clean } from '../../src/store/remove/clean.js';
 import { deleteExpired } from '../../src/store/remove/delete-expired.js';
 import { drain } from '../../src/store/remove/drain.js';
 import { obliterate } from '../../src/store/remove/obliterate.js';
+import { SetAside } from '../../src/store/rules/set-aside.js';
 import { pollQueues } from '../../src/store/runtime/poll-statement.js';
 import { settle } from '../../src/store/settle/settle.js';
 import { useDatabase } from '../support/database.js';
@@ -50,7 +51,7 @@ const HOT: [string, (executor: Executor) => Promise<unknown>, string | RegExp, n
   ['findJobById', (e) => findJobById(e, 'late-7'), /_pkey/, 1],
   ['findByDeduplicationKey', (e) => findByDeduplicationKey(e, q, 'key-7'), 'conveyor_jobs_deduplication_idx', 1],
   ['getGroupActiveCount', (e) => countGroupActive(e, q, 'group-1'), 'conveyor_jobs_active_idx', 20],
-  ['removal of the outlived', (e) => deleteExpired(e), 'conveyor_jobs_remove_idx', 1_000],
+  ['removal of the outlived', (e) => deleteExpired(e, new SetAside(() => {})), 'conveyor_jobs_remove_idx', 1_000],
 ];
 
 /** These may pass over what they count or page through, but never over the rest. */

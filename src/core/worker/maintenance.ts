@@ -7,7 +7,7 @@ import type { Engine } from '../../store/runtime/engine.js';
 export async function promoteDue(engine: Engine, queueName: string): Promise<number> {
   let count = 0;
   for (;;) {
-    const ids = await promoteChunk(engine.executor, queueName);
+    const ids = await promoteChunk(engine.executor, queueName, engine.setAside);
     count += ids.length;
     if (ids.length > 0) {
       for (const id of ids) engine.notifier.publish('job:waiting', queueName, id);
@@ -25,7 +25,7 @@ export async function sweepQueue(
   stalled: (id: string) => void,
 ): Promise<number> {
   const shard = engine.options.metrics.enabled ? engine.shard : null;
-  const { jobs, parents } = await sweep(engine.executor, queueName, maxStalledCount, shard);
+  const { jobs, parents } = await sweep(engine.executor, queueName, maxStalledCount, shard, engine.setAside);
   announceParents(engine.notifier, parents);
   for (const { id, state, cancelled, reason } of jobs) {
     const failed = { failedReason: reason ?? '', ...(cancelled && { cancelled }) };

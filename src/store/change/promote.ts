@@ -1,11 +1,12 @@
 import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
-import { columns, OPTIONAL, variants } from '../../db/statement.js';
+import { columns, OPTIONAL, type Slots, statement, variants } from '../../db/statement.js';
 import { alias, bare, type Jobs, type Tables } from '../../db/tables.js';
 import { instantOf } from '../../db/time.js';
 import { validateQueueName } from '../../model/options/names.js';
 import { show } from '../../model/text.js';
 import { type BulkResult, CHUNK, chunkColumns, cutoff, inChunks, readChunk } from '../remove/chunks.js';
+import { firstId, notSetAside, SetAside, SKIP_NONE, sparing } from '../rules/set-aside.js';
 import { inState, stillIn } from '../rules/states.js';
 import { type ChangeAnswer, change, readAnswer } from './change.js';
 
@@ -27,19 +28,33 @@ export async function promoteOne(executor: Executor, queueName: string, id: stri
 
 /** A chunk of the delayed jobs `within` a bound: they are counted where they are, and their ids are answered if asked. */
 function promotion(name: string, within: (j: Jobs, bound: SQL) => SQL) {
-  return variants({ wait: OPTIONAL, ids: OPTIONAL }, ({ wait, ids }, declare) =>
-    declare(`${name}${wait ? ' (held)' : ''}${ids ? ' with ids' : ''}`, ['queue', 'bound', 'limit'], (db, p) => {
-      const j = alias(db.jobs, 'j');
-      const rest = sql`from ${db.jobs} as ${j} where ${delayed(j, p.queue)} and ${within(j, p.bound)} order by ${j.delayUntil}`;
-      return sql`
+  const candidates = (db: Tables, p: Slots<'queue' | 'bound' | 'skip'>) => {
+    const j = alias(db.jobs, 'j');
+    return sql`from ${db.jobs} as ${j} where ${delayed(j, p.queue)} and ${within(j, p.bound)}
+      and ${notSetAside(j, p.skip)} order by ${j.delayUntil}`;
+  };
+  const head = statement(`${name} head`, ['queue', 'bound', 'skip'], (db, p) => {
+    const { id } = alias(db.jobs, 'j');
+    return sql`select ${columns(id)} ${candidates(db, p)} limit 1 for update skip locked`;
+  });
+  const chunk = variants({ wait: OPTIONAL, ids: OPTIONAL }, ({ wait, ids }, declare) =>
+    declare(
+      `${name}${wait ? ' (held)' : ''}${ids ? ' with ids' : ''}`,
+      ['queue', 'bound', 'limit', 'skip'],
+      (db, p) => {
+        const j = alias(db.jobs, 'j');
+        const rest = candidates(db, p);
+        return sql`
         with picked as materialized (
           select ${j}.ctid ${rest} limit ${p.limit}::int for update${wait ? sql`` : sql` skip locked`}),
         promoted as (
           update ${db.jobs} as ${j} set ${promoted(db)}
           where ${j}.ctid = any(array(select ctid from picked)) and ${stillIn(j, 'delayed')} returning ${j.id} as id)
         select ${ids ? columns(sql`id`) : columns(...chunkColumns(sql`promoted`, rest))}${ids ? sql` from promoted` : sql``}`;
-    }),
+      },
+    ),
   );
+  return { head, chunk };
 }
 
 const promoteBefore = promotion('promote all', (j, seq) => sql`abs(${j.seq}) < ${seq}::bigint`);
@@ -48,9 +63,12 @@ const promoteBefore = promotion('promote all', (j, seq) => sql`abs(${j.seq}) < $
 export async function promoteAll(executor: Executor, queueName: string): Promise<BulkResult> {
   const queue = validateQueueName(queueName);
   const { seq } = await cutoff(executor);
-  return inChunks(async (limit, wait) =>
-    readChunk(await executor.run(promoteBefore({ wait, ids: false }), { queue, bound: seq, limit })),
-  );
+  const { head, chunk } = promoteBefore;
+  return inChunks({
+    work: async (limit, wait, skip) =>
+      readChunk(await executor.run(chunk({ wait, ids: false }), { queue, bound: seq, limit, skip })),
+    head: async (skip) => firstId(await executor.run(head, { queue, bound: seq, skip })),
+  });
 }
 
 /** By a time in epoch ms; null: the database's. */
@@ -73,8 +91,8 @@ export async function promoteDue(executor: Executor, queueName: string, timestam
   }
   if (Number.isNaN(timestamp)) throw new RangeError('timestamp is NaN; it must be a number of epoch milliseconds.');
   const bound = Math.min(Math.max(timestamp, 0), LAST_TIME);
-  const due = promoteDueBy({ wait: false, ids: false });
-  const next = async () => readChunk(await executor.run(due, { queue, bound, limit: CHUNK }));
+  const due = promoteDueBy.chunk({ wait: false, ids: false });
+  const next = async () => readChunk(await executor.run(due, { queue, bound, limit: CHUNK, skip: SKIP_NONE }));
   let count = 0;
   for (let chunk = await next(); chunk.picked > 0; chunk = await next()) count += chunk.count;
   return count;
@@ -83,8 +101,23 @@ export async function promoteDue(executor: Executor, queueName: string, timestam
 /** Rows of one promotion statement: many workers share a million due jobs without holding each other up. */
 export const PROMOTE_CHUNK = CHUNK;
 
-/** Promotes one chunk of the delayed jobs that are due by the database's clock; resolves to their ids. */
-export async function promoteChunk(executor: Executor, queueName: string): Promise<string[]> {
-  const due = promoteDueBy({ wait: false, ids: true });
-  return (await executor.run(due, { queue: queueName, bound: null, limit: PROMOTE_CHUNK })).map(([id]) => id as string);
+/**
+ * Promotes one chunk of the delayed jobs that are due by the database's clock; resolves to their ids.
+ *
+ * @param aside jobs that the database refuses to promote
+ */
+export async function promoteChunk(
+  executor: Executor,
+  queueName: string,
+  aside = new SetAside(() => {}),
+): Promise<string[]> {
+  const due = promoteDueBy.chunk({ wait: false, ids: true });
+  const values = { queue: queueName, bound: null };
+  const rows = await sparing({
+    work: (limit, skip) => executor.run(due, { ...values, limit, skip }),
+    head: async (skip) => firstId(await executor.run(promoteDueBy.head, { ...values, skip })),
+    limit: PROMOTE_CHUNK,
+    aside,
+  });
+  return rows.map(([id]) => id as string);
 }

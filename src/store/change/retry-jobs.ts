@@ -145,7 +145,7 @@ export async function retryJobs(executor: Executor, queueName: string, state: En
   for (const { size, skipping, waiting } of STATEMENTS[state]) {
     const work = (limit: number, wait: boolean) =>
       retryChunk(executor, wait ? waiting : skipping, { queue, seq, limit });
-    done.push(await inChunks(work, size));
+    done.push(await inChunks({ work, size }));
   }
   return combine(...done);
 }

@@ -1,7 +1,7 @@
-import { sql } from 'drizzle-orm';
+import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { columns, statement } from '../../db/statement.js';
-import { alias, bare } from '../../db/tables.js';
+import { alias, bare, type Tables } from '../../db/tables.js';
 import { now } from '../../db/time.js';
 import type { JobState } from '../../model/job.js';
 import { cascadeOf, type ParentChange, parents } from '../rules/cascade.js';
@@ -10,6 +10,7 @@ import { countMetrics } from '../rules/metrics-buckets.js';
 import { outcomeOf, outcomesWith } from '../rules/outcomes.js';
 import { cancelledReason } from '../rules/reasons.js';
 import { deletedAtOnce, expiresAt, keepMs } from '../rules/retention.js';
+import { firstId, notSetAside, SetAside, sparing } from '../rules/set-aside.js';
 import { stillIn } from '../rules/states.js';
 import type { Settled } from '../settle/settle.js';
 
@@ -18,11 +19,22 @@ export const SWEEP_CHUNK = 500;
 
 const outcomes = outcomesWith(['cancelled']);
 
+const stalledJobs = (db: Tables, queue: SQLWrapper, skip: SQLWrapper): SQL => {
+  const j = alias(db.jobs, 'j');
+  return sql`from ${db.jobs} as ${j} where ${j.queueName} = ${queue} and ${j.state} = 'active' and ${leaseExpired(j)}
+    and ${notSetAside(j, skip)} order by ${j.id}`;
+};
+
+const sweepHead = statement('sweep head', ['queue', 'skip'], (db, p) => {
+  const { id } = alias(db.jobs, 'j');
+  return sql`select ${columns(id)} ${stalledJobs(db, p.queue, p.skip)} limit 1 for update skip locked`;
+});
+
 /**
  * Returns stalled jobs to waiting, or ends them with all that follows: as cancelled, or as stalled once too often.
  * Locked rows are passed over: another statement is ending or sweeping them.
  */
-const sweepStalled = statement('sweep', ['queue', 'max', 'limit', 'shard'], (db, p) => {
+const sweepStalled = statement('sweep', ['queue', 'max', 'limit', 'shard', 'skip'], (db, p) => {
   const j = alias(db.jobs, 'j');
   const col = bare(db.jobs);
   const fails = sql`(${j.cancelledAt} is not null or ${j.stalledCount} >= ${p.max}::int)`;
@@ -34,9 +46,7 @@ const sweepStalled = statement('sweep', ['queue', 'max', 'limit', 'shard'], (db,
   const cancelled = sql`${j.cancelledAt} is not null`;
   return sql`
     with stalled as materialized (
-      select ${j}.ctid from ${db.jobs} as ${j}
-      where ${j.queueName} = ${p.queue} and ${j.state} = 'active' and ${leaseExpired(j)}
-      order by ${j.id} limit ${p.limit}::int for update skip locked),
+      select ${j}.ctid ${stalledJobs(db, p.queue, p.skip)} limit ${p.limit}::int for update skip locked),
     swept as (
       update ${db.jobs} as ${j} set
         ${col.state} = case when ${fails} then 'failed' else 'waiting' end,
@@ -70,21 +80,26 @@ export interface Swept {
  *
  * @param maxStalledCount how often a job may stall before it fails
  * @param shard where the metrics are counted; null when they are not
+ * @param aside jobs that the database refuses to sweep
  */
 export async function sweep(
   executor: Executor,
   queueName: string,
   maxStalledCount: number,
   shard: number | null = null,
+  aside = new SetAside(() => {}),
 ): Promise<Swept> {
   const swept: Swept = { jobs: [], parents: [] };
   for (let more = true; more; ) {
-    const values = { queue: queueName, max: maxStalledCount, limit: SWEEP_CHUNK, shard };
+    const values = { queue: queueName, max: maxStalledCount, shard };
+    const rows = await sparing({
+      work: (limit, skip) => executor.run(sweepStalled, { ...values, limit, skip }),
+      head: async (skip) => firstId(await executor.run(sweepHead, { queue: queueName, skip })),
+      limit: SWEEP_CHUNK,
+      aside,
+    });
     let count = 0;
-    for (const [queue, id, state, cancelled, isParent, reason] of (await executor.run(
-      sweepStalled,
-      values,
-    )) as string[][]) {
+    for (const [queue, id, state, cancelled, isParent, reason] of rows as string[][]) {
       const key = { queueName: queue as string, id: id as string, reason: reason ?? null };
       if (isParent === 'true') {
         swept.parents.push({ ...key, state: state as ParentChange['state'] });
@@ -93,7 +108,8 @@ export async function sweep(
         swept.jobs.push({ ...key, state: state as JobState, cancelled: cancelled === 'true', removed: false });
       }
     }
-    more = count === SWEEP_CHUNK;
+    // A chunk that was refused comes back smaller.
+    more = count > 0;
   }
   return swept;
 }

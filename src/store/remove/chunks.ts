@@ -3,6 +3,7 @@ import type { Executor } from '../../db/executor.js';
 import { columns, type Row, statement } from '../../db/statement.js';
 import type { JobState } from '../../model/job.js';
 import type { ParentChange } from '../rules/cascade.js';
+import { SetAside, SKIP_NONE, sparing } from '../rules/set-aside.js';
 
 /** Rows of one maintenance statement: no lock is held for long, and vacuum can follow. */
 export const CHUNK = 1_000;
@@ -31,23 +32,43 @@ export function combine(...all: readonly BulkResult[]): BulkResult {
   return { count: all.reduce((sum, { count }) => sum + count, 0), parents: all.flatMap(({ parents }) => parents) };
 }
 
-/** Works off one chunk; `wait` for rows that others hold, else pass them over. */
-export type Worker = (limit: number, wait: boolean) => Promise<Chunk>;
+export interface ChunkedWork {
+  /** Works off one chunk; `wait` for rows that others hold, else pass them over. */
+  work(limit: number, wait: boolean, skip: string): Promise<Chunk>;
+  /** The id of the first row, for a chunk that is refused. Without it a refusal ends the work. */
+  head?(skip: string): Promise<string | undefined>;
+  size?: number;
+  /** Jobs that the database refuses. Default: the first refusal is thrown once all other jobs are done. */
+  aside?: SetAside;
+}
 
 /**
- * Chunk after chunk until nothing is left. Rows that somebody holds are passed over as long as there are others, and
- * then waited for, one in a statement: who holds nothing while he waits cannot be waited for crosswise. When one is
- * free, most likely all of them are, so that the next chunk is a large one again.
+ * Chunk after chunk until nothing is left. Rows that another transaction holds are passed over as long as there are
+ * others, and then waited for, one in a statement: a statement that holds nothing else cannot be part of a deadlock.
+ * When one is free, most likely all of them are, so that the next chunk is a large one again.
  */
-export async function inChunks(work: Worker, size = CHUNK): Promise<BulkResult> {
-  let done = NO_CHANGE;
+export async function inChunks({ work, head, size = CHUNK, aside }: ChunkedWork): Promise<BulkResult> {
+  let refusal: { readonly error: unknown } | undefined;
+  const refused = aside ?? new SetAside((_id, error) => (refusal ??= { error }));
+  const next = (limit: number, wait: boolean) =>
+    head
+      ? sparing({ work: (most, skip) => work(most, wait, skip), head, limit, aside: refused })
+      : work(limit, wait, SKIP_NONE);
+  let count = 0;
+  const parents: ParentChange[] = [];
+  const add = (chunk: Chunk) => {
+    count += chunk.count;
+    parents.push(...chunk.parents);
+    return chunk;
+  };
   for (;;) {
-    const chunk = await work(size, false);
-    done = combine(done, chunk);
+    const chunk = add(await next(size, false));
     if (chunk.picked > 0) continue;
-    if (!chunk.held) return done;
-    done = combine(done, await work(1, true));
+    if (!chunk.held) break;
+    add(await next(1, true));
   }
+  if (refusal) throw refusal.error;
+  return { count, parents };
 }
 
 const selectHorizon = statement(

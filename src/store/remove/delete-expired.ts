@@ -1,6 +1,7 @@
 import { sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { statement } from '../../db/statement.js';
+import { firstId, type SetAside, sparing } from '../rules/set-aside.js';
 import { CHUNK, readChunk } from './chunks.js';
 import { deletion } from './delete.js';
 
@@ -10,11 +11,18 @@ const expired = deletion({
   ended: true,
   where: (j) => sql`${j.removeAt} is not null and ${j.removeAt} < now() and ${j.state} in ('completed', 'failed')`,
   order: (j) => j.removeAt,
-}).skipping;
+});
 
 /** Deletes finished jobs whose `removeOnComplete` or `removeOnFail` time has passed; a locked one the next time. */
-export async function deleteExpired(executor: Executor): Promise<void> {
-  while (readChunk(await executor.run(expired, { limit: CHUNK })).picked > 0);
+export async function deleteExpired(executor: Executor, aside: SetAside): Promise<void> {
+  const next = () =>
+    sparing({
+      work: async (limit, skip) => readChunk(await executor.run(expired.skipping, { limit, skip })),
+      head: async (skip) => firstId(await executor.run(expired.head, { skip })),
+      limit: CHUNK,
+      aside,
+    });
+  while ((await next()).picked > 0);
 }
 
 const truncate = statement(

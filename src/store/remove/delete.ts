@@ -5,6 +5,7 @@ import { alias, type Jobs, type Tables } from '../../db/tables.js';
 import { cascade, endedChildren, selectParents } from '../rules/cascade.js';
 import { deletedJob, deletedJobs, keptValues } from '../rules/children-values.js';
 import { removedReason } from '../rules/reasons.js';
+import { firstId, notSetAside } from '../rules/set-aside.js';
 import { live } from '../rules/states.js';
 import { type BulkResult, chunkColumns, inChunks, readChunk } from './chunks.js';
 
@@ -23,24 +24,29 @@ export interface Deletion<K extends string> {
 
 /** The same twice: passing over rows that others hold, and waiting for them. */
 export interface DeletionStatements<K extends string> {
-  readonly skipping: Statement<K | 'limit'>;
-  readonly waiting: Statement<K | 'limit'>;
+  readonly skipping: Statement<K | 'limit' | 'skip'>;
+  readonly waiting: Statement<K | 'limit' | 'skip'>;
+  /** The id of the first row. */
+  readonly head: Statement<K | 'skip'>;
 }
 
 export function deletion<const K extends string>(of: Deletion<K>): DeletionStatements<K> {
-  return { skipping: removalStatement(of, false), waiting: removalStatement(of, true) };
+  return { skipping: deletionStatement(of, false), waiting: deletionStatement(of, true), head: headStatement(of) };
 }
 
 /**
  * Deletes a chunk, and does in the same statement what follows for parents, in whatever queue they are. A parent that
  * goes with the chunk is deleted before `cascade` looks for it.
  */
-function removalStatement<K extends string>(of: Deletion<K>, wait: boolean): Statement<K | 'limit'> {
-  return statement<K | 'limit'>(`${of.name}${wait ? ' (held)' : ''}`, [...of.params, 'limit'], (db, p) => {
-    const j = alias(db.jobs, 'j');
-    const rest = sql`from ${db.jobs} as ${j} where ${of.where(j, p as Slots<K>, db)} order by ${of.order(j)}`;
-    const limit = (p as Slots<'limit'>).limit;
-    return sql`
+function deletionStatement<K extends string>(of: Deletion<K>, wait: boolean): Statement<K | 'limit' | 'skip'> {
+  return statement<K | 'limit' | 'skip'>(
+    `${of.name}${wait ? ' (held)' : ''}`,
+    [...of.params, 'limit', 'skip'],
+    (db, p) => {
+      const j = alias(db.jobs, 'j');
+      const rest = candidates(db, of, p as Slots<K | 'skip'>);
+      const limit = (p as Slots<'limit'>).limit;
+      return sql`
       with picked as materialized (
         select ${j}.ctid ${rest} limit ${limit}::int for update${wait ? sql`` : sql` skip locked`}),
       ${deletedJobs.inline(sql`
@@ -48,7 +54,8 @@ function removalStatement<K extends string>(of: Deletion<K>, wait: boolean): Sta
       ${of.ended ? keptValues(db) : policies(db)}
       select ${columns(...chunkColumns(deletedJobs.table, rest), sql`null::text`)}
       ${of.ended ? sql`` : sql`union all ${selectParents}`}`;
-  });
+    },
+  );
 }
 
 /** Parents of jobs that had not ended are treated by their policy. */
@@ -61,14 +68,30 @@ function policies(db: Tables): SQL {
     ${cascade(db)}`;
 }
 
-/** Removes all that match, as `inChunks` says. */
+/** Deletes all that match, as `inChunks` does it. */
 export function deleteAll<K extends string>(
   executor: Executor,
-  { skipping, waiting }: DeletionStatements<K>,
+  { skipping, waiting, head }: DeletionStatements<K>,
   values: Readonly<Record<K, Param>>,
 ): Promise<BulkResult> {
-  return inChunks(async (limit, wait) => {
-    const params = { ...values, limit } as Record<K | 'limit', Param>;
-    return readChunk(await executor.run(wait ? waiting : skipping, params));
+  return inChunks({
+    work: async (limit, wait, skip) => {
+      const params = { ...values, limit, skip } as Record<K | 'limit' | 'skip', Param>;
+      return readChunk(await executor.run(wait ? waiting : skipping, params));
+    },
+    head: async (skip) => firstId(await executor.run(head, { ...values, skip } as Record<K | 'skip', Param>)),
+  });
+}
+
+function candidates<K extends string>(db: Tables, of: Deletion<K>, p: Slots<K | 'skip'>): SQL {
+  const j = alias(db.jobs, 'j');
+  const skip = (p as Slots<'skip'>).skip;
+  return sql`from ${db.jobs} as ${j} where ${of.where(j, p, db)} and ${notSetAside(j, skip)} order by ${of.order(j)}`;
+}
+
+function headStatement<K extends string>(of: Deletion<K>): Statement<K | 'skip'> {
+  return statement<K | 'skip'>(`${of.name} head`, [...of.params, 'skip'], (db, p) => {
+    const { id } = alias(db.jobs, 'j');
+    return sql`select ${columns(id)} ${candidates(db, of, p as Slots<K | 'skip'>)} limit 1 for update skip locked`;
   });
 }

@@ -8,6 +8,7 @@ import { Notifier } from '../events/notifier.js';
 import { aggregateMetrics } from '../metrics/fold.js';
 import { deleteExpired } from '../remove/delete-expired.js';
 import { METRIC_SHARDS } from '../rules/metrics-buckets.js';
+import { SetAside } from '../rules/set-aside.js';
 import { Batcher, MAX_BATCH } from './batcher.js';
 import { Connection } from './connection.js';
 import type { ResolvedOptions } from './options.js';
@@ -30,11 +31,17 @@ export class Engine {
   readonly settlements: SettleQueue;
   /** The row of each metrics bucket that this process adds to. */
   readonly shard = randomInt(METRIC_SHARDS);
+  /** Jobs for which the database refuses what is done for many at once. */
+  readonly setAside: SetAside;
   readonly #connection: Connection;
 
   constructor(options: ResolvedOptions) {
     const { schema, logger, onEventHandlerError, metrics } = options;
     this.options = options;
+    this.setAside = new SetAside((id, error) => {
+      const { message } = error as Error;
+      logger.error(`conveyor: job "${id}" is passed over for an hour, for the database refuses it: ${message}`, error);
+    });
     this.#connection = new Connection(options, {
       channels: () => this.notifier.channels(),
       onNotification: (payload) => this.notifier.receive(payload),
@@ -62,7 +69,7 @@ export class Engine {
       executor,
       logger,
       listening: () => this.#connection.listening,
-      deleteExpired: () => deleteExpired(this.executor),
+      deleteExpired: () => deleteExpired(this.executor, this.setAside),
       aggregateMetrics: metrics.enabled ? () => aggregateMetrics(this.executor, metrics) : undefined,
     });
     this.adds = new Batcher((records) => insertBatch(this.executor, records), ADDS);
