@@ -11,7 +11,6 @@ import { METRIC_SHARDS } from '../rules/metrics-buckets.js';
 import { Batcher, MAX_BATCH } from './batcher.js';
 import { Connection } from './connection.js';
 import type { ResolvedOptions } from './options.js';
-import { heartbeatPoll } from './poll-statement.js';
 import { Poller } from './poller.js';
 import { SettleQueue } from './settle-queue.js';
 
@@ -40,7 +39,7 @@ export class Engine {
       onNotification: (payload) => this.notifier.receive(payload),
       onReconnect: () => this.poller.poll(),
       // The heartbeat polls, so that an idle process needs no other statement.
-      heartbeat: async (executor) => this.poller.handle(await heartbeatPoll(executor, this.poller.queues())),
+      heartbeat: (executor) => this.poller.heartbeat(executor),
       beforeClose: () => this.#finish(),
       afterClose: () => this.notifier.clear(),
     });
