@@ -55,8 +55,8 @@ export async function openPool(connection: ConnectionOptions, statementTimeout: 
  * @throws ConnectionError when the server cannot be reached
  */
 export async function openSingle(connection: ConnectionOptions, extra: PostgresOptions = {}): Promise<postgres.Sql> {
-  // The driver keeps the origin of every text for the life of the process, unless it is told to debug: then each query
-  // has its own. The texts sent here (LISTEN with a channel's name) are without number.
+  // Without `debug` the driver remembers the origin of every text for the life of the process. There is no limit to the
+  // texts that are sent here: LISTEN names its channel.
   const defaults: PostgresOptions = { debug: true };
   const forced: PostgresOptions = { ...extra, max: 1, idle_timeout: 0, max_lifetime: null, prepare: false };
   return openVerified((settings) => open(connection, settings, defaults, forced), connection, {});

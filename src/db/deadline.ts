@@ -5,8 +5,8 @@ const MAX_DELAY_MS = 2_147_483_647;
  * Settles as `work` does, or rejects with what `expired` returns once `ms` have passed. The work itself goes on; if it
  * fails later, that is not an unhandled rejection.
  *
- * A timer that fires very late means that the process was blocked or suspended: an answer may have arrived that nobody
- * has read yet. The deadline is then extended by another `ms`.
+ * A timer that fires very late means that the process was blocked or suspended: an answer may have arrived that has
+ * not been read yet. The deadline is then extended by another `ms`.
  */
 export function withDeadline<T>(work: PromiseLike<T>, ms: number, expired: () => unknown): Promise<T> {
   return new Promise((resolve, reject) => {

@@ -42,7 +42,7 @@ it('one delayed job is promoted once, though many workers wait for it', async ()
   const { queue, statements } = await crowd();
   const job = await queue.add('work', null, { delay: 100 });
   expect(await job.waitUntilFinished()).toBe('ran');
-  expect(statements.count('promote due')).toBe(1);
+  expect(statements.count('promote due with ids')).toBe(1);
   expect(statements.count('poll')).toBeLessThanOrEqual(3);
 });
 
@@ -69,7 +69,7 @@ it('what is under way is not begun again, however often they look', async () => 
   const { store, queue, statements } = await crowd();
   const release = deferred();
   onStatements(store, async (name, run) => {
-    if (['sweep', 'promote due', 'due schedules'].includes(name)) await release.promise;
+    if (['sweep', 'promote due with ids', 'due schedules'].includes(name)) await release.promise;
     return run();
   });
   const [stalled, delayed] = [
@@ -87,7 +87,7 @@ it('what is under way is not begun again, however often they look', async () => 
   }
   release.resolve();
   await until(async () => (await queue.count('completed')) === 3);
-  for (const name of ['sweep', 'promote due', 'due schedules']) expect(statements.count(name), name).toBe(1);
+  for (const name of ['sweep', 'promote due with ids', 'due schedules']) expect(statements.count(name), name).toBe(1);
 });
 
 it('when one of them closes, the others are looked after as before', async () => {
@@ -95,5 +95,5 @@ it('when one of them closes, the others are looked after as before', async () =>
   const [first] = workers;
   await first?.close();
   expect(await (await queue.add('work', null, { delay: 50 })).waitUntilFinished()).toBe('ran');
-  expect(statements.count('promote due')).toBe(1);
+  expect(statements.count('promote due with ids')).toBe(1);
 });

@@ -83,6 +83,49 @@ describe('connect', () => {
   });
 });
 
+describe('whenConnected', () => {
+  it('calls back once, with the first connection that succeeds, unless it was cancelled', async () => {
+    const { engine } = newStore();
+    const calls: string[] = [];
+    engine.whenConnected(() => calls.push('waiting'));
+    const cancel = engine.whenConnected(() => calls.push('cancelled'));
+    engine.whenConnected(() => cancelLate());
+    const cancelLate = engine.whenConnected(() => calls.push('cancelled by another'));
+    cancel();
+    await engine.connect();
+    await until(() => calls.length > 0);
+    await engine.disconnect();
+    await engine.connect();
+    expect(calls).toEqual(['waiting']);
+  });
+
+  it('calls back when the store is connected already, but not at once', async () => {
+    const { engine } = newStore();
+    await engine.connect();
+    const calls: string[] = [];
+    engine.whenConnected(() => calls.push('called'));
+    engine.whenConnected(() => calls.push('cancelled'))();
+    expect(calls).toEqual([]);
+    await Promise.resolve();
+    expect(calls).toEqual(['called']);
+  });
+
+  it('goes on waiting after an attempt that failed', async () => {
+    const { hostname: host, port, username, password, pathname } = new URL(db.url);
+    const connection = { host, port: 1, username, password, database: pathname.slice(1) };
+    const { engine } = newStore({ connection });
+    let called = false;
+    engine.whenConnected(() => {
+      called = true;
+    });
+    await expect(engine.connect()).rejects.toThrow(ConnectionError);
+    expect(called).toBe(false);
+    connection.port = Number(port);
+    await engine.connect();
+    await until(() => called);
+  });
+});
+
 describe('disconnect', () => {
   it('is harmless before connect() and twice', async () => {
     const store = newStore();

@@ -140,6 +140,19 @@ describe('failures', () => {
     expect(sent).toEqual([[1, 2, 3]]);
   });
 
+  it('a send that throws at once rejects every value of the batch', async () => {
+    const batcher = new Batcher<number, string>(
+      () => {
+        throw new Error('not connected');
+      },
+      { maxItems: 3, maxSize: 100, parallel: 1 },
+    );
+    const results = Promise.allSettled([batcher.push(1), batcher.push(2)]);
+    await turn();
+    expect(statuses(await results)).toEqual(['rejected', 'rejected']);
+    await batcher.idle();
+  });
+
   it('a failed batch does not keep the next from being sent', async () => {
     const { batcher, sent, values } = batcherWith();
     const first = batcher.push(1);

@@ -50,7 +50,7 @@ function pollerWith(options: Partial<PollerOptions> = {}) {
     tick: async () => calls.push(`tick ${queueName}`) * 0,
     ...more,
   });
-  return { poller, polls, due, state, calls, queue, lines };
+  return { poller, executor, polls, due, state, calls, queue, lines };
 }
 
 const turn = () => vi.advanceTimersByTimeAsync(0);
@@ -68,20 +68,20 @@ describe('when it polls', () => {
   });
 
   it('every 12.5 s with notifications: more seldom than the heartbeat, whose poll counts', async () => {
-    const { poller, polls, queue } = pollerWith();
+    const { poller, executor, polls, queue } = pollerWith();
     poller.add(queue());
     await turn();
     await advance(12_499);
     expect(polls).toHaveLength(1);
     await advance(1);
     expect(polls).toHaveLength(2);
-    for (let beat = 0; beat < 5; beat++) {
+    for (let beat = 1; beat <= 5; beat++) {
       await advance(10_000);
-      poller.handle([]);
+      await poller.heartbeat(executor);
     }
-    expect(polls).toHaveLength(2);
+    expect(polls).toHaveLength(2 + 5);
     await advance(12_500);
-    expect(polls).toHaveLength(3);
+    expect(polls).toHaveLength(3 + 5);
   });
 
   it('every second without notifications', async () => {
@@ -251,6 +251,31 @@ describe('what it does about what is due', () => {
     expect(sweeps).toBe(2);
   });
 
+  it('asks again rather than act on an answer from before the end of a run', async () => {
+    const { poller, due, queue, polls, state } = pollerWith();
+    const sweeping = deferred();
+    let sweeps = 0;
+    due['q'] = { stalled: true };
+    const sweep = async () => {
+      sweeps++;
+      await sweeping.promise;
+      return 1;
+    };
+    poller.add(queue('q', { sweep }));
+    await turn();
+    const answer = deferred();
+    state.answers = answer.promise;
+    poller.poll();
+    // This poll has read the job as stalled; now the sweep ends, and only then the answer arrives.
+    due['q'] = {};
+    sweeping.resolve();
+    await turn();
+    answer.resolve();
+    await turn();
+    expect(sweeps).toBe(1);
+    expect(polls).toHaveLength(3);
+  });
+
   it('logs what fails, and tries again at the next poll', async () => {
     const { poller, due, queue, lines } = pollerWith();
     due['q'] = { stalled: true };
@@ -330,6 +355,24 @@ describe('what comes due', () => {
     poller.expect('b', 10);
     poller.expect('a', 15_001);
     expect(vi.getTimerCount()).toBe(timers);
+  });
+});
+
+describe('the heartbeat', () => {
+  it('polls on the connection it is given, also without a queue, and acts on the answer', async () => {
+    const { poller, executor, polls, due, queue, calls } = pollerWith({ executor: () => undefined });
+    await poller.heartbeat(executor);
+    expect(polls).toEqual([[]]);
+    poller.add(queue());
+    due['q'] = { waiting: true };
+    await poller.heartbeat(executor);
+    expect(calls).toEqual(['wake q']);
+  });
+
+  it('rejects when it fails', async () => {
+    const { poller, executor, state } = pollerWith();
+    state.fails = new Error('no connection');
+    await expect(poller.heartbeat(executor)).rejects.toThrow('no connection');
   });
 });
 

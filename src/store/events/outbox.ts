@@ -17,7 +17,7 @@ export interface OutboxOptions {
 }
 
 /**
- * Collects what other processes are told, one message per queue, and sends it: one send at a time, at an interval.
+ * Collects the messages for other processes, one per queue, and sends them: one send at a time, at an interval.
  *
  * Memory is bounded. When a send takes so long that the bound is reached, the events are dropped, and until the send
  * returns so are all new ones; their queues get a wake-up instead, and readers find the rest in the tables.

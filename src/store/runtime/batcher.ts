@@ -120,7 +120,12 @@ export class Batcher<T, R> {
 
   async #sendOneByOne(items: BatchItem<T, R>[]): Promise<void> {
     for (const item of items) {
-      await this.#send([item.value]).then(([result]) => item.resolve(result as R), item.reject);
+      try {
+        const [result] = await this.#send([item.value]);
+        item.resolve(result as R);
+      } catch (error) {
+        item.reject(error);
+      }
     }
   }
 }

@@ -12,7 +12,6 @@ import { SetAside } from '../rules/set-aside.js';
 import { Batcher, MAX_BATCH } from './batcher.js';
 import { Connection } from './connection.js';
 import type { ResolvedOptions } from './options.js';
-import { heartbeatPoll } from './poll-statement.js';
 import { Poller } from './poller.js';
 import { SettleQueue } from './settle-queue.js';
 
@@ -47,7 +46,7 @@ export class Engine {
       onNotification: (payload) => this.notifier.receive(payload),
       onReconnect: () => this.poller.poll(),
       // The heartbeat polls, so that an idle process needs no other statement.
-      heartbeat: async (executor) => this.poller.handle(await heartbeatPoll(executor, this.poller.queues())),
+      heartbeat: (executor) => this.poller.heartbeat(executor),
       beforeClose: () => this.#finish(),
       afterClose: () => this.notifier.clear(),
     });

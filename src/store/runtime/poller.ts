@@ -3,7 +3,7 @@ import { HEARTBEAT_MS } from '../../db/listener.js';
 import type { Logger } from '../../model/logger.js';
 import { isDueSoon } from '../events/notifier.js';
 import { DueTimer } from './due-timer.js';
-import { type PollResult, pollQueues } from './poll-statement.js';
+import { heartbeatPoll, type PollResult, pollQueues } from './poll-statement.js';
 
 /** A queue that is polled for one worker, and what to do about what is due. */
 export interface PolledQueue {
@@ -43,6 +43,9 @@ const CONTENDED_MS = 100;
 /** Between two aggregations of metrics in one process. */
 const AGGREGATE_MS = 600_000;
 
+/** What is done once for a queue, however many workers poll it. */
+const KINDS = ['sweep', 'promote', 'tick'] as const;
+
 /**
  * One per store, however many workers. Knows when something comes due next in any polled queue, waits until then, and
  * reads the tables regularly in case a notification was lost. Each poll is one statement for all queues.
@@ -53,6 +56,10 @@ export class Poller {
   readonly #due = new DueTimer(() => this.poll());
   /** Work under way, as `kind queue`. */
   readonly #running = new Set<string>();
+  /** Polls sent so far. */
+  #sent = 0;
+  /** By `kind queue`, how many polls were sent before it last ended: what they say about it may be out of date. */
+  readonly #sentBeforeEnd = new Map<string, number>();
   #timer: NodeJS.Timeout | undefined;
   #polling: Promise<void> | undefined;
   #pollAgain = false;
@@ -77,6 +84,7 @@ export class Poller {
       if (set.size > 0 || this.#polled.get(queueName) !== set) return;
       this.#polled.delete(queueName);
       this.#due.delete(queueName);
+      for (const kind of KINDS) this.#sentBeforeEnd.delete(`${kind} ${queueName}`);
       if (this.#polled.size === 0) this.#stopTimers();
     };
   }
@@ -105,10 +113,12 @@ export class Poller {
     });
   }
 
-  /** Acts on the results of a poll that was made elsewhere: the heartbeat's, on its own connection. */
-  handle(results: readonly PollResult[]): void {
+  /** Polls on the connection that is to be proved alive, also without a queue. Rejects when the poll fails. */
+  async heartbeat(executor: Executor): Promise<void> {
+    const poll = ++this.#sent;
+    const results = await heartbeatPoll(executor, this.queues());
     this.#lastPoll = performance.now();
-    this.#act(results);
+    this.#act(results, poll);
   }
 
   /** Resolves when no poll is under way. `add` starts again. */
@@ -124,42 +134,50 @@ export class Poller {
     this.#lastPoll = performance.now();
     const executor = this.#options.executor();
     if (this.#closed || !executor || this.#polled.size === 0) return;
+    const poll = ++this.#sent;
     try {
-      this.#act(await pollQueues(executor, this.queues()));
+      this.#act(await pollQueues(executor, this.queues()), poll);
     } catch (error) {
       this.#options.logger.warn(`conveyor: could not poll the queues: ${(error as Error).message}`);
     }
   }
 
-  #act(results: readonly PollResult[]): void {
+  #act(results: readonly PollResult[], poll: number): void {
     if (this.#closed) return;
-    for (const result of results) this.#actOn(result);
+    for (const result of results) this.#actOn(result, poll);
     if (results.some(({ expired }) => expired)) this.#deleteExpired();
     this.#aggregateMetrics();
   }
 
-  #actOn({ queueName, waiting, delayedIn, stalled, tickIn }: PollResult): void {
+  #actOn({ queueName, waiting, delayedIn, stalled, tickIn }: PollResult, poll: number): void {
     const workers = [...(this.#polled.get(queueName) ?? [])];
     // What concerns the queue as a whole is done by one worker for the process.
     const [first] = workers;
     if (!first) return;
     if (waiting) for (const worker of workers) worker.wake();
-    if (stalled) this.#run('sweep', first);
-    if (delayedIn !== null && delayedIn <= 0) this.#run('promote', first);
-    if (tickIn !== null && tickIn <= 0) this.#run('tick', first);
+    if (stalled) this.#run('sweep', first, poll);
+    if (delayedIn !== null && delayedIn <= 0) this.#run('promote', first, poll);
+    if (tickIn !== null && tickIn <= 0) this.#run('tick', first, poll);
     this.#due.delete(queueName);
     const next = Math.min(delayedIn ?? Number.POSITIVE_INFINITY, tickIn ?? Number.POSITIVE_INFINITY);
     // What is due by now is followed by another poll.
     if (next > 0) this.expect(queueName, next);
   }
 
-  #run(kind: 'sweep' | 'promote' | 'tick', queue: PolledQueue): void {
+  #run(kind: (typeof KINDS)[number], queue: PolledQueue, poll: number): void {
     const { queueName } = queue;
     const key = `${kind} ${queueName}`;
-    // The next poll finds what the run under way leaves.
+    // A poll after its end finds what the run leaves.
     if (this.#running.has(key)) return;
+    if (poll <= (this.#sentBeforeEnd.get(key) ?? 0)) {
+      this.poll();
+      return;
+    }
     this.#running.add(key);
-    const run = queue[kind]().finally(() => this.#running.delete(key));
+    const run = queue[kind]().finally(() => {
+      this.#running.delete(key);
+      if (this.#polled.has(queueName)) this.#sentBeforeEnd.set(key, this.#sent);
+    });
     run.then(
       (count) => {
         // A sweep takes everything that has expired; of delayed jobs and ticks more may be due.
