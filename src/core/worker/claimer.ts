@@ -54,6 +54,11 @@ export class Claimer {
     return this.#unanswered;
   }
 
+  /** Jobs go back to before where the last claim ended: the next one begins at the start. */
+  rewind(): void {
+    this.#skipUntil = 0;
+  }
+
   async claim(limit: number): Promise<ClaimedJobs> {
     if (this.#unanswered) await this.releaseUnknown();
     const from = performance.now() < this.#skipUntil ? this.#last : undefined;

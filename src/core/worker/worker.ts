@@ -110,7 +110,10 @@ export class Worker<T = unknown> {
     this.#fetcher = new Fetcher({
       claim: (limit) => this.#claimer.claim(limit),
       start: (jobs) => this.#dispatcher.start(jobs),
-      release: (jobs) => this.#dispatcher.release(jobs),
+      release: (jobs) => {
+        this.#claimer.rewind();
+        return this.#dispatcher.release(jobs);
+      },
       free: () => this.#capacity.free(),
       prefetch: () => this.#capacity.prefetch(),
       failed: error,
