@@ -18,7 +18,7 @@ it('renews its leases: a job that takes longer than its lease runs once, though 
   await until(() => heard.active.length === 20);
   const polls = countStatements(other);
   await untilRenewed(play, queue.name, 600);
-  await until(() => polls.answered('glance') >= 3);
+  await until(() => polls.answered('poll') >= 3);
   release.resolve();
   await until(() => heard.completed.length === 20);
   expect(swept.stalled).toEqual([]);
@@ -30,7 +30,7 @@ it('renews all of them in one statement', async () => {
   const queue = play.queue(store);
   const renewed: number[] = [];
   onStatements(store, (name, run, values) => {
-    if (name === 'renew') renewed.push(JSON.parse(String(values['holds'])).length);
+    if (name === 'renew') renewed.push(JSON.parse(String(values['leases'])).length);
     return run();
   });
   const release = deferred();

@@ -37,7 +37,7 @@ const somebodyWaits = () =>
     async () =>
       (
         await database.sql`select 1 from pg_stat_activity
-          where datname = current_database() and wait_event_type = 'Lock' and query like '%conveyor_jobs%'`
+          where datname = current_database() and wait_event_type = 'Lock' and query like '%conveyor: settle%'`
       ).length > 0,
     { what: 'somebody to wait for the transaction' },
   );

@@ -92,8 +92,12 @@ export async function sweep(
   const swept: Swept = { jobs: [], parents: [] };
   for (let more = true; more; ) {
     const values = { queue: queueName, max: maxStalledCount, shard };
+    let size = SWEEP_CHUNK;
     const rows = await sparing({
-      work: (limit, skip) => executor.run(sweepStalled, { ...values, limit, skip }),
+      work: (limit, skip) => {
+        size = limit;
+        return executor.run(sweepStalled, { ...values, limit, skip });
+      },
       head: async (skip) => firstId(await executor.run(sweepHead, { queue: queueName, skip })),
       limit: SWEEP_CHUNK,
       aside,
@@ -108,8 +112,7 @@ export async function sweep(
         swept.jobs.push({ ...key, state: state as JobState, cancelled: cancelled === 'true', removed: false });
       }
     }
-    // A chunk that was refused comes back smaller.
-    more = count > 0;
+    more = count >= size;
   }
   return swept;
 }
