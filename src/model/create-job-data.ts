@@ -29,8 +29,7 @@ export function newJobData<T>(
 ): NewJobData<T> {
   const createdAt = new Date();
   const delayUntil = dueTime(options, delayMs, createdAt.getTime());
-  return {
-    ...(id === undefined ? {} : { id }),
+  const job: NewJobData<T> = {
     name,
     queueName,
     data,
@@ -59,6 +58,9 @@ export function newJobData<T>(
     childrenIds: [],
     attemptLogs: [],
   };
+  // Not spread into the literal: that makes it ten times as slow.
+  if (id !== undefined) job.id = id;
+  return job;
 }
 
 function dueTime({ repeat }: JobOptions, delayMs: number, now: number): Date | null {

@@ -25,28 +25,44 @@ export interface RecordOptions {
   ownId?: boolean | undefined;
 }
 
+interface Source extends RecordOptions {
+  readonly queueName: string;
+  readonly id: string;
+}
+
 interface Encoder {
-  readonly name: JobFieldName;
   readonly key: string;
+  value(job: NewJobData, source: Source): unknown;
   /** JSON text; undefined where the value is what the column has anyway. */
   encode(value: unknown, maxBytes: number): string | undefined;
 }
 
+/** Fields that are not read from the job as they are. */
+const SOURCES: { readonly [K in JobFieldName]?: Encoder['value'] } = {
+  queueName: (_job, { queueName }) => queueName,
+  id: (_job, { id }) => id,
+  priority: ({ opts }) => opts.priority,
+  scheduleKey: (_job, { scheduleKey }) => scheduleKey,
+  createdAt: ({ createdAt }, { createdNow }) => (createdNow === true ? null : createdAt),
+  delayUntil: ({ delayUntil }, { delayMs }) => (delayMs === undefined ? delayUntil : null),
+};
+
 function encoderOf(name: JobFieldName): Encoder {
   const { type, absent } = JOB_FIELDS[name];
   const key = `"${wireName(name)}":`;
+  const value = SOURCES[name] ?? ((job) => job[name as keyof NewJobData]);
   switch (type) {
     case 'text':
     case 'jsonb': {
       const skip = absent === 'null' ? isNull : isEmpty;
       const encode: Encoder['encode'] = (value, maxBytes) =>
         skip(value) ? undefined : encodePayload(value, { path: name, maxBytes });
-      return { name, key, encode };
+      return { key, value, encode };
     }
     case 'time':
-      return { name, key, encode: (value) => (isNull(value) ? undefined : String((value as Date).getTime())) };
+      return { key, value, encode: (time) => (isNull(time) ? undefined : String((time as Date).getTime())) };
     default:
-      return { name, key, encode: (value) => (value ? String(value) : undefined) };
+      return { key, value, encode: (plain) => (plain ? String(plain) : undefined) };
   }
 }
 
@@ -64,21 +80,19 @@ const STORED = fieldsWhere(({ insert }) => insert === 'stored').map(encoderOf);
 
 /** Throws `InvalidPayloadError` for what jsonb cannot hold, before any SQL. */
 export function encodeRecord(queueName: string, id: string, job: NewJobData, options: RecordOptions): JobRecord {
-  const { maxPayloadBytes, delayMs, createdNow, scheduleKey } = options;
-  const values = { ...job, queueName, id, scheduleKey, priority: job.opts.priority } as Record<JobFieldName, unknown>;
-  if (createdNow === true) values.createdAt = null;
-  if (delayMs !== undefined) values.delayUntil = null;
+  const { maxPayloadBytes, delayMs } = options;
+  const source: Source = { ...options, queueName, id };
   // The payload may be null, or empty, and says so.
   let json = `{"${wireName('data')}":${encodePayload(job.data, { path: 'data', maxBytes: maxPayloadBytes })}`;
-  for (const { name, key, encode } of NEW) {
-    const text = encode(values[name], maxPayloadBytes);
+  for (const { key, value, encode } of NEW) {
+    const text = encode(value(job, source), maxPayloadBytes);
     if (text !== undefined) json += `,${key}${text}`;
   }
   if (job.opts.lifo === true) json += ',"lifo":true';
   if (delayMs !== undefined) json += `,"delay_ms":${delayMs}`;
   let fresh = options.ownId === true && (job.deduplicationKey ?? null) === null;
-  for (const { name, key, encode } of STORED) {
-    const text = encode(values[name], maxPayloadBytes);
+  for (const { key, value, encode } of STORED) {
+    const text = encode(value(job, source), maxPayloadBytes);
     if (text === undefined) continue;
     json += `,${key}${text}`;
     fresh = false;
