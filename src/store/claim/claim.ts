@@ -1,6 +1,6 @@
 import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
-import { type Statement, statement } from '../../db/statement.js';
+import { type Statement, variants } from '../../db/statement.js';
 import { alias, bare, type Jobs, type Tables } from '../../db/tables.js';
 import { interval, now } from '../../db/time.js';
 import { claimedColumns, readJob, type StoredJob } from '../rows/job-row.js';
@@ -75,9 +75,15 @@ export function takeUnderLease(
     ${col.processedAt} = ${time}, ${col.lockUntil} = ${time} + ${interval(lock)}`;
 }
 
-export interface Variant {
-  lifo: boolean;
-  byName: boolean;
+/** Newest first inside a priority is of any name or one; the plain order has a variant of its own for a name. */
+export const CLAIM_ORDERS = ['fifo', 'by name', 'lifo'] as const;
+export type ClaimOrder = (typeof CLAIM_ORDERS)[number];
+
+export const claimName = (name: string, order: ClaimOrder): string => (order === 'fifo' ? name : `${name} ${order}`);
+
+export function orderOf({ lifo, jobName }: Pick<ClaimRequest, 'lifo' | 'jobName'>): ClaimOrder {
+  if (lifo) return 'lifo';
+  return jobName === undefined ? 'fifo' : 'by name';
 }
 
 export type HeadParams = 'queue' | 'name' | 'priority' | 'seq';
@@ -87,25 +93,24 @@ type ClaimParams = HeadParams | 'worker' | 'lock' | 'limit';
  * Rows are locked in the base table and re-checked in the update. They are found again by `ctid`: the row is locked,
  * so it stays where it is, and no second index probe is needed.
  */
-function claimStatement(shape: Variant): Statement<ClaimParams> {
-  return statement(
-    `claim${shape.lifo ? ' lifo' : ''}${shape.byName ? ' by name' : ''}`,
-    ['queue', 'worker', 'lock', 'limit', 'name', 'priority', 'seq'],
-    (db, p) => {
+const claimStatement: (shape: { order: ClaimOrder }) => Statement<ClaimParams> = variants(
+  { order: CLAIM_ORDERS },
+  ({ order }, declare) =>
+    declare(claimName('claim', order), ['queue', 'worker', 'lock', 'limit', 'name', 'priority', 'seq'], (db, p) => {
       const j = alias(db.jobs, 'j');
       return sql`
-        with ${shape.lifo ? sql`recursive` : sql``} paused as materialized (${pausedNames(db, p.queue)}),
-        ${firstJobs(db, p, shape, asyncCommitLimit(p.limit))}
+        with ${order === 'lifo' ? sql`recursive` : sql``} paused as materialized (${pausedNames(db, p.queue)}),
+        ${firstJobs(db, p, order, asyncCommitLimit(p.limit))}
         update ${db.jobs} as ${j} set ${takeUnderLease(db, p.worker, p.lock)}
         where ${j}.ctid = any(array(select ctid from next)) and ${stillWaiting(j)}
         returning ${claimedColumns(j)}`;
-    },
-  );
-}
+    }),
+);
 
 /** The CTE `next(ctid)`: the queue's first `limit` jobs, locked. It needs `paused`, and for lifo `with recursive`. */
-export function firstJobs(db: Tables, p: Record<HeadParams, SQL>, { lifo, byName }: Variant, limit: SQLWrapper): SQL {
-  return lifo ? newestFirst(db, p, limit) : oldestFirst(db, p, byName ? p.name : undefined, limit);
+export function firstJobs(db: Tables, p: Record<HeadParams, SQL>, order: ClaimOrder, limit: SQLWrapper): SQL {
+  if (order === 'lifo') return newestFirst(db, p, limit);
+  return oldestFirst(db, p, order === 'by name' ? p.name : undefined, limit);
 }
 
 function oldestFirst(db: Tables, p: Record<HeadParams, SQL>, name: SQLWrapper | undefined, limit: SQLWrapper): SQL {
@@ -139,24 +144,10 @@ function newestFirst(db: Tables, p: Record<HeadParams, SQL>, limit: SQLWrapper):
     limit ${limit})`;
 }
 
-const variants = new Map<string, Statement<ClaimParams>>();
-
-/** Built once per shape, so that each is one prepared statement. */
-function variant(shape: Variant): Statement<ClaimParams> {
-  const key = `${shape.lifo}${shape.byName}`;
-  let found = variants.get(key);
-  if (!found) {
-    found = claimStatement(shape);
-    variants.set(key, found);
-  }
-  return found;
-}
-
 /** Takes up to `limit` waiting jobs under a lease, in order: priority, then insertion. Never waits for a lock. */
 export async function claim(executor: Executor, request: ClaimRequest): Promise<StoredJob[]> {
-  const lifo = request.lifo ?? false;
   const from = request.from ?? FROM_THE_START;
-  const rows = await executor.run(variant({ lifo, byName: request.jobName !== undefined && !lifo }), {
+  const rows = await executor.run(claimStatement({ order: orderOf(request) }), {
     queue: request.queueName,
     worker: request.workerId,
     lock: request.lockDuration,
@@ -167,7 +158,7 @@ export async function claim(executor: Executor, request: ClaimRequest): Promise<
   });
   return inOrder(
     rows.map((row) => readJob(row, request)),
-    lifo,
+    request.lifo ?? false,
   );
 }
 

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Executor } from '../../db/executor.js';
 import { readJob, type StoredJob } from '../rows/job-row.js';
-import { type ClaimRequest, claim, FROM_THE_START, inOrder } from './claim.js';
+import { type ClaimRequest, claim, FROM_THE_START, inOrder, orderOf } from './claim.js';
 import { refreshGroups } from './group-refresh.js';
 import { groupClaim } from './grouped.js';
 import { type ClaimStatus, limitedClaim } from './limited.js';
@@ -92,19 +92,16 @@ async function claimOnce(executor: Executor, request: ClaimRequest, limits: Limi
   const lifo = request.lifo ?? false;
   const from = request.from ?? FROM_THE_START;
   const { guarded, grouped, ...values } = limits;
-  const rows = await executor.run(
-    grouped ? groupClaim({ lifo, guarded }) : limitedClaim({ lifo, byName: request.jobName !== undefined && !lifo }),
-    {
-      queue: request.queueName,
-      worker: request.workerId,
-      lock: request.lockDuration,
-      limit,
-      name: request.jobName ?? null,
-      priority: from.priority,
-      seq: from.seq,
-      ...values,
-    },
-  );
+  const rows = await executor.run(grouped ? groupClaim({ lifo, guarded }) : limitedClaim({ order: orderOf(request) }), {
+    queue: request.queueName,
+    worker: request.workerId,
+    lock: request.lockDuration,
+    limit,
+    name: request.jobName ?? null,
+    priority: from.priority,
+    seq: from.seq,
+    ...values,
+  });
   const [status, due, opensIn] = rows[0] as [ClaimStatus, string | null, string | null];
   const jobs = rows.filter((row) => row[3] !== null).map((row) => readJob(row.slice(3), request));
   return {

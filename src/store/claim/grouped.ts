@@ -1,5 +1,5 @@
 import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
-import { type Statement, statement } from '../../db/statement.js';
+import { OPTIONAL, type Statement, variants } from '../../db/statement.js';
 import { alias, bare, type Tables } from '../../db/tables.js';
 import { epochMs } from '../../db/time.js';
 import { claimedColumns } from '../rows/job-row.js';
@@ -28,12 +28,14 @@ interface Shape {
  * A group that has no cursor yet was never served, and so is first in line: the statement makes the cursors that are
  * missing and takes nothing, and is asked again.
  */
-function groupStatement(shape: Shape): Statement<LimitedParams> {
-  const { lifo, guarded } = shape;
-  return statement(`claim by group${guarded ? ' limited' : ''}${lifo ? ' lifo' : ''}`, LIMITED_PARAMS, (db, params) => {
-    const { cte, values: p } = given(params);
-    const j = alias(db.jobs, 'j');
-    return sql`
+export const groupClaim: (shape: Shape) => Statement<LimitedParams> = variants(
+  { lifo: OPTIONAL, guarded: OPTIONAL },
+  (shape, declare) => {
+    const { lifo, guarded } = shape;
+    return declare(`claim by group${guarded ? ' limited' : ''}${lifo ? ' lifo' : ''}`, LIMITED_PARAMS, (db, params) => {
+      const { cte, values: p } = given(params);
+      const j = alias(db.jobs, 'j');
+      return sql`
       with recursive ${cte},
       paused as materialized (${pausedNames(db, p.queue)}),
       ${lineCtes(db, p)},
@@ -52,8 +54,9 @@ function groupStatement(shape: Shape): Statement<LimitedParams> {
         opensIn(p, guarded),
         sql`(select t.*, h.pos from taken t join chosen h on h.id = t.c0)`,
       )} order by t.pos`;
-  });
-}
+    });
+  },
+);
 
 /**
  * Locks cursors and jobs: one job of each group where there are as many groups as jobs wanted, else an even share of
@@ -146,17 +149,4 @@ function opensIn(p: Params, guarded: boolean): SQL {
     (select min(${nextFetchIn(sql`k.fetches`, p.groupMs)}) from line k
       where k.id is not null and ${p.groupMax} <= ${recentFetches(sql`k.fetches`, p.groupMs)})) end`;
   return guarded ? sql`least(${groups}, ${guardOpensIn(p)})` : groups;
-}
-
-const shapes = new Map<string, Statement<LimitedParams>>();
-
-/** Built once per shape, so that each is one prepared statement. */
-export function groupClaim(shape: Shape): Statement<LimitedParams> {
-  const key = `${shape.lifo}${shape.guarded}`;
-  let found = shapes.get(key);
-  if (!found) {
-    found = groupStatement(shape);
-    shapes.set(key, found);
-  }
-  return found;
 }

@@ -1,8 +1,17 @@
 import { type SQL, sql } from 'drizzle-orm';
-import { columns, type Statement, statement } from '../../db/statement.js';
+import { columns, type Statement, variants } from '../../db/statement.js';
 import { alias } from '../../db/tables.js';
 import { claimedColumns, JOB_COLUMN_COUNT } from '../rows/job-row.js';
-import { claimable, firstJobs, pausedNames, stillWaiting, takeUnderLease, type Variant } from './claim.js';
+import {
+  CLAIM_ORDERS,
+  type ClaimOrder,
+  claimable,
+  claimName,
+  firstJobs,
+  pausedNames,
+  stillWaiting,
+  takeUnderLease,
+} from './claim.js';
 import { guardCtes, guardOpensIn, guardUpdate, stampCte } from './guard.js';
 
 const PARAM_TYPES = {
@@ -58,23 +67,22 @@ export function claimAnswer(status: SQL, due: SQL, opensIn: SQL, taken: SQL): SQ
 }
 
 /** A claim in the queue's order, under limits of the queue. */
-function limitedStatement(shape: Variant): Statement<LimitedParams> {
-  return statement(
-    `claim limited${shape.lifo ? ' lifo' : ''}${shape.byName ? ' by name' : ''}`,
-    LIMITED_PARAMS,
-    (db, params) => {
+export const limitedClaim: (shape: { order: ClaimOrder }) => Statement<LimitedParams> = variants(
+  { order: CLAIM_ORDERS },
+  ({ order }, declare) =>
+    declare(claimName('claim limited', order), LIMITED_PARAMS, (db, params) => {
       const { cte, values: p } = given(params);
       const j = alias(db.jobs, 'j');
       const work = sql`exists (select 1 from ${db.jobs} as ${j} where ${j.queueName} = ${p.queue}
-        and ${j.state} = 'waiting' and ${claimable(j, shape.byName ? p.name : undefined)})`;
+        and ${j.state} = 'waiting' and ${claimable(j, order === 'by name' ? p.name : undefined)})`;
       const status = sql`case when not exists (select 1 from seen) then 'prepared'
         when (select count(*) from taken) < (select count(*) from next) then 'contended'
         when (select outdated and lim = 0 from allowed) then 'contended' else 'done' end`;
       return sql`
-        with ${shape.lifo ? sql`recursive` : sql``} ${cte},
+        with ${order === 'lifo' ? sql`recursive` : sql``} ${cte},
         paused as materialized (${pausedNames(db, p.queue)}),
         ${guardCtes(db, p, work)},
-        ${firstJobs(db, p, shape, sql`coalesce((select lim from allowed), 0)`)},
+        ${firstJobs(db, p, order, sql`coalesce((select lim from allowed), 0)`)},
         ${stampCte(sql`next`)},
         taken as (
           update ${db.jobs} as ${j} set ${takeUnderLease(db, p.worker, p.lock, sql`(select at from stamp)`)}
@@ -82,19 +90,5 @@ function limitedStatement(shape: Variant): Statement<LimitedParams> {
           returning ${claimedColumns(j)}),
         ${guardUpdate(db, p)}
         ${claimAnswer(status, sql`false`, guardOpensIn(p), sql`taken`)}`;
-    },
-  );
-}
-
-const variants = new Map<string, Statement<LimitedParams>>();
-
-/** Built once per shape, so that each is one prepared statement. */
-export function limitedClaim(shape: Variant): Statement<LimitedParams> {
-  const key = `${shape.lifo}${shape.byName}`;
-  let found = variants.get(key);
-  if (!found) {
-    found = limitedStatement(shape);
-    variants.set(key, found);
-  }
-  return found;
-}
+    }),
+);

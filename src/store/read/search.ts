@@ -1,9 +1,9 @@
 import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
-import { type Statement, statement } from '../../db/statement.js';
+import { OPTIONAL, type Statement, variants } from '../../db/statement.js';
 import { alias, type Jobs } from '../../db/tables.js';
 import { instantOf } from '../../db/time.js';
-import type { JobState } from '../../model/job.js';
+import { JOB_STATES, type JobState } from '../../model/job.js';
 import { assertJobState, integerIn, validateQueueName } from '../../model/options/names.js';
 import type { SearchFilter } from '../../model/store-interface.js';
 import { isStorable, show } from '../../model/text.js';
@@ -18,46 +18,41 @@ type Params = 'queue' | 'states' | 'name' | 'payload' | 'escaped' | 'after' | 'b
 /** What a search is confined to, as far as it decides which index can be used. */
 interface Shape {
   queue: boolean;
-  state: JobState | undefined;
+  state: JobState | typeof ANY;
   total: boolean;
 }
+const ANY = 'any';
 
-const shapes = new Map<string, Statement<Params>>();
-
-function shape(wanted: Shape): Statement<Params> {
-  const name = `search${wanted.queue ? ' queue' : ''}${wanted.state ? ` ${wanted.state}` : ''}${wanted.total ? ' with total' : ''}`;
-  let found = shapes.get(name);
-  if (!found) {
-    found = searchStatement(name, wanted);
-    shapes.set(name, found);
-  }
-  return found;
+function searchName({ queue, state, total }: Shape): string {
+  return `search${queue ? ' queue' : ''}${state === ANY ? '' : ` ${state}`}${total ? ' with total' : ''}`;
 }
 
 /** Page and total are one statement, so that they tell of the same moment. Without a total it is a null column. */
-function searchStatement(name: string, wanted: Shape): Statement<Params> {
-  return statement(
-    name,
-    ['queue', 'states', 'name', 'payload', 'escaped', 'after', 'before', 'limit', 'offset'],
-    (db, p) => {
-      const j = alias(db.jobs, 'j');
-      const from = sql`from ${db.jobs} as ${j} where ${matches(j, p)}
+const searchStatement: (wanted: Shape) => Statement<Params> = variants(
+  { queue: OPTIONAL, state: [ANY, ...JOB_STATES], total: OPTIONAL },
+  (wanted, declare) =>
+    declare(
+      searchName(wanted),
+      ['queue', 'states', 'name', 'payload', 'escaped', 'after', 'before', 'limit', 'offset'],
+      (db, p) => {
+        const j = alias(db.jobs, 'j');
+        const from = sql`from ${db.jobs} as ${j} where ${matches(j, p)}
         ${within(j, p.queue, wanted)}`;
-      const count = wanted.total ? sql`(select count(*) ${from})` : sql`null::bigint`;
-      return sql`
+        const count = wanted.total ? sql`(select count(*) ${from})` : sql`null::bigint`;
+        return sql`
         with page as materialized (
           select ${j}.ctid ${from} order by ${j.createdAt} desc, ${j.seq} desc
           limit ${p.limit}::bigint offset ${p.offset}::bigint)
         select ${jobColumns(j)}, (t.n)::text as ${sql.raw(`c${JOB_COLUMN_COUNT}`)}
         from (select ${count} as n) t left join ${db.jobs} as ${j} on ${rowsOfPage(j)}
         order by ${j.createdAt} desc, ${j.seq} desc`;
-    },
-    { repeatable: true },
-  );
-}
+      },
+      { repeatable: true },
+    ),
+);
 
 function within(j: Jobs, name: SQLWrapper, { queue, state }: Shape): SQL {
-  if (!state) return queue ? sql` and ${inQueue(j, name)}` : sql``;
+  if (state === ANY) return queue ? sql` and ${inQueue(j, name)}` : sql``;
   return sql` and ${inState(j, state)}${queue ? sql` and ${j.queueName} = ${name}` : sql``}`;
 }
 
@@ -85,9 +80,9 @@ async function search(executor: Executor, wanted: Search): Promise<{ jobs: Store
   const { queueName, states = [], name, payload, limit, offset, total } = wanted;
   // What Postgres cannot hold, no job contains.
   if (!isStorable(name ?? '') || !isStorable(payload ?? '')) return { jobs: [], total: 0 };
-  const only = states.length === 1 ? states[0] : undefined;
+  const only = states.length === 1 ? (states[0] as JobState) : ANY;
   const rows = await executor.run(
-    shape({ queue: queueName !== undefined, state: only, total }),
+    searchStatement({ queue: queueName !== undefined, state: only, total }),
     {
       queue: queueName ?? null,
       states: states.length > 1 ? JSON.stringify(states) : null,
