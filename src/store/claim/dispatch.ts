@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Executor } from '../../db/executor.js';
 import { readJob, type StoredJob } from '../rows/job-row.js';
-import { type ClaimRequest, claim, FROM_THE_START, inOrder, orderOf } from './claim.js';
+import { type ClaimRequest, claim, FROM_THE_START, inOrder } from './claim.js';
+import { orderOf } from './eligible.js';
 import { refreshGroups } from './group-refresh.js';
 import { groupClaim } from './grouped.js';
 import { type ClaimStatus, limitedClaim } from './limited.js';
@@ -11,16 +12,16 @@ export type { FetchLimits } from './limits.js';
 
 export interface Claimed {
   readonly jobs: StoredJob[];
-  /** Others were at it all the time: there may be more to take right now. */
+  /** Other claims were under way all the time: more may be claimable at once. */
   readonly more: boolean;
-  /** A rate limit holds back the rest: in how many ms it lets something through again. Null: none does. */
+  /** ms until a rate limit that holds back the rest allows a claim again; null: none does. */
   readonly opensIn: number | null;
 }
 
-/** How often a claim that took nothing tries again while others are at the same rows; and one that took something. */
+/** How often a claim is sent again that got nothing because of concurrent claims; and one that got something. */
 const MAX_TRIES = 40;
 const MAX_TRIES_FOR_MORE = 3;
-/** ms; the pause before the n-th try is somewhere below 2^n, and below this. */
+/** ms. The pause before the n-th try is random, below 2^n and below this. */
 const MAX_PAUSE = 8;
 
 /** Takes up to `limit` waiting jobs under a lease, as far as the limits allow. */
@@ -28,14 +29,14 @@ export async function claimJobs(executor: Executor, request: ClaimRequest & Fetc
   return (await claimWithin(executor, request, resolveLimits(request))).jobs;
 }
 
-/** The same, telling when it is worth asking again. */
+/** The same, and when it is worth claiming again. */
 export async function claimWithin(executor: Executor, request: ClaimRequest, limits: Limits): Promise<Claimed> {
   if (!limits.guarded && !limits.grouped) {
     return { jobs: await claim(executor, request), more: false, opensIn: null };
   }
   const jobs: StoredJob[] = [];
-  const survey = new Survey(executor, request.queueName);
-  // Those taken before are under lease: they must not be lost with what fails after them.
+  const refresh = new GroupRefresh(executor, request.queueName);
+  // Jobs that were claimed already are under lease: a later failure must not lose them.
   const orElse =
     <T>(instead: T) =>
     (error: unknown): T => {
@@ -45,7 +46,7 @@ export async function claimWithin(executor: Executor, request: ClaimRequest, lim
   for (let tries = 0; ; ) {
     const answer = await claimOnce(executor, request, limits, request.limit - jobs.length).catch(orElse(FAILED));
     jobs.push(...answer.jobs);
-    const status = await survey.after(answer).catch(orElse('done' as const));
+    const status = await refresh.after(answer).catch(orElse('done' as const));
     if (answer.jobs.length === 0) tries++;
     const enough = jobs.length >= request.limit || tries > (jobs.length > 0 ? MAX_TRIES_FOR_MORE : MAX_TRIES);
     if (status === 'done' || enough) return { jobs, more: status !== 'done', opensIn: answer.opensIn };
@@ -55,15 +56,15 @@ export async function claimWithin(executor: Executor, request: ClaimRequest, lim
 
 interface Answer {
   readonly status: ClaimStatus;
-  readonly surveyDue: boolean;
+  readonly refreshDue: boolean;
   readonly opensIn: number | null;
   readonly jobs: StoredJob[];
 }
 
-const FAILED: Answer = { status: 'done', surveyDue: false, jobs: [], opensIn: null };
+const FAILED: Answer = { status: 'done', refreshDue: false, jobs: [], opensIn: null };
 
-/** Surveys the queue's groups when a claim needs it: once is enough for one call. */
-class Survey {
+/** Refreshes the queue's list of groups when a claim needs it, at most once per call. */
+class GroupRefresh {
   readonly #executor: Executor;
   readonly #queueName: string;
   #done = false;
@@ -73,17 +74,17 @@ class Survey {
     this.#queueName = queueName;
   }
 
-  /** What the claim's status comes down to. */
-  async after({ status, surveyDue }: Answer): Promise<'done' | 'again' | 'contended'> {
-    if (status === 'survey' || status === 'short') {
+  /** What to do after a claim. */
+  async after({ status, refreshDue }: Answer): Promise<'done' | 'again' | 'contended'> {
+    if (status === 'refresh' || status === 'short') {
       if (this.#done) return 'done';
       const listed = await refreshGroups(this.#executor, this.#queueName, true);
-      // Somebody else is at it: what they find is as good, in a moment.
+      // Another refresh is under way, and will serve as well.
       if (listed === null) return 'contended';
       this.#done = true;
       return status === 'short' && listed === 0 ? 'done' : 'again';
     }
-    if (surveyDue) await refreshGroups(this.#executor, this.#queueName, false);
+    if (refreshDue) await refreshGroups(this.#executor, this.#queueName, false);
     return status === 'done' || status === 'contended' ? status : 'again';
   }
 }
@@ -107,7 +108,7 @@ async function claimOnce(executor: Executor, request: ClaimRequest, limits: Limi
   return {
     jobs: grouped ? jobs : inOrder(jobs, lifo),
     status,
-    surveyDue: due === 'true',
+    refreshDue: due === 'true',
     opensIn: opensIn === null ? null : Math.max(0, Number(opensIn)),
   };
 }

@@ -2,60 +2,60 @@ import { sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { columns, statement } from '../../db/statement.js';
 import { alias, bare } from '../../db/tables.js';
-import { groupWalk, ungroupedHead } from './group-order.js';
+import { groupWalk, ungroupedHead } from './eligible-groups.js';
 
-/** ms between surveys of a queue, whoever claims from it; more where one takes more than a tenth of that. */
+/** ms between refreshes of a queue's list, over all processes; longer where one takes more than a tenth of that. */
 const INTERVAL = sql.raw('100');
 const SHARE = sql.raw('10');
-/** A queue that is surveyed has more groups than a claim looks through; this is only a bound. */
+/** No limit: a queue that is refreshed has more groups than a claim steps through. */
 const ALL = sql.raw('2147483647');
 
 /**
- * Lists the groups of a queue that have waiting jobs and unlists those that have none. The row of the jobs without a
- * group is the survey's lock: one at a time is enough, so others pass it over.
+ * Lists the groups of a queue that have waiting jobs and unlists those that have none. The cursor of the jobs without a
+ * group is the lock: one refresh at a time is enough, so others pass it over.
  */
-const survey = statement('survey groups', ['queue', 'force'], (db, p) => {
+const refresh = statement('refresh groups', ['queue', 'force'], (db, p) => {
   const c = alias(db.groupCursors, 'c');
   const col = bare(db.groupCursors);
   const cursors = sql`from ${db.groupCursors} as ${c} where ${c.queueName} = ${p.queue}`;
-  const mine = sql`exists (select 1 from gate)`;
+  const mine = sql`exists (select 1 from refresh_lock)`;
   return sql`
-    with recursive gate as materialized (
+    with recursive refresh_lock as materialized (
       select ${c.listed} as listed ${cursors} and ${c.groupId} = ''
         and (${p.force} = 'true' or coalesce(${c.surveyDue} <= clock_timestamp(), true))
       for update skip locked),
     ${groupWalk(db, p.queue, mine, ALL)},
-    present as materialized (
+    waiting_groups as materialized (
       select w.id as key, c.listed from walk w
       left join lateral (select ${c.listed} as listed ${cursors} and ${c.groupId} = w.id limit 1) c on true
       where w.id is not null),
-    added as (
+    cursors_created as (
       insert into ${db.groupCursors} (${col.queueName}, ${col.groupId}, ${col.listed})
-      select ${p.queue}, key, true from present where listed is null order by key
+      select ${p.queue}, key, true from waiting_groups where listed is null order by key
       on conflict (${col.queueName}, ${col.groupId}) do update set ${col.listed} = true
       returning true as listed),
-    turned as (
+    relisted as (
       update ${db.groupCursors} as ${c} set ${col.listed} = not ${c.listed}
       from (
-        select key from present where not listed
+        select key from waiting_groups where not listed
         union all
         select ${c.groupId} ${cursors} and ${c.listed} and ${c.groupId} <> '' and ${mine}
-          and ${c.groupId} not in (select key from present)) k
+          and ${c.groupId} not in (select key from waiting_groups)) k
       where ${c.queueName} = ${p.queue} and ${c.groupId} = k.key
       returning ${c.listed} as listed),
-    walked as materialized (select n, clock_timestamp() as at from (select count(*) as n from present) x),
+    counted as materialized (select n, clock_timestamp() as at from (select count(*) as n from waiting_groups) x),
     marked as (
       update ${db.groupCursors} as ${c} set ${col.listed} = (${ungroupedHead(db, p.queue, sql`true`)}) is not null,
-        ${col.groupCount} = (select n from walked),
+        ${col.groupCount} = (select n from counted),
         ${col.surveyDue} = (
-          select at + greatest(${INTERVAL} * interval '1 millisecond', ${SHARE} * (at - now())) from walked)
+          select at + greatest(${INTERVAL} * interval '1 millisecond', ${SHARE} * (at - now())) from counted)
       where ${c.queueName} = ${p.queue} and ${c.groupId} = '' and ${mine}
-      returning ${c.listed} and not (select listed from gate) as listed)
-    select ${columns(sql`listed::int + (select count(*) from added) + (select count(*) from turned where listed)`)} from marked`;
+      returning ${c.listed} and not (select listed from refresh_lock) as listed)
+    select ${columns(sql`listed::int + (select count(*) from cursors_created) + (select count(*) from relisted where listed)`)} from marked`;
 });
 
-/** How many groups it has listed anew. Null: somebody else is at it, or (without `force`) it is not due yet. */
+/** How many groups were listed anew. Null: another refresh is under way, or (without `force`) none is due yet. */
 export async function refreshGroups(executor: Executor, queueName: string, force: boolean): Promise<number | null> {
-  const [row] = await executor.run(survey, { queue: queueName, force: String(force) });
+  const [row] = await executor.run(refresh, { queue: queueName, force: String(force) });
   return row ? Number(row[0]) : null;
 }

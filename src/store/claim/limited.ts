@@ -2,6 +2,8 @@ import { type SQL, sql } from 'drizzle-orm';
 import { columns, type Statement, variants } from '../../db/statement.js';
 import { alias } from '../../db/tables.js';
 import { claimedColumns, JOB_COLUMN_COUNT } from '../rows/job-row.js';
+import { stillIn } from '../rules/states.js';
+import { takeUnderLease } from './claim.js';
 import {
   CLAIM_ORDERS,
   type ClaimOrder,
@@ -9,10 +11,10 @@ import {
   claimName,
   firstJobs,
   pausedNames,
-  stillWaiting,
-  takeUnderLease,
-} from './claim.js';
-import { guardCtes, guardOpensIn, guardUpdate, stampCte } from './guard.js';
+  selectFirstJobs,
+  waitingIn,
+} from './eligible.js';
+import { claimTime, countClaimed, queueOpensIn, queueRoom } from './room.js';
 
 const PARAM_TYPES = {
   queue: 'text',
@@ -35,9 +37,9 @@ export const LIMITED_PARAMS = Object.keys(PARAM_TYPES) as LimitedParams[];
 type Params = Record<LimitedParams, SQL>;
 
 /**
- * The parameters as a CTE `given`, and how the rest of the statement reads them. With parameters in place, the server
- * may find a plan for their values cheaper than one for any, and then plans these long statements anew at each claim,
- * which takes longer than running them. What it cannot see does not tempt it.
+ * The parameters as a CTE `given`, and how the rest of the statement reads them. As plain parameters they let the server
+ * find a plan for their values cheaper than a generic one, and then it plans these long statements anew at each claim,
+ * which takes longer than running them. A value that comes from a CTE is unknown to the planner.
  */
 export function given(p: Params): { cte: SQL; values: Params } {
   const names = LIMITED_PARAMS.map((name) => sql`${p[name]}::${sql.raw(PARAM_TYPES[name])} as ${sql.identifier(name)}`);
@@ -51,19 +53,19 @@ export function given(p: Params): { cte: SQL; values: Params } {
 
 /**
  * How a limited claim ended:
- * - `done`: there is no more to take
- * - `prepared`: rows that guard it were missing and are there now; it must be asked again
- * - `contended`: others were at it; asked again, it may find more
- * - `more`: it took a fair share of each group, and groups have more
- * - `survey`: it took nothing, because there are more groups than it looks through: they must be surveyed
- * - `short`: of the groups seen by the last survey there is no more to take
+ * - `done`: no more can be claimed
+ * - `prepared`: the rows that hold its limits were missing and have been created; it must be sent again
+ * - `contended`: other claims were under way; sent again, it may find more
+ * - `more`: it claimed a fair share of each group, and groups have more
+ * - `refresh`: it claimed nothing, because there are more groups than it steps through: the list must be refreshed
+ * - `short`: the listed groups have no more
  */
-export type ClaimStatus = 'done' | 'prepared' | 'contended' | 'more' | 'survey' | 'short';
+export type ClaimStatus = 'done' | 'prepared' | 'contended' | 'more' | 'refresh' | 'short';
 
-/** Rows of `[status, due, opensIn, …job columns]`; a claim that took nothing answers one row with a null for a job. */
-export function claimAnswer(status: SQL, due: SQL, opensIn: SQL, taken: SQL): SQL {
+/** Rows of `[status, refreshDue, opensIn, …job columns]`; a claim that took nothing answers one row without a job. */
+export function claimAnswer(status: SQL, refreshDue: SQL, opensIn: SQL, claimed: SQL): SQL {
   const cells = Array.from({ length: JOB_COLUMN_COUNT }, (_, i) => sql.raw(`t.c${i}`));
-  return sql`select ${columns(status, due, opensIn, ...cells)} from (select 1) one left join ${taken} t on true`;
+  return sql`select ${columns(status, refreshDue, opensIn, ...cells)} from (select 1) one left join ${claimed} t on true`;
 }
 
 /** A claim in the queue's order, under limits of the queue. */
@@ -73,22 +75,21 @@ export const limitedClaim: (shape: { order: ClaimOrder }) => Statement<LimitedPa
     declare(claimName('claim limited', order), LIMITED_PARAMS, (db, params) => {
       const { cte, values: p } = given(params);
       const j = alias(db.jobs, 'j');
-      const work = sql`exists (select 1 from ${db.jobs} as ${j} where ${j.queueName} = ${p.queue}
-        and ${j.state} = 'waiting' and ${claimable(j, order === 'by name' ? p.name : undefined)})`;
-      const status = sql`case when not exists (select 1 from seen) then 'prepared'
-        when (select count(*) from taken) < (select count(*) from next) then 'contended'
-        when (select outdated and lim = 0 from allowed) then 'contended' else 'done' end`;
+      const work = sql`exists (select 1 ${waitingIn(db, p.queue)} and ${claimable(j, order === 'by name' ? p.name : undefined)})`;
+      const status = sql`case when not exists (select 1 from limits_before) then 'prepared'
+        when (select count(*) from claimed_jobs) < (select count(*) from ${firstJobs.table}) then 'contended'
+        when (select outdated and free = 0 from room) then 'contended' else 'done' end`;
       return sql`
         with ${order === 'lifo' ? sql`recursive` : sql``} ${cte},
-        paused as materialized (${pausedNames(db, p.queue)}),
-        ${guardCtes(db, p, work)},
-        ${firstJobs(db, p, order, sql`coalesce((select lim from allowed), 0)`)},
-        ${stampCte(sql`next`)},
-        taken as (
-          update ${db.jobs} as ${j} set ${takeUnderLease(db, p.worker, p.lock, sql`(select at from stamp)`)}
-          where ${j}.ctid = any(array(select ctid from next)) and ${stillWaiting(j)}
+        ${pausedNames(db, p.queue)},
+        ${queueRoom(db, p, work)},
+        ${selectFirstJobs(db, p, order, sql`coalesce((select free from room), 0)`)},
+        ${claimTime(firstJobs.table)},
+        claimed_jobs as (
+          update ${db.jobs} as ${j} set ${takeUnderLease(db, p.worker, p.lock, sql`(select at from claim_time)`)}
+          where ${j}.ctid = any(array(select ${firstJobs.place} from ${firstJobs.table})) and ${stillIn(j, 'waiting')}
           returning ${claimedColumns(j)}),
-        ${guardUpdate(db, p)}
-        ${claimAnswer(status, sql`false`, guardOpensIn(p), sql`taken`)}`;
+        ${countClaimed(db, p)}
+        ${claimAnswer(status, sql`false`, queueOpensIn(p), sql`claimed_jobs`)}`;
     }),
 );

@@ -1,0 +1,89 @@
+import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
+import { cte } from '../../db/cte.js';
+import { alias, type Jobs, literal, type Tables } from '../../db/tables.js';
+import { ALL_NAMES } from '../rules/metrics-buckets.js';
+
+/** Which waiting jobs may be claimed, and in what order. */
+
+/** The queue's paused names as one array, `names`; `__all__` among them pauses the queue. */
+export const paused = cte('paused', ['names']);
+
+export function pausedNames(db: Tables, queue: SQLWrapper): SQL {
+  const n = alias(db.pausedNames, 'n');
+  return paused.as(sql`select coalesce(array_agg(${n.jobName}), '{}'::text[])
+    from ${db.pausedNames} as ${n} where ${n.queueName} = ${queue}`);
+}
+
+const names = sql`(select ${paused.names} from ${paused.table})::text[]`;
+
+/** The queue as a whole is not paused. */
+export const running: SQL = sql`not (${literal(ALL_NAMES)} = any(${names}))`;
+
+/**
+ * May be claimed: its name is not paused, and is the wanted one. Whether the whole queue is paused is a condition of its
+ * own, decided once and not per waiting job. The CASE keeps the planner from estimating that hardly any row passes: it
+ * would then read and sort the whole backlog instead of the head of the index.
+ */
+export function claimable(j: Jobs, jobName: SQLWrapper | undefined): SQL {
+  const byName = jobName ? sql` and (case when ${j.name} = ${jobName} then true else false end)` : sql``;
+  return sql`${running} and (case when cardinality(${names}) = 0 then true
+    else not ${j.name} = any(${names}) end)${byName}`;
+}
+
+/** `from` the waiting jobs of a queue, by the partial indexes of that state. */
+export function waitingIn(db: Tables, queue: SQLWrapper): SQL {
+  const j = alias(db.jobs, 'j');
+  return sql`from ${db.jobs} as ${j} where ${j.queueName} = ${queue} and ${j.state} = 'waiting'`;
+}
+
+/** `lifo` takes any name or one; the plain order has a variant of its own for a name. */
+export const CLAIM_ORDERS = ['fifo', 'by name', 'lifo'] as const;
+export type ClaimOrder = (typeof CLAIM_ORDERS)[number];
+
+export const claimName = (name: string, order: ClaimOrder): string => (order === 'fifo' ? name : `${name} ${order}`);
+
+export function orderOf({ lifo, jobName }: { lifo?: boolean | undefined; jobName?: string | undefined }): ClaimOrder {
+  if (lifo) return 'lifo';
+  return jobName === undefined ? 'fifo' : 'by name';
+}
+
+export type OrderParams = 'queue' | 'name' | 'priority' | 'seq';
+
+/** The queue's first jobs, locked, by their place. */
+export const firstJobs = cte('first_jobs', ['place']);
+
+/** `first_jobs`, up to `limit`. Needs `paused`, and for lifo `with recursive`. */
+export function selectFirstJobs(db: Tables, p: Record<OrderParams, SQL>, order: ClaimOrder, limit: SQLWrapper): SQL {
+  if (order === 'lifo') return newestFirst(db, p, limit);
+  return oldestFirst(db, p, order === 'by name' ? p.name : undefined, limit);
+}
+
+function oldestFirst(db: Tables, p: Record<OrderParams, SQL>, name: SQLWrapper | undefined, limit: SQLWrapper): SQL {
+  const j = alias(db.jobs, 'j');
+  // Not declared as materialized: FOR UPDATE makes it run once.
+  return firstJobs.inline(sql`
+    select ${j}.ctid ${waitingIn(db, p.queue)}
+      and (${j.priority}, ${j.seq}) > (${p.priority}::int, ${p.seq}::bigint) and ${claimable(j, name)}
+    order by ${j.priority}, ${j.seq} limit ${limit} for update skip locked`);
+}
+
+/**
+ * Priority ascending but newest first inside one is not an order of the index: so it steps from priority to priority, and
+ * reads each backwards, until enough rows are found.
+ */
+function newestFirst(db: Tables, p: Record<OrderParams, SQL>, limit: SQLWrapper): SQL {
+  const j = alias(db.jobs, 'j');
+  const waiting = waitingIn(db, p.queue);
+  const next = sql`order by ${j.priority}, ${j.seq} limit 1`;
+  return sql`priorities as (
+    (select ${j.priority} as priority ${waiting} ${next})
+    union all
+    select (select ${j.priority} ${waiting} and ${j.priority} > r.priority ${next})
+    from priorities r where r.priority is not null),
+  ${firstJobs.inline(sql`
+    select newest.ctid from priorities r cross join lateral (
+      select ${j}.ctid ${waiting} and ${j.priority} = r.priority
+        and ${claimable(j, undefined)} and (${p.name} is null or ${j.name} = ${p.name})
+      order by ${j.seq} desc limit ${limit} for update skip locked) newest
+    limit ${limit}`)}`;
+}
