@@ -33,7 +33,12 @@ test('waiting and delayed jobs of the group count, and nothing else', async () =
   await insertRows(database.sql, q, 5, { id: `'other' || i`, group_id: `'other'` });
   await insertRows(database.sql, q, 5);
   const later = new Date(Date.now() + 3_600_000);
-  expect(await add(claimer, q, 'a', 3)).toEqual({ id: 'a', created: true, delayUntil: null });
+  expect(await add(claimer, q, 'a', 3)).toMatchObject({
+    id: 'a',
+    created: true,
+    createdAt: expect.any(Date),
+    delayUntil: null,
+  });
   expect(await add(claimer, q, 'b', 3, { state: 'delayed', delayUntil: later })).toEqual({
     id: 'b',
     created: true,
@@ -61,7 +66,7 @@ describe('what is there already is not counted and not refused', () => {
     const q = newQueue();
     const claimer = await one(q);
     await add(claimer, q, 'a', 1);
-    expect(await add(claimer, q, 'a', 1)).toEqual({ id: 'a', created: false, delayUntil: null });
+    expect(await add(claimer, q, 'a', 1)).toEqual({ id: 'a', created: false, createdAt: null, delayUntil: null });
     expect(await size(q)).toBe(1);
   });
 

@@ -53,6 +53,7 @@ describe('registerSchedule', () => {
       id: record.id,
       created: false,
       delayUntil: null,
+      createdAt: null,
     });
     expect(await jobs()).toEqual([]);
   });

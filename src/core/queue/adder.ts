@@ -120,12 +120,13 @@ export class Adder {
     const existingIds = saved.filter(({ created }) => !created).map(({ id }) => id);
     const found = await getJobs(this.#executor, queueName, existingIds);
     return prepared.map(({ job }, i) => {
-      const { id, created, delayUntil } = saved[i] as Saved;
+      const { id, created, delayUntil, createdAt } = saved[i] as Saved;
       const existing = created ? undefined : found.get(id)?.job;
       if (existing) return new Job(existing, this.#store);
       job.id = id;
       // By the database's clock.
       if (delayUntil) job.delayUntil = delayUntil;
+      if (createdAt) job.createdAt = createdAt;
       return new Job(job, this.#store);
     });
   }

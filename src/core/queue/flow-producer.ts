@@ -109,7 +109,11 @@ export class FlowProducer {
     job.childrenIds = nodes.map((child) => child.job.id);
     const { maxPayloadBytes } = this.#store.engine.options;
     const delayMs = opts.delayMs > 0 ? opts.delayMs : undefined;
-    planned[slot] = { job, record: encodeRecord(queueName, id, job, { maxPayloadBytes, delayMs }), node };
+    planned[slot] = {
+      job,
+      record: encodeRecord(queueName, id, job, { maxPayloadBytes, delayMs, createdNow: true }),
+      node,
+    };
     return node;
   }
 

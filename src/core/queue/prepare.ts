@@ -57,15 +57,14 @@ export async function prepare(
   { schemas, maxPayloadBytes }: PrepareRules,
 ): Promise<Prepared> {
   const job = await newJob(queueName, name, data, opts, schemas);
-  const { repeat, jobId, deduplication } = opts.options;
+  const { repeat, jobId } = opts.options;
   if (repeat) return prepareRepeating(job, repeat, maxPayloadBytes, Date.now());
   const { delayMs } = opts;
   const record = encodeRecord(queueName, job.id, job, {
     maxPayloadBytes,
     delayMs: delayMs > 0 ? delayMs : undefined,
     ownId: jobId === undefined,
-    // The time to live of its key counts from the database's clock.
-    createdNow: deduplication?.ttl !== undefined,
+    createdNow: true,
   });
   return { job, record, delayMs, registration: undefined };
 }
@@ -92,7 +91,7 @@ export function prepareRepeating(
   const { cron, everyMs, tz, startAt, endAt } = scheduleOf(repeat);
   return {
     job,
-    record: encodeRecord(job.queueName, job.id, job, { maxPayloadBytes, scheduleKey: key }),
+    record: encodeRecord(job.queueName, job.id, job, { maxPayloadBytes, scheduleKey: key, createdNow: true }),
     delayMs: delayed ? first - now : 0,
     registration: {
       queueName: job.queueName,

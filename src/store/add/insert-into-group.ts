@@ -5,7 +5,7 @@ import { alias, bare } from '../../db/tables.js';
 import { epochMs } from '../../db/time.js';
 import { GroupFullError } from '../../model/errors.js';
 import { holdsKey, keyExpired } from '../rules/deduplication.js';
-import { insertInput, insertSelect, type JobRecord, type Saved } from './insert.js';
+import { dateOf, insertInput, insertSelect, type JobRecord, type Saved } from './insert.js';
 
 /**
  * - `there`: the job was there before, by its id or its deduplication key; it does not count
@@ -59,7 +59,7 @@ const insertGuarded = statement(
       insert into ${db.jobs} ${insertSelect(db)} from x
       where exists (select 1 from room) and (select count(*) from freed) >= 0
       on conflict do nothing
-      returning ${col.id} as id, ${col.delayUntil} as until),
+      returning ${col.id} as id, ${col.delayUntil} as until, ${col.createdAt} as created_at),
     counted as (
       update ${db.groupCursors} as ${c} set ${cursor.added} = ${c.added} + 1
       from inserted where ${c.queueName} = ${p.queue} and ${c.groupId} = ${p.group}
@@ -69,6 +69,7 @@ const insertGuarded = statement(
         when (select size from seen) >= ${p.max}::int then 'full' else 'again' end`,
       sql`coalesce(i.id, t.id)`,
       epochMs(sql`i.until`),
+      epochMs(sql`i.created_at`),
     )} from (select 1) one left join inserted i on true left join (select id from there limit 1) t on true`;
   },
   // The id is the caller's: sent again, it finds its own row.
@@ -96,13 +97,14 @@ export async function insertIntoGroup(
       group: groupId,
       max: maxSize,
     });
-    const [outcome, id, until] = row as [Outcome, string | null, string | null];
+    const [outcome, id, until, createdAt] = row as [Outcome, string | null, string | null, string | null];
     if (outcome === 'full') throw new GroupFullError(groupId, maxSize);
     if (outcome === 'again') continue;
     return {
       id: id as string,
       created: outcome === 'created',
-      delayUntil: until === null ? null : new Date(Number(until)),
+      delayUntil: dateOf(until),
+      createdAt: dateOf(createdAt),
     };
   }
   throw new GroupFullError(groupId, maxSize);

@@ -3,7 +3,7 @@ import { codeOf } from '../../db/errors.js';
 import type { Executor } from '../../db/executor.js';
 import { columns, statement } from '../../db/statement.js';
 import { alias, bare } from '../../db/tables.js';
-import { epochMs } from '../../db/time.js';
+import { epochMs, now } from '../../db/time.js';
 import { ConveyorError } from '../../model/errors.js';
 import { insertInput, insertSelect } from '../rows/insert-columns.js';
 import type { JobRecord } from '../rows/new-job.js';
@@ -14,7 +14,8 @@ export { encodeRecord, type JobRecord, type RecordOptions } from '../rows/new-jo
 
 /**
  * Jobs that nothing can be in the way of. Without `on conflict` the server neither looks for a conflict beforehand
- * nor marks each row as provisional first: a sixth of the statement's time. Answers only with what it decided itself.
+ * nor marks each row as provisional first: a sixth of the statement's time. Answers only with what it decides itself: the
+ * times at which delayed jobs come due, and, without an id, the time of creation of all.
  */
 const insertFresh = statement(
   'insert fresh jobs',
@@ -23,7 +24,8 @@ const insertFresh = statement(
     with inserted as (
       insert into ${db.jobs} ${insertSelect(db, 'new')} from (${insertInput(db, p.jobs, 'new')}) x
       returning ${bare(db.jobs).queueName} as q, ${bare(db.jobs).id} as id, ${bare(db.jobs).delayUntil} as until)
-    select ${columns(sql`q`, sql`id`, epochMs(sql`until`))} from inserted where until is not null`,
+    select ${columns(sql`q`, sql`id`, epochMs(sql`until`))} from inserted where until is not null
+    union all select null, null, (${epochMs(now)})::text`,
   // Sent again after its answer was lost, it stumbles over its own rows, and `insertBatch` finds them.
   { repeatable: true },
 );
@@ -39,7 +41,7 @@ const insertJobs = statement(
     insert into ${db.jobs} ${insertSelect(db)} from (${insertInput(db, p.jobs)}) x
     order by x.queue_name, x.id, x.ordinality
     on conflict do nothing
-    returning ${columns(bare(db.jobs).queueName, bare(db.jobs).id, epochMs(bare(db.jobs).delayUntil))}`,
+    returning ${columns(bare(db.jobs).queueName, bare(db.jobs).id, epochMs(bare(db.jobs).delayUntil), epochMs(bare(db.jobs).createdAt))}`,
   // Ids are the caller's: sent again, it finds its own rows and inserts nothing twice.
   { repeatable: true },
 );
@@ -64,7 +66,7 @@ const insertDeduplicated = statement(
       where (select count(*) from freed) >= 0
       order by x.queue_name, x.deduplication_key nulls first, case when x.deduplication_key is null then x.id end, x.ordinality
       on conflict do nothing
-      returning ${col.queueName} as q, ${col.id} as id, ${col.deduplicationKey} as dedup, ${col.delayUntil} as until,
+      returning ${col.queueName} as q, ${col.id} as id, ${col.deduplicationKey} as dedup, ${col.delayUntil} as until, ${col.createdAt} as created_at,
         ${col.seq} as seq, ${col.state} not in ('completed', 'failed') as live)
     select ${columns(
       sql`x.queue_name`,
@@ -72,6 +74,7 @@ const insertDeduplicated = statement(
       sql`coalesce(i.id, k.id, h.id, s.id)`,
       sql`i.id is not null`,
       epochMs(sql`i.until`),
+      epochMs(sql`i.created_at`),
     )}
     from x
     left join inserted i on i.seq = x.seq
@@ -92,6 +95,8 @@ export interface Saved {
   readonly id: string;
   readonly created: boolean;
   readonly delayUntil: Date | null;
+  /** By the database's clock, unless the record has its own; null: the job was there before. */
+  readonly createdAt: Date | null;
 }
 
 const KEY_RACE_ROUNDS = 20;
@@ -116,24 +121,31 @@ async function insertAllFresh(executor: Executor, records: readonly JobRecord[])
     throw error;
   });
   if (!rows) return undefined;
-  const delayed = new Map(rows.map(([q, id, until]) => [`${q}\n${id}`, new Date(Number(until))]));
+  const times = new Map(rows.map(([q, id, ms]) => [q == null ? '' : `${q}\n${id}`, new Date(Number(ms))]));
+  const createdAt = times.get('') ?? null;
   return records.map(({ queueName, id }) => ({
     id,
     created: true,
-    delayUntil: delayed.get(`${queueName}\n${id}`) ?? null,
+    createdAt,
+    // Most batches have no delayed job.
+    delayUntil: times.size === 1 ? null : (times.get(`${queueName}\n${id}`) ?? null),
   }));
 }
+
+/** A cell of epoch milliseconds. */
+export const dateOf = (ms: string | null | undefined): Date | null => (ms == null ? null : new Date(Number(ms)));
 
 const asJson = (records: readonly JobRecord[]) => `[${records.map((record) => record.json).join(',')}]`;
 
 async function insertPlain(executor: Executor, records: readonly JobRecord[]): Promise<Saved[]> {
   const rows = await executor.run(insertJobs, { jobs: asJson(records) });
-  const inserted = new Map(rows.map(([q, id, until]) => [`${q}\n${id}`, until]));
+  const inserted = new Map(
+    rows.map(([q, id, until, at]) => [`${q}\n${id}`, { delayUntil: dateOf(until), createdAt: dateOf(at) }]),
+  );
   return records.map(({ queueName, id }) => {
     const key = `${queueName}\n${id}`;
-    const until = inserted.get(key);
-    const created = inserted.delete(key);
-    return { id, created, delayUntil: until == null ? null : new Date(Number(until)) };
+    const times = inserted.get(key) ?? { delayUntil: null, createdAt: null };
+    return { id, created: inserted.delete(key), ...times };
   });
 }
 
@@ -144,10 +156,10 @@ async function insertByKey(executor: Executor, records: readonly JobRecord[]): P
     const batch = open.map((i) => records[i] as JobRecord);
     const rows = await executor.run(insertDeduplicated, { jobs: asJson(batch) });
     const unresolved: number[] = [];
-    rows.forEach(([, , id, created, until], n) => {
+    rows.forEach(([, , id, created, until, at], n) => {
       const i = open[n] as number;
       if (id == null) unresolved.push(i);
-      else saved[i] = { id, created: created === 'true', delayUntil: until == null ? null : new Date(Number(until)) };
+      else saved[i] = { id, created: created === 'true', delayUntil: dateOf(until), createdAt: dateOf(at) };
     });
     // The holder was committed after this statement began, or ended meanwhile: the next snapshot tells.
     if (round >= KEY_RACE_ROUNDS) {

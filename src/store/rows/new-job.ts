@@ -19,7 +19,7 @@ export interface RecordOptions {
   /** ms from the database's clock; overrides `delayUntil`. */
   delayMs?: number | undefined;
   scheduleKey?: string | undefined;
-  /** Its time of creation is the database's. */
+  /** It is created by the database's clock. Default: at the job's own `createdAt`. */
   createdNow?: boolean | undefined;
   /** The id was made just now: no other job can have it. */
   ownId?: boolean | undefined;

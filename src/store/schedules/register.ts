@@ -4,7 +4,7 @@ import { columns, statement } from '../../db/statement.js';
 import { alias, bare, type Tables } from '../../db/tables.js';
 import { epochMs, instantOf, statementTime } from '../../db/time.js';
 import { ConveyorError } from '../../model/errors.js';
-import { insertInput, insertSelect, type JobRecord, type Saved } from '../add/insert.js';
+import { dateOf, insertInput, insertSelect, type JobRecord, type Saved } from '../add/insert.js';
 import { jobsOfTick } from '../rows/schedule-row.js';
 
 export interface Registration {
@@ -140,12 +140,13 @@ const register = statement(
           ),
         )}) x
         on conflict do nothing
-        returning ${bare(db.jobs).id} as id, ${bare(db.jobs).delayUntil} as until)
+        returning ${bare(db.jobs).id} as id, ${bare(db.jobs).delayUntil} as until, ${bare(db.jobs).createdAt} as created_at)
       select ${columns(
         sql`coalesce((select id from inserted), (select id from pending), (select ${j.id} from ${db.jobs} as ${j}
           where ${ofSchedule} order by ${j.state} in ('completed', 'failed'), ${j.seq} desc limit 1))`,
         sql`exists (select 1 from inserted)`,
         sql`(select ${epochMs(sql`until`)} from inserted)`,
+        sql`(select ${epochMs(sql`created_at`)} from inserted)`,
       )} from r where exists (select 1 from before) or exists (select 1 from created)`;
   },
   // Sent again after it took effect, it finds its own schedule as it is wanted.
@@ -185,11 +186,12 @@ export async function registerSchedule(
     });
     // Somebody registered it a moment ago: the next snapshot shows it.
     if (!row) continue;
-    const [id, created, until] = row;
+    const [id, created, until, createdAt] = row;
     return {
       id: id ?? record.id,
       created: created === 'true',
-      delayUntil: until == null ? null : new Date(Number(until)),
+      delayUntil: dateOf(until),
+      createdAt: dateOf(createdAt),
     };
   }
   throw new ConveyorError(

@@ -64,5 +64,9 @@ function recordOf({ queueName, key, jobName, data, opts }: StoredSchedule, next:
     deduplicationKey: deduplication ? (deduplication.key ?? hashJob(jobName, data)) : null,
   };
   // What was let in when it was registered is let in again.
-  return encodeRecord(queueName, generateId(), job, { maxPayloadBytes: Number.MAX_SAFE_INTEGER, scheduleKey: key });
+  return encodeRecord(queueName, generateId(), job, {
+    maxPayloadBytes: Number.MAX_SAFE_INTEGER,
+    scheduleKey: key,
+    createdNow: true,
+  });
 }
