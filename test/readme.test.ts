@@ -24,7 +24,7 @@ interface Block {
 }
 
 /** As many empty lines instead: its queries are run by a test of their own, with their own tables. */
-const others = readme.replace(/^## Ask your jobs$.*?(?=^## )/ms, (section) => section.replace(/[^\n]+/g, ''));
+const others = readme.replace(/^## Query jobs with Drizzle$.*?(?=^## )/ms, (section) => section.replace(/[^\n]+/g, ''));
 
 const blocks: Block[] = [...others.matchAll(/^(<!-- run -->\n)?```ts\n(.*?)^```$/gms)].map((match) => {
   const [, mark, code = ''] = match;
