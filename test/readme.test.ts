@@ -24,7 +24,7 @@ interface Block {
 }
 
 /** As many empty lines instead: its queries are run by a test of their own, with their own tables. */
-const others = readme.replace(/^## Ask your jobs$.*?(?=^## )/ms, (section) => section.replace(/[^\n]+/g, ''));
+const others = readme.replace(/^## Query jobs with Drizzle$.*?(?=^## )/ms, (section) => section.replace(/[^\n]+/g, ''));
 
 const blocks: Block[] = [...others.matchAll(/^(<!-- run -->\n)?```ts\n(.*?)^```$/gms)].map((match) => {
   const [, mark, code = ''] = match;
@@ -213,23 +213,4 @@ test('its table of errors names every code, with its class', () => {
 test('its SQL for storage parameters is what our own migrator runs', () => {
   const plain = (text: string) => text.replace(/\s+/g, ' ');
   for (const statement of TUNING) expect(plain(readme)).toContain(plain(statement));
-});
-
-/** As the pages that show it make them from its headings. */
-const anchors = (markdown: string) =>
-  [...markdown.matchAll(/^#+ (.*)$/gm)].map(([, heading]) =>
-    heading!
-      .toLowerCase()
-      .replace(/[^\w\s-]/g, '')
-      .replace(/\s/g, '-'),
-  );
-
-test.each(['README.md', 'docs/drizzle.md', 'ARCHITECTURE.md'])('the links of %s lead somewhere', (page) => {
-  const links = [...readFileSync(join(root, page), 'utf8').matchAll(/\]\(([^)]+)\)/g)].map(([, link]) => link!);
-  for (const link of links.filter((each) => !each.startsWith('https:'))) {
-    const [path, anchor] = link.split('#') as [string, string?];
-    const target = path === '' ? join(root, page) : resolve(root, dirname(page), path);
-    expect(existsSync(target), link).toBe(true);
-    if (anchor !== undefined) expect(anchors(readFileSync(target, 'utf8')), link).toContain(anchor);
-  }
 });

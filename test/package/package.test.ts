@@ -6,6 +6,7 @@ import { build } from 'esbuild';
 import { describe, expect, inject, test } from 'vitest';
 import { MIGRATIONS } from '../../src/migrations/generated.js';
 import { useDatabase } from '../support/database.js';
+import { anchorsOf, linksOf } from '../support/markdown.js';
 import { MAJORS, packedFiles, run, scratchApp, tarball } from '../support/scratch.js';
 
 const root = resolve(import.meta.dirname, '../..');
@@ -198,27 +199,6 @@ describe.each(MAJORS)('on drizzle-orm %s', PATIENCE, (major) => {
     });
   });
 });
-
-/** The targets of a document's links that stay inside the package. */
-function linksOf(markdown: string): string[] {
-  return [...withoutCode(markdown).matchAll(/\]\(([^)\s]+)\)/g)]
-    .map(([, target]) => target as string)
-    .filter((target) => !/^[a-z]+:/.test(target));
-}
-
-/** The anchors that a document's headings get. */
-function anchorsOf(markdown: string): string[] {
-  return [...withoutCode(markdown).matchAll(/^#+ (.*)$/gm)].map(([, heading]) =>
-    (heading as string)
-      .toLowerCase()
-      .replace(/[^\p{L}\p{N}_ -]/gu, '')
-      .replaceAll(' ', '-'),
-  );
-}
-
-function withoutCode(markdown: string): string {
-  return markdown.replace(/^```.*?^```/gms, '');
-}
 
 function lines(text: string): unknown[] {
   return text

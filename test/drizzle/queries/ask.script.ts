@@ -1,4 +1,4 @@
-/** Asks every question of the README's “Ask your jobs”, on the packed package, and says what the answers are. */
+/** Asks every question of the README's “Query jobs with Drizzle”, on the packed package, and says what the answers are. */
 import { backlog } from './backlog.js';
 import { db, store } from './db.js';
 import { deleteFinished } from './delete-finished.js';

@@ -1,4 +1,4 @@
-/** “Ask your jobs” in the README: its code is what is run here, and it answers what it says. */
+/** “Query jobs with Drizzle” in the README: its code is what is run here, and it answers what it says. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, test } from 'vitest';
@@ -14,7 +14,7 @@ const code = (file: string) => readFileSync(join(folder, file), 'utf8');
 
 test('the README shows the queries as they are run', () => {
   const readme = readFileSync(resolve(import.meta.dirname, '../../README.md'), 'utf8');
-  const section = readme.split(/^## /m).find((part) => part.startsWith('Ask your jobs\n')) ?? '';
+  const section = readme.split(/^## /m).find((part) => part.startsWith('Query jobs with Drizzle\n')) ?? '';
   const shown = new Map(
     [...section.matchAll(/^```ts\n\/\/ (\S+)\n(.*?)^```$/gms)].map(([, file, text]) => [file, `// ${file}\n${text}`]),
   );
