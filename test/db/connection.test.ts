@@ -1,8 +1,10 @@
 import { createServer } from 'node:net';
 import { sql } from 'drizzle-orm';
+import { drizzle } from 'drizzle-orm/postgres-js';
+import postgres from 'postgres';
 import { afterEach, describe, expect, it } from 'vitest';
 import { statement } from '../../src/db/statement.js';
-import { ConnectionError, ConveyorError, createJobData, PgStore, type PgStoreOptions } from '../../src/index.js';
+import { ConnectionError, ConveyorError, createJobData, PgStore, type PgStoreOptions, Queue } from '../../src/index.js';
 import { noopLogger } from '../../src/model/logger.js';
 import { useDatabase } from '../support/database.js';
 import { startProxy } from '../support/proxy.js';
@@ -237,5 +239,38 @@ describe('a pool whose connections are half-open', () => {
       ),
     );
     expect(await store.saveJob('q', createJobData('q', 'a', 2))).toBeTypeOf('string');
+  });
+});
+
+describe('sessions that are read-only, as after a failover', () => {
+  const makeReadOnly = statement(
+    'make read-only',
+    [],
+    () => sql`select set_config('default_transaction_read_only', 'on', false)`,
+  );
+
+  it("in the store's own pool are replaced: the next write succeeds", async () => {
+    const warnings: string[] = [];
+    const logger = { ...noopLogger, warn: (text: string) => void warnings.push(text) };
+    const store = newStore({ connection: `${db.url}?max=1`, logger });
+    await store.connect();
+    await store.engine.executor.run(makeReadOnly, {});
+    const queue = new Queue('read-only', { store });
+    await queue.add('a', 1);
+    expect(warnings).toContainEqual(expect.stringMatching(/replaced the connection pool.*25006/));
+  });
+
+  it("on an app's client are reported once, with what to do", async () => {
+    const warnings: string[] = [];
+    const client = postgres(db.url, { max: 1, onnotice: () => {} });
+    closing.push(() => client.end());
+    const logger = { ...noopLogger, warn: (text: string) => void warnings.push(text) };
+    const store = new PgStore({ db: drizzle(client), autoMigrate: false, logger });
+    closing.push(() => store.disconnect());
+    await store.connect();
+    await client`select set_config('default_transaction_read_only', 'on', false)`;
+    await expect(store.saveJob('q', createJobData('q', 'a', 1))).rejects.toMatchObject({ code: 'PG_25006' });
+    await expect(store.saveJob('q', createJobData('q', 'a', 1))).rejects.toMatchObject({ code: 'PG_25006' });
+    expect(warnings.filter((text) => /read-only.*target_session_attrs/s.test(text))).toHaveLength(1);
   });
 });

@@ -6,7 +6,7 @@ import type { Executor } from '../../db/executor.js';
 import { Listener } from '../../db/listener.js';
 import { Pool } from '../../db/pool.js';
 import { connectionOf, postgresJsClient } from '../../db/postgres-js.js';
-import { PreparedExecutor } from '../../db/prepared-executor.js';
+import { NO_ANSWER, PreparedExecutor } from '../../db/prepared-executor.js';
 import { tablesIn } from '../../db/tables.js';
 import { migrateConnection, migrateDrizzle } from '../../migrations/migrator.js';
 import { isUpToDate, verifySchema } from '../../migrations/verify.js';
@@ -17,6 +17,8 @@ import type { ResolvedOptions } from './options.js';
 const CLOSE_LIMIT_S = 2;
 /** How long to wait for an answer after the server should have ended the statement itself. */
 const ANSWER_GRACE_MS = 2_000;
+/** read_only_sql_transaction. */
+const READ_ONLY = '25006';
 
 export interface ConnectionHooks {
   /** The channels to listen on when the connection opens. */
@@ -44,6 +46,7 @@ export class Connection {
   #listener: Listener | undefined;
   #opening: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
+  #warnedReadOnly = false;
   readonly #reconnectCallbacks = new Set<() => void>();
   readonly #closeCallbacks = new Set<() => void>();
   readonly #connectedCallbacks = new Set<() => void>();
@@ -136,21 +139,43 @@ export class Connection {
       prepare: pool.client.options.prepare !== false,
       // The server ends a slow statement by itself: one that is still unanswered then is on a dead connection.
       timeout: statementTimeout + ANSWER_GRACE_MS,
-      silent: (client) => void pool.replace(client),
+      unusable: (client, reason) => void this.#replacePool(pool, client, reason),
       onStatement,
     });
+  }
+
+  async #replacePool(pool: Pool, client: Pool['client'], reason: string): Promise<void> {
+    const answers = reason !== NO_ANSWER;
+    const problem = answers ? `its connections are of no more use (${reason})` : reason;
+    const replaced = await pool.replace(client, problem, answers ? CLOSE_LIMIT_S : 0);
+    // It was opened with the others, so it may be on the wrong server, too.
+    if (replaced && answers) this.#listener?.reconnect(problem);
   }
 
   /** An app's database: prepared and pipelined on postgres.js, through `db.execute` on every other driver. */
   #adopt(db: DrizzleLike): Executor {
     const { statementTimeout: timeout, onStatement } = this.#options;
     const client = postgresJsClient(db);
-    if (!client) return new DrizzleExecutor(db, this.#tables, { inTransaction: false, timeout, onStatement });
+    const unusable = (code: string) => this.#warnReadOnly(code);
+    if (!client) return new DrizzleExecutor(db, this.#tables, { inTransaction: false, timeout, unusable, onStatement });
     return new PreparedExecutor(() => client, this.#tables, {
       prepare: client.options.prepare !== false,
       timeout,
+      unusable: (_client, reason) => unusable(reason),
       onStatement,
     });
+  }
+
+  /** Drivers open lost connections again by themselves, but they keep a session that has become read-only. */
+  #warnReadOnly(code: string): void {
+    if (code !== READ_ONLY || this.#warnedReadOnly) return;
+    this.#warnedReadOnly = true;
+    this.#options.logger.warn(
+      'conveyor: the sessions of the client behind `db` are read-only (25006), most likely since a failover, so nothing ' +
+        'can be written. The store does not close connections of a client that is not its own: end those sessions, or ' +
+        'restart the process. To prevent it, set `target_session_attrs: "read-write"` and a short `max_lifetime` on the ' +
+        'client, or give the store a `connection` of its own, which it replaces by itself',
+    );
   }
 
   async #prepareTables(executor: Executor): Promise<void> {
