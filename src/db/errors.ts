@@ -146,8 +146,8 @@ export function translate(error: unknown, statementName: string): unknown {
     case '42703': // undefined_column
     case '3F000': // invalid_schema_name
       return new SchemaError(
-        `The conveyor tables are missing or too old for this version (${message}). Run the migrations: ` +
-          'connect() with autoMigrate, migrate() of "@conveyor/store-pg/migrate", or drizzle-kit migrate.',
+        `The conveyor tables are missing or too old for this version (${message}). connect() says what is missing and ` +
+          'how to make it; were they dropped or moved while the store was connected?',
         options,
       );
     default:

@@ -12,7 +12,7 @@ import { SchemaError } from '../model/errors.js';
 import type { Applied } from './applied.js';
 import type { Migration } from './generated.js';
 import { TUNING } from './tuning.js';
-import { ADOPTED, listProblems, readSchemaStatus } from './verify.js';
+import { ADOPTED, describeProblems, isForeign, readSchemaStatus } from './verify.js';
 
 /** Long enough for an index on a large table. */
 const MIGRATION_TIMEOUT_MS = 3_600_000;
@@ -42,20 +42,13 @@ async function migrateIn(session: MigrationSession, schema: string | undefined):
   if (schema !== undefined && (await executor.run(schemaExists, { schema })).length === 0) {
     await session.transaction([`create schema if not exists ${quoteIdentifier(schema)}`]);
   }
-  const { tables, problems, pending, unrecorded, adopted } = await readSchemaStatus(executor, schema);
+  const status = await readSchemaStatus(executor, schema);
+  const { problems, pending } = status;
   if (problems.length === 0) {
     if (pending.length > 0) await session.transaction(pending.map((migration) => record(migration, schema, ADOPTED)));
     return { applied: [], adopted: pending.map(({ name }) => name) };
   }
-  const foreign = unrecorded ? tables.size > 0 : adopted;
-  if (pending.length === 0 || foreign) {
-    throw new SchemaError(
-      `The conveyor tables differ from what this version makes: ${listProblems(problems)}. ` +
-        (foreign
-          ? 'They were not made by this migrator; bring them up to date with drizzle-kit generate and migrate.'
-          : 'All migrations are recorded as run, so something changed the tables afterwards.'),
-    );
-  }
+  if (pending.length === 0 || isForeign(status)) throw new SchemaError(describeProblems(status, schema));
   for (const migration of pending) {
     const tuning = migration.version === 1 ? TUNING : [];
     await session.transaction([...migration.statements, ...tuning, record(migration, schema)]);

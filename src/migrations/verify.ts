@@ -59,18 +59,38 @@ export async function isUpToDate(executor: Executor, schema: string | undefined)
  * @throws SchemaError when they do not, or when the database is newer than this code
  */
 export async function verifySchema(executor: Executor, schema: string | undefined): Promise<void> {
-  const { problems } = await readSchemaStatus(executor, schema);
-  if (problems.length === 0) return;
+  const status = await readSchemaStatus(executor, schema);
+  if (status.problems.length > 0) throw new SchemaError(describeProblems(status, schema));
+}
+
+/** Made and changed by another tool, such as drizzle-kit, so that our own migrator keeps off them. */
+export function isForeign({ unrecorded, tables, adopted }: SchemaStatus): boolean {
+  return unrecorded ? tables.size > 0 : adopted;
+}
+
+/** What is wrong with the tables and how to mend it, which depends on who made them. */
+export function describeProblems(status: SchemaStatus, schema: string | undefined): string {
   const where = schema === undefined ? 'this database' : `the Postgres schema "${schema}"`;
-  throw new SchemaError(
-    `The conveyor tables in ${where} are not what this version needs: ${listProblems(problems)}. ` +
-      'Update them with autoMigrate: true, with migrate() of "@conveyor/store-pg/migrate", or with drizzle-kit ' +
-      'generate and migrate on "@conveyor/store-pg/schema".',
+  const listed = listProblems(status.problems);
+  const found = `The conveyor tables in ${where} are not what this version needs: ${listed}.`;
+  const migrate = `await migrate({ connection: process.env.DATABASE_URL${schema === undefined ? '' : `, schema: '${schema}'`} })`;
+  const own = `with autoMigrate: true, or once by \`${migrate}\` of "@conveyor/store-pg/migrate"`;
+  const kit = '`export * from "@conveyor/store-pg/schema"` in your schema file, then drizzle-kit generate and migrate';
+  if (isForeign(status))
+    return `${found} They were not made by this migrator; bring them up to date with drizzle-kit: ${kit}.`;
+  if (status.tables.size === 0) {
+    return `There are no conveyor tables in ${where} (${listed}). Make them ${own}; or with drizzle-kit: ${kit}.`;
+  }
+  if (status.pending.length > 0) return `${found} Update them ${own}.`;
+  return (
+    `${found} All migrations are recorded as run, so something changed the tables afterwards, and migrating again would ` +
+    'not mend it. Restore what is missing; or, if no job has to be kept, drop every table "conveyor_…" with the one of ' +
+    `migrations, and make them anew ${own}.`
   );
 }
 
 /** The first few of them, for an error's message. */
-export function listProblems(problems: readonly string[]): string {
+function listProblems(problems: readonly string[]): string {
   const more = problems.length - MAX_LISTED;
   return problems.slice(0, MAX_LISTED).join('; ') + (more > 0 ? `; and ${more} more` : '');
 }

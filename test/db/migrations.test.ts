@@ -147,6 +147,31 @@ describe('migrate', () => {
 });
 
 describe('connect with autoMigrate: false', () => {
+  it('advises what works: migrate() as it is written there', async () => {
+    const { database, sql } = await emptyDatabase();
+    await sql`create schema "jobs"`;
+    const store = new PgStore({ connection: database.url, schema: 'jobs', autoMigrate: false });
+    await expect(store.connect()).rejects.toThrow("migrate({ connection: process.env.DATABASE_URL, schema: 'jobs' })");
+    await migrate({ connection: database.url, schema: 'jobs' });
+    await store.connect();
+    await store.disconnect();
+  });
+
+  it('advises no migration where that would not mend the tables', async () => {
+    const { database, sql } = await emptyDatabase();
+    await migrate({ connection: database.url });
+    await sql`drop table conveyor_paused_names`;
+    const store = new PgStore({ connection: database.url, autoMigrate: false });
+    const message = /"conveyor_paused_names" is missing.*migrating again would not mend it.*drop every table/;
+    await expect(store.connect()).rejects.toThrow(message);
+    await expect(migrate({ connection: database.url })).rejects.toThrow(message);
+    const tables = await tableNames(sql);
+    await sql.unsafe(`drop table ${tables.map((name) => `"${name}"`).join(', ')}`);
+    await migrate({ connection: database.url });
+    await store.connect();
+    await store.disconnect();
+  });
+
   it('names what is missing and how to get it', async () => {
     const { database, sql } = await emptyDatabase();
     const store = new PgStore({ connection: database.url, autoMigrate: false });
