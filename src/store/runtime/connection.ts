@@ -10,7 +10,7 @@ import { NO_ANSWER, PreparedExecutor } from '../../db/prepared-executor.js';
 import { tablesIn } from '../../db/tables.js';
 import { migrateConnection, migrateDrizzle } from '../../migrations/migrator.js';
 import { isUpToDate, verifySchema } from '../../migrations/verify.js';
-import { ConveyorError } from '../../model/errors.js';
+import { ClosedError, ConveyorError } from '../../model/errors.js';
 import type { ResolvedOptions } from './options.js';
 
 /** How long closing waits for statements under way, and then again for the pool. */
@@ -46,6 +46,8 @@ export class Connection {
   #listener: Listener | undefined;
   #opening: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
+  /** Closed after it was opened, and not opened again. */
+  #closed = false;
   #warnedReadOnly = false;
   readonly #reconnectCallbacks = new Set<() => void>();
   readonly #closeCallbacks = new Set<() => void>();
@@ -57,9 +59,10 @@ export class Connection {
     this.#tables = tablesIn(options.schema);
   }
 
-  /** @throws ConveyorError with the code `NOT_CONNECTED` */
+  /** @throws ConveyorError `NOT_CONNECTED` before `open()`, ClosedError after `close()` */
   get executor(): Executor {
     if (!this.#executor) {
+      if (this.#closed) throw new ClosedError('The store', ': it is not connected any more since disconnect()');
       throw new ConveyorError('The store is not connected: await store.connect() first.', { code: 'NOT_CONNECTED' });
     }
     return this.#executor;
@@ -128,6 +131,7 @@ export class Connection {
     await this.#prepareTables(executor);
     await this.#startListener();
     this.#executor = executor;
+    this.#closed = false;
     queueMicrotask(() => this.#runConnectedCallbacks());
   }
 
@@ -231,6 +235,7 @@ export class Connection {
     this.#opening = undefined;
     await opening?.catch(() => {});
     await settledWithin(this.#hooks.beforeClose(), CLOSE_LIMIT_S * 1_000);
+    this.#closed ||= this.connected;
     this.#executor = undefined;
     for (const callback of [...this.#closeCallbacks]) callback();
     this.#hooks.afterClose();

@@ -81,7 +81,7 @@ export class Engine {
     });
   }
 
-  /** @throws ConveyorError with the code `NOT_CONNECTED` */
+  /** @throws ConveyorError `NOT_CONNECTED` before `connect()`, ClosedError after `disconnect()` */
   get executor(): Executor {
     return this.#connection.executor;
   }
@@ -90,7 +90,7 @@ export class Engine {
     return this.#connection.connected;
   }
 
-  /** For callers that would otherwise fail in the middle of a batch. @throws ConveyorError `NOT_CONNECTED` */
+  /** For callers that would otherwise fail in the middle of a batch. @throws as `executor` does */
   assertConnected(): void {
     void this.executor;
   }
