@@ -33,6 +33,20 @@ describe('options', () => {
     [{ connection: 'postgres://x', db: { execute: async () => [] } }, /exactly one/],
     [{ connection: '' }, /empty; is DATABASE_URL set/],
     [{ connection: 5 }, /URL or an object/],
+    [{ connection: [] }, /an array; it must be a URL or an object/],
+    [{ connection: undefined }, /Both are undefined; is DATABASE_URL set/],
+    [{ connection: { connectionString: 'postgres://x' } }, /no option "connectionString": give the URL itself/],
+    [{ connection: 'nonsense' }, /is not a URL; it must look like postgres:/],
+    [{ connection: 'mysql://me:secret@x/y' }, /begins with "mysql:\/\/"; it must be the URL of the Postgres server/],
+    [{ connection: 'postgres://me:se#cret@x/y' }, /cannot be read as a URL.*percent-encoded/],
+    [{ connection: 'postgres://me:secret%@x/y' }, /cannot be read as a URL.*percent-encoded/],
+    [{ connection: 'postgres://x/y?schema=public' }, /parameter `schema`.*write the option `schema: "public"`/],
+    [{ connection: 'postgres://x/y?pgbouncer=true' }, /parameter `pgbouncer`.*`prepare=false`.*`listen`/],
+    [{ connection: 'postgres://x/y?connection_limit=5' }, /parameter `connection_limit`.*write `max=5`/],
+    [{ connection: 'postgres://x/y?channel_binding=require' }, /parameter `channel_binding`.*leave it out/],
+    [{ connection: 'postgres://x/y?sslmode=no-verify' }, /sslmode="no-verify"; write `sslmode=require`/],
+    [{ connection: 'postgres://x/y?sslrootcert=a.pem' }, /`sslrootcert`.*ssl: \{ ca, cert, key \}/],
+    [{ connection: 'postgres://x', listen: 'http://x' }, /`listen` begins with "http/],
     [{ db: {} }, /no execute/],
     [{ connection: 'postgres://x', schema: '' }, /1 to 63 bytes/],
     [{ connection: 'postgres://x', schema: 'ä'.repeat(40) }, /1 to 63 bytes/],
@@ -42,6 +56,21 @@ describe('options', () => {
     [{ connection: 'postgres://x', metrics: { retentionMinutes: 0.5 } }, /metrics.retentionMinutes/],
   ])('refuses %j', (options, message) => {
     expect(() => new PgStore(options as never)).toThrow(message);
+    try {
+      new PgStore(options as never);
+    } catch (error) {
+      expect((error as Error).name).toMatch(/^(Type|Range)Error$/);
+      expect((error as Error).message).not.toMatch(/secret|se#cret/);
+    }
+  });
+
+  it.each([
+    'postgres://me:secret@localhost/y',
+    'postgresql://a:1,b:2/y?target_session_attrs=read-write&max=3&sslmode=verify-full',
+    'postgres:///y?application_name=shop&search_path=a',
+    { host: 'x' },
+  ])('takes %j', (connection) => {
+    new PgStore({ connection });
   });
 });
 
@@ -58,6 +87,11 @@ describe('connect', () => {
     expect(String(error)).not.toContain('secret');
   });
 
+  it('names the parameter of the URL that the server does not know', async () => {
+    const store = newStore({ connection: `${db.url}?nonsense=1` });
+    await expect(store.connect()).rejects.toThrow(/"nonsense".*parameters of the URL/);
+  });
+
   it('can be tried again after it failed', async () => {
     const proxy = await startProxy(db.url);
     await proxy.close();
@@ -71,7 +105,10 @@ describe('connect', () => {
     await Promise.all([store.connect(), store.connect()]);
     await store.connect();
     await store.disconnect();
-    await expect(store.getJob('q', 'x')).rejects.toThrow(/not connected/);
+    await expect(store.getJob('q', 'x')).rejects.toMatchObject({
+      code: 'CLOSED',
+      message: expect.stringMatching(/not connected/),
+    });
     await store.connect();
     expect(await store.getJob('q', 'x')).toBeNull();
   });
