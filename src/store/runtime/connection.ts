@@ -50,6 +50,7 @@ export class Connection {
   #closed = false;
   #warnedReadOnly = false;
   readonly #reconnectCallbacks = new Set<() => void>();
+  readonly #beforeCloseCallbacks = new Set<() => Promise<void>>();
   readonly #closeCallbacks = new Set<() => void>();
   readonly #connectedCallbacks = new Set<() => void>();
 
@@ -92,9 +93,17 @@ export class Connection {
     await this.#listener?.unlisten(channel);
   }
 
-  /** Calls back after each interruption of LISTEN. Returns a function that cancels this, as do the next two. */
+  /** Calls back after each interruption of LISTEN. Returns a function that cancels this, as do the next three. */
   onReconnect(callback: () => void): () => void {
     return register(this.#reconnectCallbacks, callback);
+  }
+
+  /**
+   * Calls back each time the store is about to be disconnected, which waits for the promise. It must settle in bounded
+   * time, and must not reject.
+   */
+  beforeClose(callback: () => Promise<void>): () => void {
+    return register(this.#beforeCloseCallbacks, callback);
   }
 
   /** Calls back each time the store is disconnected. */
@@ -234,6 +243,7 @@ export class Connection {
     // A call of open() from here on starts anew, after this.
     this.#opening = undefined;
     await opening?.catch(() => {});
+    if (this.connected) await Promise.all([...this.#beforeCloseCallbacks].map((callback) => callback()));
     await settledWithin(this.#hooks.beforeClose(), CLOSE_LIMIT_S * 1_000);
     this.#closed ||= this.connected;
     this.#executor = undefined;
@@ -258,7 +268,7 @@ export class Connection {
   }
 }
 
-function register(callbacks: Set<() => void>, callback: () => void): () => void {
+function register<R>(callbacks: Set<() => R>, callback: () => R): () => void {
   // A function of its own for each call: the same callback may be registered twice.
   const own = () => callback();
   callbacks.add(own);

@@ -113,6 +113,11 @@ export class Engine {
     return this.#connection.onReconnect(callback);
   }
 
+  /** Calls back each time the store is about to be disconnected, which waits for it. Returns what cancels it. */
+  beforeClose(callback: () => Promise<void>): () => void {
+    return this.#connection.beforeClose(callback);
+  }
+
   /** Calls back each time the store is disconnected. Returns what cancels it. */
   onClose(callback: () => void): () => void {
     return this.#connection.onClose(callback);
