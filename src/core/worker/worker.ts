@@ -160,12 +160,12 @@ export class Worker<T = unknown> {
    * before its end, but at most 3 s, their signals abort and they are returned to waiting, without using up an attempt.
    * Safe to call twice.
    *
-   * @param timeout ms within which it resolves, also while the database is away; below 2,000 it may take up to that.
+   * @param forceTimeout ms within which it resolves, also while the database is away; below 2,000 it may take up to that.
    * Default 25,000
    */
-  close(timeout = DEFAULT_CLOSE_MS): Promise<void> {
-    integerIn(timeout, 'timeout', 0, 2_147_483_647);
-    this.#closing ??= this.#close(timeout);
+  close(forceTimeout = DEFAULT_CLOSE_MS): Promise<void> {
+    integerIn(forceTimeout, 'forceTimeout', 0, 2_147_483_647);
+    this.#closing ??= this.#close(forceTimeout);
     return this.#closing;
   }
 
