@@ -9,6 +9,7 @@ import { connectionOf, postgresJsClient } from '../../db/postgres-js.js';
 import { NO_ANSWER, PreparedExecutor } from '../../db/prepared-executor.js';
 import { tablesIn } from '../../db/tables.js';
 import { migrateConnection, migrateDrizzle } from '../../migrations/migrator.js';
+import { verifyRole } from '../../migrations/role-check.js';
 import { isUpToDate, verifySchema } from '../../migrations/verify.js';
 import { ClosedError, ConveyorError } from '../../model/errors.js';
 import type { ResolvedOptions } from './options.js';
@@ -137,7 +138,11 @@ export class Connection {
     await this.#closing;
     const { connection, db } = this.#options;
     const executor = connection === undefined ? this.#adopt(db as DrizzleLike) : await this.#openPool(connection);
+    const { schema, logger } = this.#options;
+    // First, because without its privileges not even the record of migrations can be read.
+    const verified = await verifyRole(executor, schema, logger);
     await this.#prepareTables(executor);
+    if (!verified) await verifyRole(executor, schema, logger);
     await this.#startListener();
     this.#executor = executor;
     this.#closed = false;
