@@ -1,12 +1,22 @@
 import { createServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
 import { afterEach, describe, expect, it } from 'vitest';
 import { statement } from '../../src/db/statement.js';
-import { ConnectionError, ConveyorError, createJobData, PgStore, type PgStoreOptions, Queue } from '../../src/index.js';
+import {
+  ConnectionError,
+  ConveyorError,
+  createJobData,
+  PgStore,
+  type PgStoreOptions,
+  Queue,
+  Worker,
+} from '../../src/index.js';
 import { noopLogger } from '../../src/model/logger.js';
 import { useDatabase } from '../support/database.js';
+import { recordingLogger } from '../support/playground.js';
 import { startProxy } from '../support/proxy.js';
 import { until } from '../support/until.js';
 
@@ -309,5 +319,35 @@ describe('sessions that are read-only, as after a failover', () => {
     await expect(store.saveJob('q', createJobData('q', 'a', 1))).rejects.toMatchObject({ code: 'PG_25006' });
     await expect(store.saveJob('q', createJobData('q', 'a', 1))).rejects.toMatchObject({ code: 'PG_25006' });
     expect(warnings.filter((text) => /read-only.*target_session_attrs/s.test(text))).toHaveLength(1);
+  });
+});
+
+describe('LISTEN that hears nothing', () => {
+  const elsewhere = useDatabase({ empty: true });
+
+  it('is reported, and the store polls every second', { timeout: 20_000 }, async () => {
+    const { logger, lines } = recordingLogger();
+    const deaf = newStore({ listen: elsewhere.url, logger });
+    await deaf.connect();
+    const near = newStore();
+    await near.connect();
+    const worker = new Worker('unheard', () => 'ran', { store: deaf });
+    closing.push(() => worker.close());
+    await until(() => lines.some(({ message }) => /hears no notifications.*`listen`/.test(message)));
+    const queue = new Queue('unheard', { store: near });
+    for (let i = 0; i < 2; i++) {
+      const began = performance.now();
+      expect(await (await queue.add('work', i)).waitUntilFinished('10s')).toBe('ran');
+      expect(performance.now() - began).toBeLessThan(4_000);
+    }
+  });
+
+  it('is not reported where notifications arrive', async () => {
+    const { logger, lines } = recordingLogger();
+    const store = newStore({ logger });
+    await store.connect();
+    // As long as a notification may take.
+    await sleep(3_500);
+    expect(lines).toEqual([]);
   });
 });

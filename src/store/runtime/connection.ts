@@ -12,14 +12,13 @@ import { migrateConnection, migrateDrizzle } from '../../migrations/migrator.js'
 import { verifyRole } from '../../migrations/role-check.js';
 import { isUpToDate, verifySchema } from '../../migrations/verify.js';
 import { ClosedError, ConveyorError } from '../../model/errors.js';
+import { NotificationCheck } from './notification-check.js';
 import type { ResolvedOptions } from './options.js';
 
 /** How long closing waits for statements under way, and then again for the pool. */
 const CLOSE_LIMIT_S = 2;
 /** How long to wait for an answer after the server should have ended the statement itself. */
 const ANSWER_GRACE_MS = 2_000;
-/** read_only_sql_transaction. */
-const READ_ONLY = '25006';
 
 export interface ConnectionHooks {
   /** The channels to listen on when the connection opens. */
@@ -47,6 +46,9 @@ export class Connection {
   #listener: Listener | undefined;
   #opening: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
+  readonly #check = new NotificationCheck();
+  /** LISTEN is connected, but no notification arrives. */
+  #unheard = false;
   /** Closed after it was opened, and not opened again. */
   #closed = false;
   #warnedReadOnly = false;
@@ -76,7 +78,7 @@ export class Connection {
 
   /** Whether notifications arrive at present. */
   get listening(): boolean {
-    return this.#listener?.connected ?? false;
+    return !this.#unheard && (this.#listener?.connected ?? false);
   }
 
   /** Runs statements inside a caller's transaction. */
@@ -143,7 +145,7 @@ export class Connection {
     const verified = await verifyRole(executor, schema, logger);
     await this.#prepareTables(executor);
     if (!verified) await verifyRole(executor, schema, logger);
-    await this.#startListener();
+    await this.#startListener(executor);
     this.#executor = executor;
     this.#closed = false;
     queueMicrotask(() => this.#runConnectedCallbacks());
@@ -186,13 +188,12 @@ export class Connection {
 
   /** Drivers open lost connections again by themselves, but they keep a session that has become read-only. */
   #warnReadOnly(code: string): void {
-    if (code !== READ_ONLY || this.#warnedReadOnly) return;
+    if (code !== '25006' || this.#warnedReadOnly) return;
     this.#warnedReadOnly = true;
     this.#options.logger.warn(
-      'conveyor: the sessions of the client behind `db` are read-only (25006), most likely since a failover, so nothing ' +
-        'can be written. The store does not close connections of a client that is not its own: end those sessions, or ' +
-        'restart the process. To prevent it, set `target_session_attrs: "read-write"` and a short `max_lifetime` on the ' +
-        'client, or give the store a `connection` of its own, which it replaces by itself',
+      'conveyor: the sessions of the client behind `db` are read-only (25006), most likely since a failover. End them, or ' +
+        'restart the process: the store does not close connections that are not its own. To prevent it, set ' +
+        '`target_session_attrs: "read-write"` on the client, or give the store a `connection`, which it replaces itself',
     );
   }
 
@@ -205,7 +206,7 @@ export class Connection {
     else await migrateDrizzle(db as DrizzleTransactor, schema);
   }
 
-  async #startListener(): Promise<void> {
+  async #startListener(executor: Executor): Promise<void> {
     const { listen, logger } = this.#options;
     if (listen === false) return;
     const connection = typeof listen === 'string' ? listen : this.#directConnection();
@@ -218,8 +219,11 @@ export class Connection {
     }
     const listener = new Listener(connection, {
       logger,
-      onNotification: (_channel, payload) => this.#hooks.onNotification(payload),
+      onNotification: (channel, payload) => {
+        if (!this.#check.receive(channel)) this.#hooks.onNotification(payload);
+      },
       onReconnect: () => {
+        void this.#checkNotifications(executor, listener);
         this.#hooks.onReconnect();
         for (const callback of [...this.#reconnectCallbacks]) callback();
       },
@@ -233,6 +237,20 @@ export class Connection {
     for (const channel of this.#hooks.channels()) void listener.listen(channel);
     this.#listener = listener;
     await listener.start();
+    void this.#checkNotifications(executor, listener);
+  }
+
+  async #checkNotifications(executor: Executor, listener: Listener): Promise<void> {
+    const arrived = await this.#check.run(executor, listener);
+    if (arrived === undefined || listener !== this.#listener || arrived === !this.#unheard) return;
+    this.#unheard = !arrived;
+    if (arrived) return;
+    this.#options.logger.warn(
+      'conveyor: LISTEN hears no notifications, most likely because it goes through a transaction pooler, or to another ' +
+        'database. The store polls every second instead. Set `listen` to the URL of the server itself',
+    );
+    // The next poll was scheduled for a store that listens.
+    this.#hooks.onReconnect();
   }
 
   /** Options for a connection of our own; undefined for an app's driver other than postgres.js. */
@@ -261,6 +279,7 @@ export class Connection {
     const listener = this.#listener;
     const pool = this.#pool;
     this.#listener = undefined;
+    this.#unheard = false;
     this.#pool = undefined;
     this.#executor = undefined;
     this.#opening = undefined;
