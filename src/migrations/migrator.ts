@@ -10,6 +10,7 @@ import { columns, statement } from '../db/statement.js';
 import { quoteIdentifier, quoteLiteral, tablesIn } from '../db/tables.js';
 import { SchemaError } from '../model/errors.js';
 import type { Applied } from './applied.js';
+import { recordedName } from './compatibility.js';
 import type { Migration } from './generated.js';
 import { TUNING } from './tuning.js';
 import { ADOPTED, describeProblems, isForeign, readSchemaStatus } from './verify.js';
@@ -56,9 +57,9 @@ async function migrateIn(session: MigrationSession, schema: string | undefined):
   return { applied: pending.map(({ name }) => name), adopted: [] };
 }
 
-function record({ version, name }: Migration, schema: string | undefined, suffix = ''): string {
+function record(migration: Migration, schema: string | undefined, suffix = ''): string {
   const table = `${schema === undefined ? '' : `${quoteIdentifier(schema)}.`}"conveyor_migrations"`;
-  return `insert into ${table} ("version", "name") values (${version}, ${quoteLiteral(name + suffix)}) on conflict do nothing`;
+  return `insert into ${table} ("version", "name") values (${migration.version}, ${quoteLiteral(recordedName(migration) + suffix)}) on conflict do nothing`;
 }
 
 function setSearchPath(schema: string | undefined): string[] {

@@ -2,9 +2,12 @@ import { resolve } from 'node:path';
 import postgres from 'postgres';
 import { afterAll, describe, expect, it } from 'vitest';
 import { PgStore } from '../../src/index.js';
+import { recordedName, WORKS_SINCE, worksSince } from '../../src/migrations/compatibility.js';
+import { MIGRATIONS } from '../../src/migrations/generated.js';
 import { migrate } from '../../src/migrations/index.js';
 import { SchemaError } from '../../src/model/errors.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
+import { recordingLogger } from '../support/playground.js';
 import { spawnScript } from '../support/process.js';
 import { until } from '../support/until.js';
 
@@ -123,6 +126,35 @@ describe('migrate', () => {
       const store = new PgStore({ connection: database.url, autoMigrate });
       await expect(store.connect()).rejects.toThrow(/migration 9999.*update the package/);
     }
+  });
+
+  it('starts on a newer database whose migrations do not break it, and says so once', async () => {
+    const { database, sql } = await emptyDatabase();
+    await migrate({ connection: database.url });
+    const known = MIGRATIONS.length;
+    await sql`insert into conveyor_migrations (version, name) values (9998, ${`9997_later (works since ${known})`})`;
+    await sql`alter table conveyor_jobs add column later text`;
+    expect(await migrate({ connection: database.url })).toEqual({ applied: [], adopted: [] });
+    for (const autoMigrate of [true, false]) {
+      const { lines, logger } = recordingLogger();
+      const store = new PgStore({ connection: database.url, autoMigrate, logger });
+      await store.connect();
+      await store.saveJob('q', await someJob());
+      await store.disconnect();
+      expect(lines).toMatchObject([
+        { level: 'warn', message: expect.stringMatching(/migration 9998.*can work on it/) },
+      ]);
+    }
+    await sql`insert into conveyor_migrations (version, name) values (9999, ${`9998_more (works since ${known + 1})`})`;
+    await expect(new PgStore({ connection: database.url }).connect()).rejects.toThrow(/9999.*update the package/);
+  });
+
+  it('says of every migration since when code can work with it', () => {
+    expect(Object.keys(WORKS_SINCE)).toEqual(MIGRATIONS.map(({ name }) => name));
+    for (const { version, name } of MIGRATIONS) expect(WORKS_SINCE[name]).toBeLessThanOrEqual(version);
+    const later = { version: 7, name: '0006_later', statements: [] };
+    expect(worksSince(7, recordedName(later))).toBe(7);
+    expect(worksSince(7, '0006_later (works since 3) (adopted)')).toBe(3);
   });
 
   it('says what differs when the tables were changed by hand', async () => {

@@ -198,9 +198,9 @@ export class Connection {
   }
 
   async #prepareTables(executor: Executor): Promise<void> {
-    const { schema, autoMigrate, db } = this.#options;
-    if (!autoMigrate) return verifySchema(executor, schema);
-    if (await isUpToDate(executor, schema)) return;
+    const { schema, autoMigrate, db, logger } = this.#options;
+    if (!autoMigrate) return verifySchema(executor, schema, logger.warn);
+    if (await isUpToDate(executor, schema, logger.warn)) return;
     const direct = this.#directConnection();
     if (direct !== undefined) await migrateConnection(direct, schema);
     else await migrateDrizzle(db as DrizzleTransactor, schema);
