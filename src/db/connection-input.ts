@@ -7,7 +7,7 @@ const FOREIGN: Readonly<Record<string, (value: string) => string>> = {
   schema: (value) => `write the option \`schema: ${show(value)}\` beside the URL`,
   currentSchema: (value) => `write the option \`schema: ${show(value)}\` beside the URL`,
   pgbouncer: () =>
-    'write `prepare=false`, and give `listen` and migrate() the URL of the server itself, as neither works through PgBouncer',
+    'write `prepare=false`, and give `listen` the URL of the server itself, as notifications do not pass PgBouncer',
   statement_cache_size: () => 'write `prepare=false` to prepare no statements',
   connection_limit: (value) => `write \`max=${limitOf(value)}\``,
   pool_size: (value) => `write \`max=${limitOf(value)}\``,

@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import postgres from 'postgres';
 import { afterAll, describe, expect, it } from 'vitest';
 import { PgStore } from '../../src/index.js';
@@ -126,6 +127,31 @@ describe('migrate', () => {
       const store = new PgStore({ connection: database.url, autoMigrate });
       await expect(store.connect()).rejects.toThrow(/migration 9999.*update the package/);
     }
+  });
+
+  it('keeps no lock and no setting in its session, so that it works through a transaction pooler', async () => {
+    const { database, sql } = await emptyDatabase();
+    const seen: unknown[] = [];
+    const [{ name } = { name: '' }] = await sql`select current_database() as name`;
+    await sql.unsafe(`alter database "${name}" set lock_timeout = '10ms'`);
+    await sql.unsafe(`alter database "${name}" set statement_timeout = '2s'`);
+    await sql`create schema "pooled"`;
+    // Holds the lock of the migrations for longer than the limits allow to wait.
+    const holder = await sql.reserve();
+    await holder`begin`;
+    await holder`select pg_advisory_xact_lock(hashtextextended('conveyor migrations in ' || 'pooled', 0))`;
+    const migrating = Promise.all([1, 2, 3].map(() => migrate({ connection: database.url, schema: 'pooled' })));
+    const waiting = () => sql`select 1 from pg_locks where locktype = 'advisory' and not granted`;
+    await until(async () => (await waiting()).length === 3, { what: 'three migrations to wait' });
+    await sleep(2_200);
+    seen.push((await waiting()).length);
+    await holder`commit`;
+    holder.release();
+    const results = await migrating;
+    expect(seen).toEqual([3]);
+    expect(results.filter(({ applied }) => applied.length > 0)).toHaveLength(1);
+    const [row] = await sql`select count(*)::int as count from pooled.conveyor_migrations`;
+    expect(row).toEqual({ count: MIGRATIONS.length });
   });
 
   it('starts on a newer database whose migrations do not break it, and says so once', async () => {
