@@ -28,6 +28,8 @@ const RELEASE_SHARE = 0.2;
 const MAX_RELEASE_MS = 3_000;
 /** A close with a lower limit may still take this long to release leases. */
 const MIN_CLOSE_MS = 2_000;
+/** Connections that a worker needs beside those of its handlers. */
+const OWN_CONNECTIONS = 2;
 /** Timers fire late rather than early. */
 const TIMER_MARGIN_MS = 50;
 /** Under a limit a worker polls this often, because nothing notifies it when the limit allows more. */
@@ -176,9 +178,21 @@ export class Worker<T = unknown> {
   #attachWhenConnected(): void {
     this.#detach.push(
       this.#engine.whenConnected(() => {
+        this.#checkPool();
         this.#attach();
         if (this.#state === 'running') this.#fetcher.start();
       }),
+    );
+  }
+
+  #checkPool(): void {
+    const { concurrency, logger } = this.#options;
+    const max = this.#engine.sharedConnections;
+    if (max === undefined || max >= concurrency + OWN_CONNECTIONS) return;
+    logger.warn(
+      `conveyor: the worker of "${this.queueName}" has concurrency: ${concurrency}, and the client behind \`db\` has ` +
+        `max: ${max}. Handlers that each hold a transaction leave none to renew leases with, and jobs are lost: set ` +
+        `max to ${concurrency + OWN_CONNECTIONS} or more on the client, or lower the concurrency`,
     );
   }
 

@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import type { DrizzleLike } from '../../db/drizzle-like.js';
 import type { Executor } from '../../db/executor.js';
+import { postgresJsClient } from '../../db/postgres-js.js';
 import { generateId } from '../../model/ids.js';
 import { insertBatch, type JobRecord, type Saved } from '../add/insert.js';
 import { announceParents } from '../events/announce.js';
@@ -84,6 +85,12 @@ export class Engine {
   /** @throws ConveyorError `NOT_CONNECTED` before `connect()`, ClosedError after `disconnect()` */
   get executor(): Executor {
     return this.#connection.executor;
+  }
+
+  /** How many connections an app's postgres.js client may open; undefined for the store's own pool and other drivers. */
+  get sharedConnections(): number | undefined {
+    const { db } = this.options;
+    return db && postgresJsClient(db)?.options.max;
   }
 
   get connected(): boolean {
