@@ -210,6 +210,20 @@ test('its table of errors names every code, with its class', () => {
   for (const name of new Set(names('Errors', 1))) expect(api, name).toHaveProperty(name);
 });
 
+test('docs/errors.md says of every code what to do, and the same of its meaning', () => {
+  const page = readFileSync(join(root, 'docs/errors.md'), 'utf8');
+  const rows = [...page.matchAll(/^\| `([^`]+)` \| (.*) \| (.+) \|$/gm)].map(([, code, meaning, advice]) => ({
+    code,
+    row: `| \`${code}\` | ${meaning} |`,
+    advice,
+  }));
+  expect(rows.map(({ code }) => code).sort()).toEqual(names('Errors').sort());
+  for (const { row, advice } of rows) {
+    expect(readme).toContain(row);
+    expect(advice, row).toMatch(/\w/);
+  }
+});
+
 test('its SQL for storage parameters is what our own migrator runs', () => {
   const plain = (text: string) => text.replace(/\s+/g, ' ');
   for (const statement of TUNING) expect(plain(readme)).toContain(plain(statement));
@@ -224,12 +238,15 @@ const anchors = (markdown: string) =>
       .replace(/\s/g, '-'),
   );
 
-test.each(['README.md', 'docs/drizzle.md', 'ARCHITECTURE.md'])('the links of %s lead somewhere', (page) => {
-  const links = [...readFileSync(join(root, page), 'utf8').matchAll(/\]\(([^)]+)\)/g)].map(([, link]) => link!);
-  for (const link of links.filter((each) => !each.startsWith('https:'))) {
-    const [path, anchor] = link.split('#') as [string, string?];
-    const target = path === '' ? join(root, page) : resolve(root, dirname(page), path);
-    expect(existsSync(target), link).toBe(true);
-    if (anchor !== undefined) expect(anchors(readFileSync(target, 'utf8')), link).toContain(anchor);
-  }
-});
+test.each(['README.md', 'docs/drizzle.md', 'docs/errors.md', 'ARCHITECTURE.md'])(
+  'the links of %s lead somewhere',
+  (page) => {
+    const links = [...readFileSync(join(root, page), 'utf8').matchAll(/\]\(([^)]+)\)/g)].map(([, link]) => link!);
+    for (const link of links.filter((each) => !each.startsWith('https:'))) {
+      const [path, anchor] = link.split('#') as [string, string?];
+      const target = path === '' ? join(root, page) : resolve(root, dirname(page), path);
+      expect(existsSync(target), link).toBe(true);
+      if (anchor !== undefined) expect(anchors(readFileSync(target, 'utf8')), link).toContain(anchor);
+    }
+  },
+);
