@@ -210,6 +210,20 @@ test('its table of errors names every code, with its class', () => {
   for (const name of new Set(names('Errors', 1))) expect(api, name).toHaveProperty(name);
 });
 
+test('docs/errors.md says of every code what to do, and the same of its meaning', () => {
+  const page = readFileSync(join(root, 'docs/errors.md'), 'utf8');
+  const rows = [...page.matchAll(/^\| `([^`]+)` \| (.*) \| (.+) \|$/gm)].map(([, code, meaning, advice]) => ({
+    code,
+    row: `| \`${code}\` | ${meaning} |`,
+    advice,
+  }));
+  expect(rows.map(({ code }) => code).sort()).toEqual(names('Errors').sort());
+  for (const { row, advice } of rows) {
+    expect(readme).toContain(row);
+    expect(advice, row).toMatch(/\w/);
+  }
+});
+
 test('its SQL for storage parameters is what our own migrator runs', () => {
   const plain = (text: string) => text.replace(/\s+/g, ' ');
   for (const statement of TUNING) expect(plain(readme)).toContain(plain(statement));

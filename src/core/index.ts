@@ -14,6 +14,7 @@ export { calculateBackoff } from '../model/retry.js';
 export { validateTimezone } from '../model/schedule/schedule.js';
 export type { StoredSchedule } from '../model/schedule/stored-schedule.js';
 export type * from '../model/store-interface.js';
+export { type Closable, type CloseOnSignals, type CloseOnSignalsOptions, closeOnSignals } from './close-on-signals.js';
 export { defineQueue, defineWorker, type JobsOf } from './define.js';
 export { EventBus } from './event-bus.js';
 export { Job } from './job/job.js';

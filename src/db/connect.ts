@@ -108,10 +108,16 @@ async function openVerified(
     const refused = codeOf(error) === '08P01' || /startup parameter/i.test(String((error as Error).message));
     if (refused && Object.keys(settings).length > 0) return openVerified(start, connection, {});
     throw new ConnectionError(
-      `Cannot connect to Postgres at ${addressOf(connection)}: ${(error as Error).message || codeOf(error)}`,
+      `Cannot connect to Postgres at ${addressOf(connection)}: ${(error as Error).message || codeOf(error)}${hintFor(error)}`,
       { cause: error },
     );
   }
+}
+
+/** Parameters that the driver does not know, it sends to the server as settings. */
+function hintFor(error: unknown): string {
+  if (codeOf(error) !== '42704') return '';
+  return '. It comes from the parameters of the URL or from `connection: { connection: {…} }`: remove it there';
 }
 
 /** Host, port and, for a URL, database; without user and password. */

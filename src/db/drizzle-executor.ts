@@ -1,4 +1,5 @@
 import type { DrizzleLike } from './drizzle-like.js';
+import { condemningCode } from './errors.js';
 import { answered, attempt, type Executor, type RunOptions, withoutHoles } from './executor.js';
 import { bound, type Compiled, compile, type Param, type Row, type Statement } from './statement.js';
 import type { OnStatement } from './statement-event.js';
@@ -9,6 +10,8 @@ export interface DrizzleOptions {
   inTransaction: boolean;
   /** ms; does not apply inside a transaction, whose locks are the caller's. */
   timeout: number;
+  /** Called with a code that condemns the connection that the statement ran on. */
+  unusable?: (code: string) => void;
   onStatement?: OnStatement | undefined;
 }
 
@@ -47,9 +50,17 @@ export class DrizzleExecutor implements Executor {
     options: RunOptions = {},
   ): Promise<Row[]> {
     const known = statement as unknown as Statement<string>;
-    const { inTransaction, timeout, onStatement } = this.#options;
+    const { inTransaction, timeout, unusable, onStatement } = this.#options;
     const query = bound(compiledFor(known, this.tables), values);
-    const execute = async () => rowsOf(await this.#db.execute(query));
+    const execute = async () => {
+      try {
+        return rowsOf(await this.#db.execute(query));
+      } catch (error) {
+        const code = unusable && condemningCode(error);
+        if (code !== undefined) unusable?.(code);
+        throw error;
+      }
+    };
     const send = inTransaction ? execute : () => answered(execute(), options.timeout ?? timeout, statement.name);
     return attempt(known, send, { retry: !inTransaction, onStatement });
   }

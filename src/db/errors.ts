@@ -1,34 +1,68 @@
 import { ConnectionError, ConveyorError, SchemaError } from '../model/errors.js';
 
-/** Codes of a connection that is lost or cannot be made: of postgres.js, node-postgres, the system and Postgres. */
-const CONNECTION_CODES = new Set([
-  'CONNECTION_CLOSED',
-  'CONNECTION_ENDED',
-  'CONNECTION_DESTROYED',
-  'CONNECT_TIMEOUT',
-  'ECONNREFUSED',
-  'ECONNRESET',
-  'ENOTFOUND',
-  'ETIMEDOUT',
-  'EPIPE',
-  '08000', // connection_exception
-  '08003', // connection_does_not_exist
-  '08006', // connection_failure
-  '57P01', // admin_shutdown
-  '57P02', // crash_shutdown
-  '57P03', // cannot_connect_now
-  '53300', // too_many_connections
-]);
+/** What is known about the effect of a failed statement. */
+export type Fault =
+  /** Certainly none: it may be sent again. */
+  | 'rolled back'
+  /** The connection was lost before the answer: it may have taken effect. */
+  | 'unknown'
+  /** None, and sent again at once it would fail again. */
+  | 'refused';
 
-/** The server has not run the statement, or has rolled it back: it may be sent again as it is. */
-const ROLLED_BACK_CODES = new Set([
-  '40001', // serialization_failure
-  '40P01', // deadlock_detected
-  '25006', // read_only_sql_transaction: the old primary of a failover
-  '57P03', // cannot_connect_now
-  '53300', // too_many_connections
-  'ECONNREFUSED',
-]);
+/** What the code of a failed statement says. */
+interface Meaning {
+  readonly fault: Fault;
+  /** It concerns the moment, not the statement: the same statement may succeed later. */
+  readonly passes: boolean;
+  /** The connection was lost, or cannot be made. */
+  readonly lost?: true;
+  /** Whatever is sent on this connection, or on others that were opened with it, fails as well: open new ones. */
+  readonly condemns?: true;
+}
+
+const LOST: Meaning = { fault: 'unknown', passes: true, lost: true };
+const LOST_SERVER: Meaning = { ...LOST, condemns: true };
+const NOT_CONNECTED: Meaning = { fault: 'rolled back', passes: true, lost: true };
+const CONFLICT: Meaning = { fault: 'rolled back', passes: true };
+const PASSING: Meaning = { fault: 'refused', passes: true };
+const REFUSED: Meaning = { fault: 'refused', passes: false };
+
+/**
+ * By SQLSTATE, or by the first two characters of one (its class); and by the codes of postgres.js, node-postgres and
+ * the system. Every other SQLSTATE is a refusal.
+ */
+const MEANINGS: Readonly<Record<string, Meaning>> = {
+  '08': LOST_SERVER, // connection exceptions
+  25006: { ...CONFLICT, condemns: true }, // read_only_sql_transaction: a session from before a failover
+  40: PASSING, // transaction rollback
+  40001: CONFLICT, // serialization_failure
+  '40P01': CONFLICT, // deadlock_detected
+  53: PASSING, // insufficient resources: a full disk, memory
+  53300: NOT_CONNECTED, // too_many_connections
+  55: PASSING, // object not in prerequisite state: a lock
+  57: PASSING, // operator intervention
+  '57P01': LOST_SERVER, // admin_shutdown
+  '57P02': LOST_SERVER, // crash_shutdown
+  '57P03': { ...NOT_CONNECTED, condemns: true }, // cannot_connect_now
+  '57P05': LOST, // idle_session_timeout
+  58: PASSING, // system errors
+  CONNECTION_CLOSED: LOST,
+  CONNECTION_ENDED: LOST,
+  CONNECTION_DESTROYED: LOST,
+  CONNECT_TIMEOUT: LOST,
+  ECONNREFUSED: NOT_CONNECTED,
+  ECONNRESET: LOST,
+  ENOTFOUND: LOST,
+  ETIMEDOUT: LOST,
+  EPIPE: LOST,
+};
+
+const isSqlState = (code: string): boolean => /^[0-9A-Z]{5}$/.test(code);
+
+/** REFUSED for what the table does not know. */
+function meaningOf(code: string): Meaning {
+  return MEANINGS[code] ?? (isSqlState(code) ? MEANINGS[code.slice(0, 2)] : undefined) ?? REFUSED;
+}
 
 const MAX_CAUSES = 5;
 
@@ -69,34 +103,23 @@ export function isDeduplicationConflict(error: unknown): boolean {
 }
 
 /**
- * Classes of SQLSTATE that concern the moment, not the statement: connections, conflicts, resources (a full disk, memory),
- * objects that are in use, an operator's intervention, the system. And a server that is read-only.
- */
-const PASSING = /^(08|40|53|55|57|58)|^25006$/;
-
-/**
  * The server refused the statement for what it says: sent again as it is, it would be refused again. Errors without an
  * SQLSTATE are no refusals, because nothing is known about them.
  */
 export function isRefusal(error: unknown): boolean {
   const code = codeOf(error);
-  return code !== undefined && /^[0-9A-Z]{5}$/.test(code) && !PASSING.test(code) && !CONNECTION_CODES.has(code);
+  return code !== undefined && isSqlState(code) && !meaningOf(code).passes;
 }
-
-/** What is known about the effect of a failed statement. */
-export type Fault =
-  /** Certainly none: it may be sent again. */
-  | 'rolled back'
-  /** The connection was lost before the answer: it may have taken effect. */
-  | 'unknown'
-  /** None, and it would fail again: the statement itself, or its values, were refused. */
-  | 'refused';
 
 export function faultOf(error: unknown): Fault {
   const code = codeOf(error);
-  if (code === undefined) return 'refused';
-  if (ROLLED_BACK_CODES.has(code)) return 'rolled back';
-  return CONNECTION_CODES.has(code) ? 'unknown' : 'refused';
+  return code === undefined ? 'refused' : meaningOf(code).fault;
+}
+
+/** The code, if it says that no statement will succeed on this connection: it is on the wrong server, or has died. */
+export function condemningCode(error: unknown): string | undefined {
+  const code = codeOf(error);
+  return code !== undefined && meaningOf(code).condemns ? code : undefined;
 }
 
 /**
@@ -110,7 +133,7 @@ export function translate(error: unknown, statementName: string): unknown {
   if (code === undefined) return error;
   const message = innermostMessage(error);
   const options = { cause: error };
-  if (CONNECTION_CODES.has(code)) {
+  if (meaningOf(code).lost) {
     return new ConnectionError(`The connection failed (${code}) during "${statementName}": ${message}`, options);
   }
   switch (code) {
@@ -123,8 +146,8 @@ export function translate(error: unknown, statementName: string): unknown {
     case '42703': // undefined_column
     case '3F000': // invalid_schema_name
       return new SchemaError(
-        `The conveyor tables are missing or too old for this version (${message}). Run the migrations: ` +
-          'connect() with autoMigrate, migrate() of "@conveyor/store-pg/migrate", or drizzle-kit migrate.',
+        `The conveyor tables are missing or too old for this version (${message}). connect() says what is missing and ` +
+          'how to make it; were they dropped or moved while the store was connected?',
         options,
       );
     default:

@@ -81,6 +81,11 @@ export class Listener {
     await this.#send(`un${listenText(channel)}`);
   }
 
+  /** Opens a new connection in place of the present one. */
+  reconnect(reason: string): void {
+    if (this.#connected) this.#lost(reason);
+  }
+
   /** Closes for good; nothing is delivered afterwards. */
   async close(): Promise<void> {
     this.#closed = true;

@@ -1,4 +1,5 @@
 import type postgres from 'postgres';
+import { condemningCode } from './errors.js';
 import { answered, attempt, type Executor, type RunOptions, withoutHoles } from './executor.js';
 import { changesRows, query, template, textRows } from './postgres-js.js';
 import { type Compiled, compile, type Param, type Row, type Statement } from './statement.js';
@@ -10,10 +11,13 @@ export interface PreparedOptions {
   prepare: boolean;
   /** ms. */
   timeout: number;
-  /** Called with a client that left a statement without any answer. */
-  silent?: (client: postgres.Sql) => void;
+  /** Called with a client on which no more can be done, and why: a code that condemns it, or NO_ANSWER. */
+  unusable?: (client: postgres.Sql, reason: string) => void;
   onStatement?: OnStatement | undefined;
 }
+
+/** The reason for `unusable`: a statement was left without any answer. */
+export const NO_ANSWER = 'a statement got no answer';
 
 /**
  * Prepared and pipelined over postgres.js: one round trip per statement once it is known, and many at once on a
@@ -52,13 +56,19 @@ export class PreparedExecutor implements Executor {
   }
 
   async #send(plan: Plan, params: (string | null)[], limit: number): Promise<Row[]> {
-    const { prepare, silent } = this.#options;
+    const { prepare, unusable } = this.#options;
     const began = performance.now();
     const client = this.#client();
     const pending = query(client, plan.strings, params);
     const changed = changesRows(client);
     const rows = (changed ? pending.raw() : pending.values()) as unknown as Promise<Row[] & { columns: unknown[] }>;
-    const answer = await answered(rows, limit, plan.compiled.name, () => silent?.(client));
+    const answer = await answered(rows, limit, plan.compiled.name, () => unusable?.(client, NO_ANSWER)).catch(
+      (error) => {
+        const code = unusable && condemningCode(error);
+        if (code !== undefined) unusable?.(client, code);
+        throw error;
+      },
+    );
     if (prepare) plan.took(performance.now() - began);
     const whole = withoutHoles(answer);
     return changed ? textRows(whole, answer.columns.length) : whole;

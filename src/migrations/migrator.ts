@@ -10,9 +10,10 @@ import { columns, statement } from '../db/statement.js';
 import { quoteIdentifier, quoteLiteral, tablesIn } from '../db/tables.js';
 import { SchemaError } from '../model/errors.js';
 import type { Applied } from './applied.js';
+import { recordedName } from './compatibility.js';
 import type { Migration } from './generated.js';
 import { TUNING } from './tuning.js';
-import { ADOPTED, listProblems, readSchemaStatus } from './verify.js';
+import { ADOPTED, describeProblems, isForeign, readSchemaStatus } from './verify.js';
 
 /** Long enough for an index on a large table. */
 const MIGRATION_TIMEOUT_MS = 3_600_000;
@@ -30,10 +31,24 @@ function lockKey(schema: string | undefined): string {
   return `hashtextextended('conveyor migrations in ' || coalesce(${name}, ''), 0)`;
 }
 
-/** The connection that holds the migration lock. */
+/**
+ * Limits of the role that must not end a migration, or its wait for another process. Only for the transaction, because
+ * a transaction pooler gives the connection to others afterwards. Servers before 17 know no transaction_timeout.
+ */
+const UNLIMITED =
+  "select set_config(name, '0', true) from pg_settings where name in " +
+  "('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')";
+
+/** What every transaction of a migration begins with. */
+const beginnings = (schema: string | undefined): string[] => [
+  UNLIMITED,
+  `select pg_advisory_xact_lock(${lockKey(schema)})`,
+  ...setSearchPath(schema),
+];
+
 interface MigrationSession {
   readonly executor: Executor;
-  /** Runs the statements as one transaction. */
+  /** Runs the statements as one transaction, which excludes other migrations of the installation. */
   transaction(statements: readonly string[]): Promise<void>;
 }
 
@@ -42,30 +57,34 @@ async function migrateIn(session: MigrationSession, schema: string | undefined):
   if (schema !== undefined && (await executor.run(schemaExists, { schema })).length === 0) {
     await session.transaction([`create schema if not exists ${quoteIdentifier(schema)}`]);
   }
-  const { tables, problems, pending, unrecorded, adopted } = await readSchemaStatus(executor, schema);
+  const status = await readSchemaStatus(executor, schema);
+  const { problems, pending } = status;
   if (problems.length === 0) {
     if (pending.length > 0) await session.transaction(pending.map((migration) => record(migration, schema, ADOPTED)));
     return { applied: [], adopted: pending.map(({ name }) => name) };
   }
-  const foreign = unrecorded ? tables.size > 0 : adopted;
-  if (pending.length === 0 || foreign) {
-    throw new SchemaError(
-      `The conveyor tables differ from what this version makes: ${listProblems(problems)}. ` +
-        (foreign
-          ? 'They were not made by this migrator; bring them up to date with drizzle-kit generate and migrate.'
-          : 'All migrations are recorded as run, so something changed the tables afterwards.'),
-    );
-  }
+  const applied: string[] = [];
+  if (pending.length === 0 || isForeign(status)) throw new SchemaError(describeProblems(status, schema));
   for (const migration of pending) {
     const tuning = migration.version === 1 ? TUNING : [];
-    await session.transaction([...migration.statements, ...tuning, record(migration, schema)]);
+    try {
+      await session.transaction([...migration.statements, ...tuning, record(migration, schema)]);
+    } catch (error) {
+      // Another process may have run it since it was read that it is pending: then it has failed here without effect.
+      const { pending: left } = await readSchemaStatus(executor, schema).catch(() => status);
+      if (left.includes(migration)) throw error;
+      continue;
+    }
+    applied.push(migration.name);
   }
-  return { applied: pending.map(({ name }) => name), adopted: [] };
+  return { applied, adopted: [] };
 }
 
-function record({ version, name }: Migration, schema: string | undefined, suffix = ''): string {
+function record(migration: Migration, schema: string | undefined, suffix = ''): string {
+  // One that was run must not be recorded twice: the later transaction is to fail as a whole.
+  const conflict = suffix === ADOPTED ? ' on conflict do nothing' : '';
   const table = `${schema === undefined ? '' : `${quoteIdentifier(schema)}.`}"conveyor_migrations"`;
-  return `insert into ${table} ("version", "name") values (${version}, ${quoteLiteral(name + suffix)}) on conflict do nothing`;
+  return `insert into ${table} ("version", "name") values (${migration.version}, ${quoteLiteral(recordedName(migration) + suffix)})${conflict}`;
 }
 
 function setSearchPath(schema: string | undefined): string[] {
@@ -74,16 +93,12 @@ function setSearchPath(schema: string | undefined): string[] {
 
 /**
  * Migrates on a connection of its own. Each migration is one simple query of several statements, which the server runs
- * as one transaction: a process that dies in the middle leaves nothing behind.
+ * as one transaction: a process that dies in the middle leaves nothing behind. Nothing is kept in the session, so that
+ * it works through a transaction pooler too.
  */
 export async function migrateConnection(connection: ConnectionOptions, schema: string | undefined): Promise<Applied> {
-  let lost = false;
-  const onclose = () => {
-    lost = true;
-  };
-  const client = await openSingle(connection, { onclose });
+  const client = await openSingle(connection);
   try {
-    await script(client, `set statement_timeout = 0; select pg_advisory_lock(${lockKey(schema)})`);
     const executor = new PreparedExecutor(() => client, tablesIn(schema), {
       prepare: false,
       timeout: MIGRATION_TIMEOUT_MS,
@@ -92,12 +107,12 @@ export async function migrateConnection(connection: ConnectionOptions, schema: s
       {
         executor,
         async transaction(statements) {
-          // The driver reconnects by itself, but the new connection does not hold the lock.
-          if (lost)
-            throw new SchemaError(
-              'The connection was lost while migrating; no migration was left half-done. Try again.',
-            );
-          await script(client, ['begin', ...setSearchPath(schema), ...statements, 'commit'].join(';\n'));
+          try {
+            await script(client, ['begin', ...beginnings(schema), ...statements, 'commit'].join(';\n'));
+          } catch (error) {
+            await script(client, 'rollback').catch(() => {});
+            throw error;
+          }
         },
       },
       schema,
@@ -116,7 +131,7 @@ export async function migrateDrizzle(db: DrizzleTransactor, schema: string | und
       inTransaction: true,
       timeout: MIGRATION_TIMEOUT_MS,
     });
-    await tx.execute(sql.raw('set local statement_timeout = 0'));
+    await tx.execute(sql.raw(UNLIMITED));
     await tx.execute(sql.raw(`select pg_advisory_xact_lock(${lockKey(schema)})`));
     return migrateIn(
       {

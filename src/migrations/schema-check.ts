@@ -27,8 +27,8 @@ export const describeTables = statement(
   { repeatable: true },
 );
 
-/** In the named Postgres schema; for null, what an unqualified name resolves to. */
-function inSchema(schema: SQL): SQL {
+/** Whether `cls` is in the named Postgres schema; for null, whether its unqualified name resolves to it. */
+export function inSchema(schema: SQL): SQL {
   return sql`(case when ${schema} is null then pg_table_is_visible(cls.oid)
     else cls.relnamespace = (select oid from pg_namespace where nspname = ${schema}) end)`;
 }

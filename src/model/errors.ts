@@ -99,8 +99,8 @@ export class ConnectionError extends ConveyorError {
 export class ClosedError extends ConveyorError {
   override readonly name: string = 'ClosedError';
 
-  constructor(what: string) {
-    super(`${what} is closed.`, { code: 'CLOSED' });
+  constructor(what: string, detail = '') {
+    super(`${what} is closed${detail}.`, { code: 'CLOSED' });
   }
 }
 

@@ -32,7 +32,7 @@ export function show(value: unknown): string {
     case 'undefined':
       return String(value);
     case 'object':
-      return value === null ? 'null' : 'an object';
+      return value === null ? 'null' : Array.isArray(value) ? 'an array' : 'an object';
     default:
       return `a ${typeof value}`;
   }

@@ -258,6 +258,63 @@ it('ends in time also when the database does not answer, and then tries no more'
   expect(await job.isActive()).toBe(true);
 });
 
+it('takes less than its limit, also while the database is away', async () => {
+  const proxy = await startProxy(play.database.url);
+  const store = await play.open({ connection: proxy.url });
+  const queue = play.queue(store);
+  const worker = play.worker(queue, store, hang, { concurrency: 2 });
+  const heard = record(worker);
+  await queue.add('work', null);
+  await until(() => heard.active.length === 1);
+  proxy.cut();
+  await until(() => proxy.refused() >= 2, { timeout: 20_000 });
+  const began = performance.now();
+  await worker.close(3_000);
+  expect(performance.now() - began).toBeLessThan(3_000);
+  proxy.mend();
+  await store.disconnect();
+  await proxy.close();
+});
+
+describe('disconnecting the store', () => {
+  it('waits for the jobs that its workers run', async () => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    const release = deferred<string>();
+    const worker = play.worker(queue, store, () => release.promise);
+    const heard = record(worker);
+    const jobs = await queue.addBulk(many(2));
+    await until(() => heard.active.length === 1);
+    const disconnected = store.disconnect();
+    const elsewhere = play.queue(await play.open());
+    await elsewhere.count('active');
+    release.resolve('done');
+    await disconnected;
+    expect(heard.completed).toEqual([{ id: jobs[0]?.id, result: 'done' }]);
+    const states = await play.database.sql`select state, attempts_made as attempts, locked_by from conveyor_jobs
+      where queue_name = ${queue.name} order by seq`;
+    expect(states).toEqual([
+      expect.objectContaining({ state: 'completed' }),
+      { state: 'waiting', attempts: 0, locked_by: null },
+    ]);
+  });
+
+  it('waits for a worker that is closing already', async () => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    const release = deferred<string>();
+    const worker = play.worker(queue, store, () => release.promise);
+    const heard = record(worker);
+    await queue.add('work', null);
+    await until(() => heard.active.length === 1);
+    const closed = worker.close();
+    const disconnected = store.disconnect();
+    release.resolve('done');
+    await Promise.all([closed, disconnected]);
+    expect(heard.completed).toMatchObject([{ result: 'done' }]);
+  });
+});
+
 describe('a process', () => {
   it.each(['idle', 'busy', 'forced', 'not closed workers'])('ends by itself afterwards: %s', async (how) => {
     const script = spawnScript(new URL('./closing-worker.script.ts', import.meta.url), {

@@ -1,6 +1,8 @@
+import { drizzle } from 'drizzle-orm/postgres-js';
+import postgres from 'postgres';
 import { expect, it } from 'vitest';
 import { ClosedError, PgStore, Queue, Worker } from '../../src/index.js';
-import { newName, record, rowOf, usePlayground } from '../support/playground.js';
+import { newName, record, recordingLogger, rowOf, usePlayground } from '../support/playground.js';
 import { countStatements, onStatements } from '../support/statements.js';
 import { deferred, until } from '../support/until.js';
 
@@ -271,4 +273,17 @@ it('and no others do: neither what it holds nor what other workers hold', async 
   expect(other.active).toEqual([first?.id]);
   expect(heard.active).toEqual([second?.id, third?.id]);
   expect([...other.errors, ...heard.errors].map(({ message }) => message)).toEqual(['the connection broke']);
+});
+
+it('warns of a client with fewer connections than its handlers may hold', async () => {
+  const client = postgres(play.database.url, { max: 5, onnotice: () => {} });
+  const { lines, logger } = recordingLogger();
+  const store = new PgStore({ db: drizzle(client), autoMigrate: false, logger });
+  await store.connect();
+  const [small, large] = [3, 4].map((concurrency) => new Worker(newName(), () => {}, { store, concurrency }));
+  await until(() => lines.length > 0);
+  await Promise.all([small?.close(), large?.close()]);
+  expect(lines).toMatchObject([{ level: 'warn', message: expect.stringMatching(/concurrency: 4.*max: 5.*max to 6/) }]);
+  await store.disconnect();
+  await client.end();
 });

@@ -1,10 +1,22 @@
 import { createServer } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
+import { drizzle } from 'drizzle-orm/postgres-js';
+import postgres from 'postgres';
 import { afterEach, describe, expect, it } from 'vitest';
 import { statement } from '../../src/db/statement.js';
-import { ConnectionError, ConveyorError, createJobData, PgStore, type PgStoreOptions } from '../../src/index.js';
+import {
+  ConnectionError,
+  ConveyorError,
+  createJobData,
+  PgStore,
+  type PgStoreOptions,
+  Queue,
+  Worker,
+} from '../../src/index.js';
 import { noopLogger } from '../../src/model/logger.js';
 import { useDatabase } from '../support/database.js';
+import { recordingLogger } from '../support/playground.js';
 import { startProxy } from '../support/proxy.js';
 import { until } from '../support/until.js';
 
@@ -31,6 +43,20 @@ describe('options', () => {
     [{ connection: 'postgres://x', db: { execute: async () => [] } }, /exactly one/],
     [{ connection: '' }, /empty; is DATABASE_URL set/],
     [{ connection: 5 }, /URL or an object/],
+    [{ connection: [] }, /an array; it must be a URL or an object/],
+    [{ connection: undefined }, /Both are undefined; is DATABASE_URL set/],
+    [{ connection: { connectionString: 'postgres://x' } }, /no option "connectionString": give the URL itself/],
+    [{ connection: 'nonsense' }, /is not a URL; it must look like postgres:/],
+    [{ connection: 'mysql://me:secret@x/y' }, /begins with "mysql:\/\/"; it must be the URL of the Postgres server/],
+    [{ connection: 'postgres://me:se#cret@x/y' }, /cannot be read as a URL.*percent-encoded/],
+    [{ connection: 'postgres://me:secret%@x/y' }, /cannot be read as a URL.*percent-encoded/],
+    [{ connection: 'postgres://x/y?schema=public' }, /parameter `schema`.*write the option `schema: "public"`/],
+    [{ connection: 'postgres://x/y?pgbouncer=true' }, /parameter `pgbouncer`.*`prepare=false`.*`listen`/],
+    [{ connection: 'postgres://x/y?connection_limit=5' }, /parameter `connection_limit`.*write `max=5`/],
+    [{ connection: 'postgres://x/y?channel_binding=require' }, /parameter `channel_binding`.*leave it out/],
+    [{ connection: 'postgres://x/y?sslmode=no-verify' }, /sslmode="no-verify"; write `sslmode=require`/],
+    [{ connection: 'postgres://x/y?sslrootcert=a.pem' }, /`sslrootcert`.*ssl: \{ ca, cert, key \}/],
+    [{ connection: 'postgres://x', listen: 'http://x' }, /`listen` begins with "http/],
     [{ db: {} }, /no execute/],
     [{ connection: 'postgres://x', schema: '' }, /1 to 63 bytes/],
     [{ connection: 'postgres://x', schema: 'ä'.repeat(40) }, /1 to 63 bytes/],
@@ -40,6 +66,21 @@ describe('options', () => {
     [{ connection: 'postgres://x', metrics: { retentionMinutes: 0.5 } }, /metrics.retentionMinutes/],
   ])('refuses %j', (options, message) => {
     expect(() => new PgStore(options as never)).toThrow(message);
+    try {
+      new PgStore(options as never);
+    } catch (error) {
+      expect((error as Error).name).toMatch(/^(Type|Range)Error$/);
+      expect((error as Error).message).not.toMatch(/secret|se#cret/);
+    }
+  });
+
+  it.each([
+    'postgres://me:secret@localhost/y',
+    'postgresql://a:1,b:2/y?target_session_attrs=read-write&max=3&sslmode=verify-full',
+    'postgres:///y?application_name=shop&search_path=a',
+    { host: 'x' },
+  ])('takes %j', (connection) => {
+    new PgStore({ connection });
   });
 });
 
@@ -56,6 +97,11 @@ describe('connect', () => {
     expect(String(error)).not.toContain('secret');
   });
 
+  it('names the parameter of the URL that the server does not know', async () => {
+    const store = newStore({ connection: `${db.url}?nonsense=1` });
+    await expect(store.connect()).rejects.toThrow(/"nonsense".*parameters of the URL/);
+  });
+
   it('can be tried again after it failed', async () => {
     const proxy = await startProxy(db.url);
     await proxy.close();
@@ -69,7 +115,10 @@ describe('connect', () => {
     await Promise.all([store.connect(), store.connect()]);
     await store.connect();
     await store.disconnect();
-    await expect(store.getJob('q', 'x')).rejects.toThrow(/not connected/);
+    await expect(store.getJob('q', 'x')).rejects.toMatchObject({
+      code: 'CLOSED',
+      message: expect.stringMatching(/not connected/),
+    });
     await store.connect();
     expect(await store.getJob('q', 'x')).toBeNull();
   });
@@ -237,5 +286,68 @@ describe('a pool whose connections are half-open', () => {
       ),
     );
     expect(await store.saveJob('q', createJobData('q', 'a', 2))).toBeTypeOf('string');
+  });
+});
+
+describe('sessions that are read-only, as after a failover', () => {
+  const makeReadOnly = statement(
+    'make read-only',
+    [],
+    () => sql`select set_config('default_transaction_read_only', 'on', false)`,
+  );
+
+  it("in the store's own pool are replaced: the next write succeeds", async () => {
+    const warnings: string[] = [];
+    const logger = { ...noopLogger, warn: (text: string) => void warnings.push(text) };
+    const store = newStore({ connection: `${db.url}?max=1`, logger });
+    await store.connect();
+    await store.engine.executor.run(makeReadOnly, {});
+    const queue = new Queue('read-only', { store });
+    await queue.add('a', 1);
+    expect(warnings).toContainEqual(expect.stringMatching(/replaced the connection pool.*25006/));
+  });
+
+  it("on an app's client are reported once, with what to do", async () => {
+    const warnings: string[] = [];
+    const client = postgres(db.url, { max: 1, onnotice: () => {} });
+    closing.push(() => client.end());
+    const logger = { ...noopLogger, warn: (text: string) => void warnings.push(text) };
+    const store = new PgStore({ db: drizzle(client), autoMigrate: false, logger });
+    closing.push(() => store.disconnect());
+    await store.connect();
+    await client`select set_config('default_transaction_read_only', 'on', false)`;
+    await expect(store.saveJob('q', createJobData('q', 'a', 1))).rejects.toMatchObject({ code: 'PG_25006' });
+    await expect(store.saveJob('q', createJobData('q', 'a', 1))).rejects.toMatchObject({ code: 'PG_25006' });
+    expect(warnings.filter((text) => /read-only.*target_session_attrs/s.test(text))).toHaveLength(1);
+  });
+});
+
+describe('LISTEN that hears nothing', () => {
+  const elsewhere = useDatabase({ empty: true });
+
+  it('is reported, and the store polls every second', { timeout: 20_000 }, async () => {
+    const { logger, lines } = recordingLogger();
+    const deaf = newStore({ listen: elsewhere.url, logger });
+    await deaf.connect();
+    const near = newStore();
+    await near.connect();
+    const worker = new Worker('unheard', () => 'ran', { store: deaf });
+    closing.push(() => worker.close());
+    await until(() => lines.some(({ message }) => /hears no notifications.*`listen`/.test(message)));
+    const queue = new Queue('unheard', { store: near });
+    for (let i = 0; i < 2; i++) {
+      const began = performance.now();
+      expect(await (await queue.add('work', i)).waitUntilFinished('10s')).toBe('ran');
+      expect(performance.now() - began).toBeLessThan(4_000);
+    }
+  });
+
+  it('is not reported where notifications arrive', async () => {
+    const { logger, lines } = recordingLogger();
+    const store = newStore({ logger });
+    await store.connect();
+    // As long as a notification may take.
+    await sleep(3_500);
+    expect(lines).toEqual([]);
   });
 });

@@ -1,10 +1,14 @@
 import { resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import postgres from 'postgres';
 import { afterAll, describe, expect, it } from 'vitest';
 import { PgStore } from '../../src/index.js';
+import { recordedName, WORKS_SINCE, worksSince } from '../../src/migrations/compatibility.js';
+import { MIGRATIONS } from '../../src/migrations/generated.js';
 import { migrate } from '../../src/migrations/index.js';
 import { SchemaError } from '../../src/model/errors.js';
 import { createDatabase, type TestDatabase } from '../support/database.js';
+import { recordingLogger } from '../support/playground.js';
 import { spawnScript } from '../support/process.js';
 import { until } from '../support/until.js';
 
@@ -125,6 +129,60 @@ describe('migrate', () => {
     }
   });
 
+  it('keeps no lock and no setting in its session, so that it works through a transaction pooler', async () => {
+    const { database, sql } = await emptyDatabase();
+    const seen: unknown[] = [];
+    const [{ name } = { name: '' }] = await sql`select current_database() as name`;
+    await sql.unsafe(`alter database "${name}" set lock_timeout = '10ms'`);
+    await sql.unsafe(`alter database "${name}" set statement_timeout = '2s'`);
+    await sql`create schema "pooled"`;
+    // Holds the lock of the migrations for longer than the limits allow to wait.
+    const holder = await sql.reserve();
+    await holder`begin`;
+    await holder`select pg_advisory_xact_lock(hashtextextended('conveyor migrations in ' || 'pooled', 0))`;
+    const migrating = Promise.all([1, 2, 3].map(() => migrate({ connection: database.url, schema: 'pooled' })));
+    const waiting = () => sql`select 1 from pg_locks where locktype = 'advisory' and not granted`;
+    await until(async () => (await waiting()).length === 3, { what: 'three migrations to wait' });
+    await sleep(2_200);
+    seen.push((await waiting()).length);
+    await holder`commit`;
+    holder.release();
+    const results = await migrating;
+    expect(seen).toEqual([3]);
+    expect(results.filter(({ applied }) => applied.length > 0)).toHaveLength(1);
+    const [row] = await sql`select count(*)::int as count from pooled.conveyor_migrations`;
+    expect(row).toEqual({ count: MIGRATIONS.length });
+  });
+
+  it('starts on a newer database whose migrations do not break it, and says so once', async () => {
+    const { database, sql } = await emptyDatabase();
+    await migrate({ connection: database.url });
+    const known = MIGRATIONS.length;
+    await sql`insert into conveyor_migrations (version, name) values (9998, ${`9997_later (works since ${known})`})`;
+    await sql`alter table conveyor_jobs add column later text`;
+    expect(await migrate({ connection: database.url })).toEqual({ applied: [], adopted: [] });
+    for (const autoMigrate of [true, false]) {
+      const { lines, logger } = recordingLogger();
+      const store = new PgStore({ connection: database.url, autoMigrate, logger });
+      await store.connect();
+      await store.saveJob('q', await someJob());
+      await store.disconnect();
+      expect(lines).toMatchObject([
+        { level: 'warn', message: expect.stringMatching(/migration 9998.*can work on it/) },
+      ]);
+    }
+    await sql`insert into conveyor_migrations (version, name) values (9999, ${`9998_more (works since ${known + 1})`})`;
+    await expect(new PgStore({ connection: database.url }).connect()).rejects.toThrow(/9999.*update the package/);
+  });
+
+  it('says of every migration since when code can work with it', () => {
+    expect(Object.keys(WORKS_SINCE)).toEqual(MIGRATIONS.map(({ name }) => name));
+    for (const { version, name } of MIGRATIONS) expect(WORKS_SINCE[name]).toBeLessThanOrEqual(version);
+    const later = { version: 7, name: '0006_later', statements: [] };
+    expect(worksSince(7, recordedName(later))).toBe(7);
+    expect(worksSince(7, '0006_later (works since 3) (adopted)')).toBe(3);
+  });
+
   it('says what differs when the tables were changed by hand', async () => {
     const { database, sql } = await emptyDatabase();
     await migrate({ connection: database.url });
@@ -147,6 +205,31 @@ describe('migrate', () => {
 });
 
 describe('connect with autoMigrate: false', () => {
+  it('advises what works: migrate() as it is written there', async () => {
+    const { database, sql } = await emptyDatabase();
+    await sql`create schema "jobs"`;
+    const store = new PgStore({ connection: database.url, schema: 'jobs', autoMigrate: false });
+    await expect(store.connect()).rejects.toThrow("migrate({ connection: process.env.DATABASE_URL, schema: 'jobs' })");
+    await migrate({ connection: database.url, schema: 'jobs' });
+    await store.connect();
+    await store.disconnect();
+  });
+
+  it('advises no migration where that would not mend the tables', async () => {
+    const { database, sql } = await emptyDatabase();
+    await migrate({ connection: database.url });
+    await sql`drop table conveyor_paused_names`;
+    const store = new PgStore({ connection: database.url, autoMigrate: false });
+    const message = /"conveyor_paused_names" is missing.*migrating again would not mend it.*drop every table/;
+    await expect(store.connect()).rejects.toThrow(message);
+    await expect(migrate({ connection: database.url })).rejects.toThrow(message);
+    const tables = await tableNames(sql);
+    await sql.unsafe(`drop table ${tables.map((name) => `"${name}"`).join(', ')}`);
+    await migrate({ connection: database.url });
+    await store.connect();
+    await store.disconnect();
+  });
+
   it('names what is missing and how to get it', async () => {
     const { database, sql } = await emptyDatabase();
     const store = new PgStore({ connection: database.url, autoMigrate: false });

@@ -5,7 +5,7 @@ import * as root from '../../src/index.js';
 const CLASSES = ['Queue', 'Worker', 'Job', 'FlowProducer', 'JobObservable', 'EventBus'];
 const HELPERS = [
   ...['createJobData', 'parseDelay', 'hashPayload', 'calculateBackoff', 'generateId', 'generateWorkerId'],
-  ...['validateQueueName', 'validateTimezone', 'assertJobState'],
+  ...['validateQueueName', 'validateTimezone', 'assertJobState', 'closeOnSignals'],
 ];
 const VALUES = ['JOB_STATES', 'noopLogger', 'consoleLogger'];
 const ERRORS = [

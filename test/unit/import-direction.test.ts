@@ -20,7 +20,7 @@ const ROOMS: Record<string, string[][]> = {
     ['schedules'],
     ['contract'],
   ],
-  core: [['event-bus.ts'], ['job'], ['queue'], ['worker'], ['define.ts'], ['index.ts']],
+  core: [['event-bus.ts'], ['job'], ['queue'], ['worker'], ['define.ts'], ['close-on-signals.ts'], ['index.ts']],
 };
 
 const src = fileURLToPath(new URL('../../src', import.meta.url));

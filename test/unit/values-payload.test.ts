@@ -135,9 +135,9 @@ describe('encodePayload', () => {
 
   it('counts bytes, not characters', () => {
     expect(encode('ab', 4)).toBe('"ab"');
-    expect(refusal('abc', 4).message).toContain('maxPayloadBytes');
+    expect(refusal('abc', 4).message).toContain('at least 5 bytes, maxPayloadBytes allows 4');
     expect(encode('üü', 6)).toBe('"üü"');
-    expect(refusal('üüü', 6).message).toContain('maxPayloadBytes');
+    expect(refusal('üüü', 6).message).toContain('8 bytes, maxPayloadBytes allows 6');
     expect(encode('😀', 6)).toBe('"😀"');
     expect(refusal('😀', 5).message).toContain('maxPayloadBytes');
     expect(encode({ a: [1, null, true] }, 19)).toBe('{"a":[1,null,true]}');

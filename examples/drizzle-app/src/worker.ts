@@ -1,5 +1,5 @@
 /** Runs the shop's jobs. Start as many of these as you like. */
-import { Worker } from '@conveyor/store-pg';
+import { closeOnSignals, Worker } from '@conveyor/store-pg';
 import { eq, sql } from 'drizzle-orm';
 import { close, db, type ShopJobs, store } from './db.js';
 import { orders, products, receipts } from './schema.js';
@@ -35,9 +35,4 @@ worker.on('failed', ({ job, error }) => console.log(`${job.name} ${job.id} faile
 worker.on('error', (error) => console.error(error));
 console.log('working');
 
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, async () => {
-    await worker.close();
-    await close();
-  });
-}
+closeOnSignals(worker, close);

@@ -17,7 +17,7 @@ interface Awaited {
 /** @param ttl longest wait. Default: none. */
 export async function waitUntilFinished(job: Awaited, store: PgStore, ttl?: Duration): Promise<unknown> {
   const limit = ttl === undefined ? undefined : parseDelay(ttl, 'waitUntilFinished ttl');
-  if (!store.engine.connected) throw new ClosedError('The store');
+  store.engine.assertConnected();
   const observable = new JobObservable(job.id, job.queueName, store);
   let timer: NodeJS.Timeout | undefined;
   try {

@@ -126,8 +126,9 @@ export class Fetcher {
         },
         (error) => {
           this.#mayHaveMore = true;
-          if (!this.#running || error instanceof ClosedError) return;
-          this.#options.failed(error);
+          if (!this.#running) return;
+          // The store was disconnected: it may be connected again.
+          if (!(error instanceof ClosedError)) this.#options.failed(error);
           const delay = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** this.#failures++);
           this.#retryIn(delay * (0.5 + Math.random()));
         },

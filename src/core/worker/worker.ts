@@ -21,9 +21,17 @@ import { attachWakeSources } from './wake-sources.js';
 import { type ResolvedWorkerOptions, resolveWorkerOptions, type WorkerOptions } from './worker-options.js';
 import type { BatchProcessor, Processor, WorkerEvents } from './worker-types.js';
 
-const DEFAULT_FORCE_MS = 30_000;
-/** A forced close waits this long for the leases to be released. */
-const SETTLE_GRACE_MS = 5_000;
+/** Below the 30 s after which orchestrators kill. */
+const DEFAULT_CLOSE_MS = 25_000;
+/** Part of a close's time limit that is left for releasing leases, after the signals have aborted. */
+const RELEASE_SHARE = 0.2;
+const MAX_RELEASE_MS = 3_000;
+/** A close with a lower limit may still take this long to release leases. */
+const MIN_CLOSE_MS = 2_000;
+/** Connections that a worker needs beside those of its handlers. */
+const OWN_CONNECTIONS = 2;
+/** Timers fire late rather than early. */
+const TIMER_MARGIN_MS = 50;
 /** Under a limit a worker polls this often, because nothing notifies it when the limit allows more. */
 const LIMITED_POLL_MS = 1_000;
 
@@ -48,6 +56,7 @@ export class Worker<T = unknown> {
   #state: 'idle' | 'running' | 'paused' | 'closed' = 'idle';
   #detach: (() => void)[] = [];
   #unsubscribe = () => {};
+  #offBeforeClose = () => {};
   #closing: Promise<void> | undefined;
 
   constructor(queueName: string, processor: Processor<T>, options: WorkerOptions<T> & { batch?: never });
@@ -149,10 +158,14 @@ export class Worker<T = unknown> {
   }
 
   /**
-   * Starts no more jobs, releases those that had not started, and waits for the running ones. After `forceTimeout` ms
-   * their signals abort and they are returned to waiting, without using up an attempt. Safe to call twice.
+   * Starts no more jobs, releases those that had not started, and waits for the running ones. A fifth of the time limit
+   * before its end, but at most 3 s, their signals abort and they are returned to waiting, without using up an attempt.
+   * Safe to call twice.
+   *
+   * @param forceTimeout ms within which it resolves, also while the database is away; below 2,000 it may take up to that.
+   * Default 25,000
    */
-  close(forceTimeout = DEFAULT_FORCE_MS): Promise<void> {
+  close(forceTimeout = DEFAULT_CLOSE_MS): Promise<void> {
     integerIn(forceTimeout, 'forceTimeout', 0, 2_147_483_647);
     this.#closing ??= this.#close(forceTimeout);
     return this.#closing;
@@ -165,9 +178,21 @@ export class Worker<T = unknown> {
   #attachWhenConnected(): void {
     this.#detach.push(
       this.#engine.whenConnected(() => {
+        this.#checkPool();
         this.#attach();
         if (this.#state === 'running') this.#fetcher.start();
       }),
+    );
+  }
+
+  #checkPool(): void {
+    const { concurrency, logger } = this.#options;
+    const max = this.#engine.sharedConnections;
+    if (max === undefined || max >= concurrency + OWN_CONNECTIONS) return;
+    logger.warn(
+      `conveyor: the worker of "${this.queueName}" has concurrency: ${concurrency}, and the client behind \`db\` has ` +
+        `max: ${max}. Handlers that each hold a transaction leave none to renew leases with, and jobs are lost: set ` +
+        `max to ${concurrency + OWN_CONNECTIONS} or more on the client, or lower the concurrency`,
     );
   }
 
@@ -182,6 +207,8 @@ export class Worker<T = unknown> {
       stalled: (jobId) => this.events.emit('stalled', jobId),
     });
     this.#unsubscribe = sources.unsubscribe;
+    this.#offBeforeClose();
+    this.#offBeforeClose = this.#engine.beforeClose(() => this.#closing ?? this.#suspend());
     this.#detach.push(
       sources.detach,
       // Disconnecting the store ends the subscriptions; they are made again with the next connection.
@@ -198,21 +225,36 @@ export class Worker<T = unknown> {
     this.#condition.changed();
   }
 
-  async #close(forceTimeout: number): Promise<void> {
+  async #close(timeout: number): Promise<void> {
     const started = this.#state !== 'idle';
     this.#state = 'closed';
     for (const detach of this.#detach.splice(0)) detach();
     if (!started) return;
-    void this.#fetcher.stop().then(() => this.#condition.changed());
-    const settled = () => this.#settler.pending === 0 && !this.#fetcher.claiming;
-    if (!(await this.#condition.until(() => this.#capacity.idle && settled(), forceTimeout))) {
-      this.#dispatcher.abandonAll();
-      await this.#condition.until(settled, SETTLE_GRACE_MS);
-    }
-    if (this.#claimer.unanswered) await settledWithin(this.#claimer.releaseUnknown(), SETTLE_GRACE_MS);
+    await this.#drain(timeout);
+    this.#offBeforeClose();
     this.#unsubscribe();
     this.#settler.stop();
     this.#leases.clear();
+  }
+
+  /** The store is about to be disconnected: as closing, but the worker goes on with the next connection. */
+  async #suspend(): Promise<void> {
+    this.#offBeforeClose();
+    await this.#drain(DEFAULT_CLOSE_MS);
+  }
+
+  /** Returns what has not started, waits for what runs, then aborts it. Never rejects. */
+  async #drain(timeout: number): Promise<void> {
+    const release = Math.min(MAX_RELEASE_MS, timeout * RELEASE_SHARE);
+    const end = performance.now() + Math.max(timeout - TIMER_MARGIN_MS, MIN_CLOSE_MS);
+    const left = () => Math.max(0, end - performance.now());
+    void this.#fetcher.stop().then(() => this.#condition.changed());
+    const settled = () => this.#settler.pending === 0 && !this.#fetcher.claiming;
+    if (!(await this.#condition.until(() => this.#capacity.idle && settled(), timeout - release))) {
+      this.#dispatcher.abandonAll();
+      await this.#condition.until(settled, left());
+    }
+    if (this.#claimer.unanswered && this.#engine.connected) await settledWithin(this.#claimer.releaseUnknown(), left());
   }
 
   #completed(stored: StoredJob, changed: Partial<JobData>): void {

@@ -10,8 +10,7 @@ import { nearest } from './did-you-mean.js';
  */
 export function readOptions(value: unknown, name: string, known: readonly string[]): Record<string, unknown> {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    const shown = Array.isArray(value) ? 'an array' : show(value);
-    throw new TypeError(`${name} is ${shown}; it must be an object with options of these: ${known.join(', ')}.`);
+    throw new TypeError(`${name} is ${show(value)}; it must be an object with options of these: ${known.join(', ')}.`);
   }
   const fields: Record<string, unknown> = Object.create(null);
   for (const [key, field] of Object.entries(value)) {

@@ -8,6 +8,7 @@ export const MAX_DEPTH = 500;
 interface Walk {
   readonly root: unknown;
   readonly path: string;
+  readonly maxBytes: number;
   /** Lower bound of the bytes that are still allowed; stops a small graph that unfolds into a huge tree. */
   budget: number;
   readonly checkText: boolean;
@@ -22,7 +23,7 @@ interface Walk {
  * @throws InvalidPayloadError with the path of the first such value
  */
 export function checkPayload(value: unknown, path: string, maxBytes: number, checkText: boolean): void {
-  const walk: Walk = { root: value, path, budget: maxBytes, checkText, trail: [], depth: 0 };
+  const walk: Walk = { root: value, path, maxBytes, budget: maxBytes, checkText, trail: [], depth: 0 };
   try {
     visit(walk, value, '', 0);
   } catch (error) {
@@ -110,11 +111,15 @@ function spend(walk: Walk, bytes: number): void {
   walk.budget -= bytes;
   if (walk.budget >= 0) return;
   refuseCycle(walk);
-  throw tooLarge(walk.path);
+  throw tooLarge(walk.path, walk.maxBytes, walk.maxBytes - walk.budget, 'at least ');
 }
 
-export function tooLarge(path: string): InvalidPayloadError {
-  return new InvalidPayloadError(path, 'is too large: its JSON takes more bytes than maxPayloadBytes allows');
+/** @param qualifier what precedes the size where it is not known exactly */
+export function tooLarge(path: string, maxBytes: number, bytes: number, qualifier = ''): InvalidPayloadError {
+  return new InvalidPayloadError(
+    path,
+    `is too large: its JSON takes ${qualifier}${bytes} bytes, maxPayloadBytes allows ${maxBytes}`,
+  );
 }
 
 function fail(walk: Walk, problem: string): never {

@@ -35,7 +35,7 @@ export function encodePayload(value: unknown, { path, maxBytes }: { path: string
     // outgrew the longest string there is.
     throw new InvalidPayloadError(path, 'cannot be converted to JSON');
   }
-  if (exceedsBytes(text, maxBytes)) throw tooLarge(path);
+  if (exceedsBytes(text, maxBytes)) throw tooLarge(path, maxBytes, Buffer.byteLength(text));
   if (text.includes('\\u') && UNSTORABLE_ESCAPE.test(text)) {
     checkPayload(value, path, maxBytes, true);
     throw new InvalidPayloadError(path, 'contains U+0000 or a lone surrogate, which jsonb cannot hold');

@@ -70,6 +70,10 @@ export class PgStore implements StoreInterface {
     return this.engine.connect();
   }
 
+  /**
+   * First has the store's workers stop as `Worker.close()` does, which waits up to 25 s for the jobs that run; then
+   * closes all connections that the store has opened. Its workers go on when it is connected again.
+   */
   disconnect(): Promise<void> {
     return this.engine.disconnect();
   }

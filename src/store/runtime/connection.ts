@@ -6,11 +6,13 @@ import type { Executor } from '../../db/executor.js';
 import { Listener } from '../../db/listener.js';
 import { Pool } from '../../db/pool.js';
 import { connectionOf, postgresJsClient } from '../../db/postgres-js.js';
-import { PreparedExecutor } from '../../db/prepared-executor.js';
+import { NO_ANSWER, PreparedExecutor } from '../../db/prepared-executor.js';
 import { tablesIn } from '../../db/tables.js';
 import { migrateConnection, migrateDrizzle } from '../../migrations/migrator.js';
+import { verifyRole } from '../../migrations/role-check.js';
 import { isUpToDate, verifySchema } from '../../migrations/verify.js';
-import { ConveyorError } from '../../model/errors.js';
+import { ClosedError, ConveyorError } from '../../model/errors.js';
+import { NotificationCheck } from './notification-check.js';
 import type { ResolvedOptions } from './options.js';
 
 /** How long closing waits for statements under way, and then again for the pool. */
@@ -44,7 +46,14 @@ export class Connection {
   #listener: Listener | undefined;
   #opening: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
+  readonly #check = new NotificationCheck();
+  /** LISTEN is connected, but no notification arrives. */
+  #unheard = false;
+  /** Closed after it was opened, and not opened again. */
+  #closed = false;
+  #warnedReadOnly = false;
   readonly #reconnectCallbacks = new Set<() => void>();
+  readonly #beforeCloseCallbacks = new Set<() => Promise<void>>();
   readonly #closeCallbacks = new Set<() => void>();
   readonly #connectedCallbacks = new Set<() => void>();
 
@@ -54,9 +63,10 @@ export class Connection {
     this.#tables = tablesIn(options.schema);
   }
 
-  /** @throws ConveyorError with the code `NOT_CONNECTED` */
+  /** @throws ConveyorError `NOT_CONNECTED` before `open()`, ClosedError after `close()` */
   get executor(): Executor {
     if (!this.#executor) {
+      if (this.#closed) throw new ClosedError('The store', ': it is not connected any more since disconnect()');
       throw new ConveyorError('The store is not connected: await store.connect() first.', { code: 'NOT_CONNECTED' });
     }
     return this.#executor;
@@ -68,7 +78,7 @@ export class Connection {
 
   /** Whether notifications arrive at present. */
   get listening(): boolean {
-    return this.#listener?.connected ?? false;
+    return !this.#unheard && (this.#listener?.connected ?? false);
   }
 
   /** Runs statements inside a caller's transaction. */
@@ -86,9 +96,17 @@ export class Connection {
     await this.#listener?.unlisten(channel);
   }
 
-  /** Calls back after each interruption of LISTEN. Returns a function that cancels this, as do the next two. */
+  /** Calls back after each interruption of LISTEN. Returns a function that cancels this, as do the next three. */
   onReconnect(callback: () => void): () => void {
     return register(this.#reconnectCallbacks, callback);
+  }
+
+  /**
+   * Calls back each time the store is about to be disconnected, which waits for the promise. It must settle in bounded
+   * time, and must not reject.
+   */
+  beforeClose(callback: () => Promise<void>): () => void {
+    return register(this.#beforeCloseCallbacks, callback);
   }
 
   /** Calls back each time the store is disconnected. */
@@ -122,9 +140,14 @@ export class Connection {
     await this.#closing;
     const { connection, db } = this.#options;
     const executor = connection === undefined ? this.#adopt(db as DrizzleLike) : await this.#openPool(connection);
+    const { schema, logger } = this.#options;
+    // First, because without its privileges not even the record of migrations can be read.
+    const verified = await verifyRole(executor, schema, logger);
     await this.#prepareTables(executor);
-    await this.#startListener();
+    if (!verified) await verifyRole(executor, schema, logger);
+    await this.#startListener(executor);
     this.#executor = executor;
+    this.#closed = false;
     queueMicrotask(() => this.#runConnectedCallbacks());
   }
 
@@ -136,33 +159,54 @@ export class Connection {
       prepare: pool.client.options.prepare !== false,
       // The server ends a slow statement by itself: one that is still unanswered then is on a dead connection.
       timeout: statementTimeout + ANSWER_GRACE_MS,
-      silent: (client) => void pool.replace(client),
+      unusable: (client, reason) => void this.#replacePool(pool, client, reason),
       onStatement,
     });
+  }
+
+  async #replacePool(pool: Pool, client: Pool['client'], reason: string): Promise<void> {
+    const answers = reason !== NO_ANSWER;
+    const problem = answers ? `its connections are of no more use (${reason})` : reason;
+    const replaced = await pool.replace(client, problem, answers ? CLOSE_LIMIT_S : 0);
+    // It was opened with the others, so it may be on the wrong server, too.
+    if (replaced && answers) this.#listener?.reconnect(problem);
   }
 
   /** An app's database: prepared and pipelined on postgres.js, through `db.execute` on every other driver. */
   #adopt(db: DrizzleLike): Executor {
     const { statementTimeout: timeout, onStatement } = this.#options;
     const client = postgresJsClient(db);
-    if (!client) return new DrizzleExecutor(db, this.#tables, { inTransaction: false, timeout, onStatement });
+    const unusable = (code: string) => this.#warnReadOnly(code);
+    if (!client) return new DrizzleExecutor(db, this.#tables, { inTransaction: false, timeout, unusable, onStatement });
     return new PreparedExecutor(() => client, this.#tables, {
       prepare: client.options.prepare !== false,
       timeout,
+      unusable: (_client, reason) => unusable(reason),
       onStatement,
     });
   }
 
+  /** Drivers open lost connections again by themselves, but they keep a session that has become read-only. */
+  #warnReadOnly(code: string): void {
+    if (code !== '25006' || this.#warnedReadOnly) return;
+    this.#warnedReadOnly = true;
+    this.#options.logger.warn(
+      'conveyor: the sessions of the client behind `db` are read-only (25006), most likely since a failover. End them, or ' +
+        'restart the process: the store does not close connections that are not its own. To prevent it, set ' +
+        '`target_session_attrs: "read-write"` on the client, or give the store a `connection`, which it replaces itself',
+    );
+  }
+
   async #prepareTables(executor: Executor): Promise<void> {
-    const { schema, autoMigrate, db } = this.#options;
-    if (!autoMigrate) return verifySchema(executor, schema);
-    if (await isUpToDate(executor, schema)) return;
+    const { schema, autoMigrate, db, logger } = this.#options;
+    if (!autoMigrate) return verifySchema(executor, schema, logger.warn);
+    if (await isUpToDate(executor, schema, logger.warn)) return;
     const direct = this.#directConnection();
     if (direct !== undefined) await migrateConnection(direct, schema);
     else await migrateDrizzle(db as DrizzleTransactor, schema);
   }
 
-  async #startListener(): Promise<void> {
+  async #startListener(executor: Executor): Promise<void> {
     const { listen, logger } = this.#options;
     if (listen === false) return;
     const connection = typeof listen === 'string' ? listen : this.#directConnection();
@@ -175,8 +219,11 @@ export class Connection {
     }
     const listener = new Listener(connection, {
       logger,
-      onNotification: (_channel, payload) => this.#hooks.onNotification(payload),
+      onNotification: (channel, payload) => {
+        if (!this.#check.receive(channel)) this.#hooks.onNotification(payload);
+      },
       onReconnect: () => {
+        void this.#checkNotifications(executor, listener);
         this.#hooks.onReconnect();
         for (const callback of [...this.#reconnectCallbacks]) callback();
       },
@@ -190,6 +237,20 @@ export class Connection {
     for (const channel of this.#hooks.channels()) void listener.listen(channel);
     this.#listener = listener;
     await listener.start();
+    void this.#checkNotifications(executor, listener);
+  }
+
+  async #checkNotifications(executor: Executor, listener: Listener): Promise<void> {
+    const arrived = await this.#check.run(executor, listener);
+    if (arrived === undefined || listener !== this.#listener || arrived === !this.#unheard) return;
+    this.#unheard = !arrived;
+    if (arrived) return;
+    this.#options.logger.warn(
+      'conveyor: LISTEN hears no notifications, most likely because it goes through a transaction pooler, or to another ' +
+        'database. The store polls every second instead. Set `listen` to the URL of the server itself',
+    );
+    // The next poll was scheduled for a store that listens.
+    this.#hooks.onReconnect();
   }
 
   /** Options for a connection of our own; undefined for an app's driver other than postgres.js. */
@@ -205,7 +266,9 @@ export class Connection {
     // A call of open() from here on starts anew, after this.
     this.#opening = undefined;
     await opening?.catch(() => {});
+    if (this.connected) await Promise.all([...this.#beforeCloseCallbacks].map((callback) => callback()));
     await settledWithin(this.#hooks.beforeClose(), CLOSE_LIMIT_S * 1_000);
+    this.#closed ||= this.connected;
     this.#executor = undefined;
     for (const callback of [...this.#closeCallbacks]) callback();
     this.#hooks.afterClose();
@@ -216,6 +279,7 @@ export class Connection {
     const listener = this.#listener;
     const pool = this.#pool;
     this.#listener = undefined;
+    this.#unheard = false;
     this.#pool = undefined;
     this.#executor = undefined;
     this.#opening = undefined;
@@ -228,7 +292,7 @@ export class Connection {
   }
 }
 
-function register(callbacks: Set<() => void>, callback: () => void): () => void {
+function register<R>(callbacks: Set<() => R>, callback: () => R): () => void {
   // A function of its own for each call: the same callback may be registered twice.
   const own = () => callback();
   callbacks.add(own);

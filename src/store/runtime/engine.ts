@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import type { DrizzleLike } from '../../db/drizzle-like.js';
 import type { Executor } from '../../db/executor.js';
+import { postgresJsClient } from '../../db/postgres-js.js';
 import { generateId } from '../../model/ids.js';
 import { insertBatch, type JobRecord, type Saved } from '../add/insert.js';
 import { announceParents } from '../events/announce.js';
@@ -81,16 +82,22 @@ export class Engine {
     });
   }
 
-  /** @throws ConveyorError with the code `NOT_CONNECTED` */
+  /** @throws ConveyorError `NOT_CONNECTED` before `connect()`, ClosedError after `disconnect()` */
   get executor(): Executor {
     return this.#connection.executor;
+  }
+
+  /** How many connections an app's postgres.js client may open; undefined for the store's own pool and other drivers. */
+  get sharedConnections(): number | undefined {
+    const { db } = this.options;
+    return db && postgresJsClient(db)?.options.max;
   }
 
   get connected(): boolean {
     return this.#connection.connected;
   }
 
-  /** For callers that would otherwise fail in the middle of a batch. @throws ConveyorError `NOT_CONNECTED` */
+  /** For callers that would otherwise fail in the middle of a batch. @throws as `executor` does */
   assertConnected(): void {
     void this.executor;
   }
@@ -111,6 +118,11 @@ export class Engine {
   /** Calls back after each interruption of LISTEN, when notifications may be lost. Returns what cancels it. */
   onReconnect(callback: () => void): () => void {
     return this.#connection.onReconnect(callback);
+  }
+
+  /** Calls back each time the store is about to be disconnected, which waits for it. Returns what cancels it. */
+  beforeClose(callback: () => Promise<void>): () => void {
+    return this.#connection.beforeClose(callback);
   }
 
   /** Calls back each time the store is disconnected. Returns what cancels it. */

@@ -1,4 +1,5 @@
 import type { ConnectionOptions } from '../../db/connect.js';
+import { checkConnection } from '../../db/connection-input.js';
 import type { DrizzleLike } from '../../db/drizzle-like.js';
 import { DEFAULT_STATEMENT_TIMEOUT } from '../../db/executor.js';
 import type { OnStatement, StatementEvent } from '../../db/statement-event.js';
@@ -96,6 +97,7 @@ export function resolveOptions(options: PgStoreOptions): ResolvedOptions {
   if (typeof listen !== 'boolean' && typeof listen !== 'string') {
     throw new TypeError('PgStore `listen` must be true, false or a connection URL.');
   }
+  if (typeof listen === 'string') checkConnection(listen, 'PgStore `listen`');
   if (onEventHandlerError !== undefined && typeof onEventHandlerError !== 'function') {
     throw new TypeError('PgStore `onEventHandlerError` must be a function.');
   }
@@ -150,18 +152,15 @@ function guarded(onStatement: (event: StatementEvent) => unknown, logger: Logger
 
 function checkDatabase(connection: unknown, db: Partial<DrizzleLike> | null | undefined): void {
   if ((connection === undefined) === (db === undefined)) {
-    throw new TypeError('PgStore needs exactly one of `connection` (a URL or postgres.js options) and `db` (Drizzle).');
+    const hint = db === undefined ? ' Both are undefined; is DATABASE_URL set?' : '';
+    throw new TypeError(
+      `PgStore needs exactly one of \`connection\` (a URL or postgres.js options) and \`db\` (Drizzle).${hint}`,
+    );
   }
   if (db !== undefined && typeof db?.execute !== 'function') {
     throw new TypeError('PgStore `db` must be a Drizzle database for Postgres (it has no execute()).');
   }
-  if (connection === null || connection === '') {
-    const value = connection === null ? 'null' : 'empty';
-    throw new TypeError(`PgStore \`connection\` is ${value}; is DATABASE_URL set?`);
-  }
-  if (connection !== undefined && typeof connection !== 'string' && typeof connection !== 'object') {
-    throw new TypeError('PgStore `connection` must be a URL or an object of postgres.js options.');
-  }
+  if (connection !== undefined) checkConnection(connection, 'PgStore `connection`');
 }
 
 function booleanOr(fallback: boolean, value: unknown, name: string): boolean {
