@@ -42,6 +42,7 @@ test('waiting and delayed jobs of the group count, and nothing else', async () =
   expect(await add(claimer, q, 'b', 3, { state: 'delayed', delayUntil: later })).toEqual({
     id: 'b',
     created: true,
+    createdAt: expect.any(Date),
     delayUntil: later,
   });
   await add(claimer, q, 'c', 3);

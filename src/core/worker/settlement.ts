@@ -4,6 +4,7 @@ import type { Logger } from '../../model/logger.js';
 import { afterFailure } from '../../model/outcome.js';
 import { encodeLenient, errorText } from '../../model/payload/values.js';
 import { MAX_LOG_LINES } from '../../store/change/log-and-progress.js';
+import { keptFor } from '../../store/rules/retention.js';
 import type { Settlement } from '../../store/settle/settle.js';
 import type { AttemptEnd } from '../job/attempt.js';
 import { backoffAfter } from './backoff.js';
@@ -20,12 +21,6 @@ export interface Prepared {
   readonly settlement: Settlement;
   /** Emitted as an `error` event beside the outcome. */
   readonly warning: Error | undefined;
-}
-
-/** `true` and 0: at once; a number: after so many ms; anything else: kept. */
-function removeAfter(option: unknown): number | undefined {
-  if (option === true) return 0;
-  return typeof option === 'number' && option >= 0 ? option : undefined;
 }
 
 /**
@@ -63,8 +58,8 @@ function baseSettlement({ stored, attempt }: LeasedJob, kind: Settlement['kind']
     startedAt: job.processedAt ? iso(job.processedAt) : undefined,
     attempt: job.attemptsMade + 1,
     hasParent: job.parentId !== null,
-    keepCompletedMs: removeAfter(opts.removeOnComplete),
-    keepFailedMs: removeAfter(opts.removeOnFail),
+    keepCompletedMs: keptFor(opts, 'completed'),
+    keepFailedMs: keptFor(opts, 'failed'),
     logs: attempt.logs.length > 0 ? JSON.stringify(attempt.logs.slice(-MAX_LOG_LINES)) : undefined,
   };
 }

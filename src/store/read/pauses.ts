@@ -3,9 +3,6 @@ import type { Executor } from '../../db/executor.js';
 import { columns, statement } from '../../db/statement.js';
 import { bare } from '../../db/tables.js';
 
-/** A member like any other of a queue's paused names, that stands for all of them. */
-export const ALL_NAMES = '__all__';
-
 const insertName = statement(
   'pause name',
   ['queue', 'name'],
