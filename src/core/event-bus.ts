@@ -1,4 +1,5 @@
 import { defaultLogger, type Logger, safely } from '../model/logger.js';
+import { watched } from '../model/watched.js';
 
 type Handler = (payload: never) => void;
 
@@ -44,12 +45,10 @@ export class EventBus<Events extends object = Record<string, any>> {
       return;
     }
     for (const handler of [...handlers]) {
-      try {
-        const result: unknown = (handler as (payload: Events[K]) => unknown)(payload);
-        if (result instanceof Promise) result.catch((error) => this.#failed(event, error));
-      } catch (error) {
-        this.#failed(event, error);
-      }
+      watched(
+        () => (handler as (payload: Events[K]) => unknown)(payload),
+        (error) => this.#failed(event, error),
+      );
     }
   }
 

@@ -1,6 +1,7 @@
 import { show } from './text.js';
+import { watched } from './watched.js';
 
-/** Where the queue says what nobody is told by a promise or an event. `console` is one, so are pino and winston. */
+/** Receives what no promise and no event reports. `console` fits, and so do pino and winston; methods may be async. */
 export interface Logger {
   debug(msg: string, ...args: unknown[]): void;
   info(msg: string, ...args: unknown[]): void;
@@ -8,15 +9,15 @@ export interface Logger {
   error(msg: string, ...args: unknown[]): void;
 }
 
-/** The same for whoever is in the middle of something: what it throws goes nowhere. */
+/** The same without its errors: a logger that throws or rejects must not fail what is logged about. */
 export function safely(logger: Logger): Logger {
   const at =
     (level: keyof Logger) =>
-    (msg: string, ...args: unknown[]) => {
-      try {
-        logger[level](msg, ...args);
-      } catch {}
-    };
+    (msg: string, ...args: unknown[]) =>
+      watched(
+        () => logger[level](msg, ...args),
+        () => {},
+      );
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
 }
 

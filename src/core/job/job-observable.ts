@@ -1,6 +1,7 @@
 import { JobFailedError, JobNotFoundError } from '../../model/errors.js';
 import type { StoreEvent } from '../../model/event.js';
 import { validateName, validateQueueName } from '../../model/options/names.js';
+import { watched } from '../../model/watched.js';
 import type { PgStore } from '../../store/contract/pg-store.js';
 import type { JobStatus } from '../../store/read/job-status.js';
 import { cancelAnyJob } from './cancel.js';
@@ -163,20 +164,15 @@ export class JobObservable {
 
   #notifyEnd(observer: JobObserver, end: JobEnd): void {
     this.#safely(() => {
-      if (end.kind === 'completed') observer.onCompleted?.(end.returnvalue);
-      else if (end.kind === 'cancelled') observer.onCancelled?.();
-      else if (end.kind === 'failed') observer.onFailed?.(new JobFailedError(this.jobId, end.reason));
-      else observer.onFailed?.(new JobNotFoundError(this.jobId, this.queueName));
+      if (end.kind === 'completed') return observer.onCompleted?.(end.returnvalue);
+      if (end.kind === 'cancelled') return observer.onCancelled?.();
+      if (end.kind === 'failed') return observer.onFailed?.(new JobFailedError(this.jobId, end.reason));
+      return observer.onFailed?.(new JobNotFoundError(this.jobId, this.queueName));
     });
   }
 
   #safely(call: () => unknown): void {
-    const failed = (error: unknown) => this.#store.engine.options.logger.error('conveyor: an observer threw', error);
-    try {
-      const result = call();
-      if (result instanceof Promise) result.catch(failed);
-    } catch (error) {
-      failed(error);
-    }
+    const { logger } = this.#store.engine.options;
+    watched(call, (error) => logger.error('conveyor: an observer threw', error));
   }
 }

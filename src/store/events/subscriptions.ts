@@ -1,5 +1,6 @@
 import type { StoreEvent, StoreEventCallback } from '../../model/event.js';
 import type { Logger } from '../../model/logger.js';
+import { watched } from '../../model/watched.js';
 
 /** Called when jobs of a queue may be ready to run (null), or when one comes due in so many ms. */
 export type WakeCallback = (dueIn: number | null) => void;
@@ -66,12 +67,10 @@ export class Subscriptions {
   deliver(event: StoreEvent): void {
     const internal = this.#internalTo(event.queueName, event.type).map(({ callback }) => callback);
     for (const callback of [...internal, ...(this.#subscribers.get(event.queueName) ?? [])]) {
-      try {
-        const result: unknown = callback(event);
-        if (result instanceof Promise) result.catch((error) => this.#handlerFailed(error, event));
-      } catch (error) {
-        this.#handlerFailed(error, event);
-      }
+      watched(
+        () => callback(event),
+        (error) => this.#handlerFailed(error, event),
+      );
     }
   }
 
@@ -114,10 +113,10 @@ export class Subscriptions {
   }
 
   #handlerFailed(error: unknown, event: StoreEvent): void {
-    try {
-      this.#options.onEventHandlerError(error, event);
-    } catch (second) {
-      this.#options.logger.error('conveyor: onEventHandlerError threw', second);
-    }
+    const { onEventHandlerError, logger } = this.#options;
+    watched(
+      () => onEventHandlerError(error, event),
+      (second) => logger.error('conveyor: onEventHandlerError threw', second),
+    );
   }
 }

@@ -8,6 +8,7 @@ import { checkLogger, defaultLogger, type Logger, safely } from '../../model/log
 import { integerIn } from '../../model/options/names.js';
 import { readOptions } from '../../model/options/option-object.js';
 import { DEFAULT_MAX_PAYLOAD_BYTES } from '../../model/payload/values.js';
+import { watched } from '../../model/watched.js';
 
 export interface PgStoreOptions {
   /** A URL, or postgres.js options: the store opens and closes its own connections. Either this or `db`. */
@@ -140,14 +141,7 @@ export function resolveOptions(options: PgStoreOptions): ResolvedOptions {
 /** A statement's caller must not fail with the app's observer of it. */
 function guarded(onStatement: (event: StatementEvent) => unknown, logger: Logger): OnStatement {
   const failed = (error: unknown) => logger.warn('conveyor: onStatement failed', error);
-  return (event) => {
-    try {
-      const result = onStatement(event);
-      if (result instanceof Promise) result.catch(failed);
-    } catch (error) {
-      failed(error);
-    }
-  };
+  return (event) => watched(() => onStatement(event), failed);
 }
 
 function checkDatabase(connection: unknown, db: Partial<DrizzleLike> | null | undefined): void {

@@ -1,0 +1,38 @@
+// For async-callbacks.test.ts: every callback that an app can give rejects; the process must live through all of it.
+import { PgStore, Queue, Worker } from '../../src/index.js';
+
+const reject = async () => {
+  throw new Error('on purpose');
+};
+const [connection, queueName] = process.argv.slice(2) as [string, string];
+const logger = { debug: reject, info: reject, warn: reject, error: reject };
+const store = new PgStore({ connection, autoMigrate: false, logger, onEventHandlerError: reject, onStatement: reject });
+await store.connect();
+const queue = new Queue(queueName, { store, logger });
+for (const event of ['waiting', 'delayed', 'paused', 'resumed', 'drained', 'error'] as const) {
+  queue.events.on(event as 'waiting', reject);
+}
+store.subscribe(queueName, reject as () => void);
+const worker = new Worker(queueName, async ({ data }) => (data === 'fails' ? reject() : data), {
+  store,
+  logger,
+  backoffStrategy: reject as never,
+});
+for (const event of ['active', 'completed', 'failed', 'stalled', 'cancelled', 'error'] as const) {
+  worker.on(event, reject as () => void);
+}
+for (const data of ['works', 'fails']) {
+  const job = await queue.add('work', data, { attempts: 2, backoff: { type: 'custom', delay: 1 } });
+  job.observe().subscribe({
+    onActive: reject,
+    onProgress: reject,
+    onCompleted: reject,
+    onFailed: reject,
+    onCancelled: reject,
+  });
+  await job.waitUntilFinished().catch(() => {});
+}
+await worker.close();
+await queue.close();
+await store.disconnect();
+console.log(JSON.stringify({ ended: 'well' }));
