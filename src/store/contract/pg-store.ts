@@ -1,7 +1,5 @@
 import type { StoreEvent, StoreEventCallback } from '../../model/event.js';
-import { generateId } from '../../model/ids.js';
 import type { JobData, JobState, NewJobData } from '../../model/job.js';
-import { checkNewJob } from '../../model/options/check-job.js';
 import { assertJobState, integerIn, validateName, validateQueueName } from '../../model/options/names.js';
 import type {
   FetchOptions,
@@ -13,28 +11,18 @@ import type {
   StoreInterface,
   UpdateJobOptions,
 } from '../../model/store-interface.js';
-import { encodeRecord, insertBatch, type JobRecord } from '../add/insert.js';
-import { saveFlow } from '../add/insert-flow.js';
 import { promoteAll, promoteDue } from '../change/promote.js';
 import { retryJobs } from '../change/retry-jobs.js';
 import { claimJobs } from '../claim/dispatch.js';
 import { announceParents, DUE_NOW } from '../events/announce.js';
 import { aggregateMetrics } from '../metrics/fold.js';
-import {
-  countActive,
-  countByState,
-  countGroupActive,
-  countGroupWaiting,
-  countStates,
-  nextDelayed,
-} from '../read/count.js';
+import { countByState, countGroupActive, countGroupWaiting, countStates, nextDelayed } from '../read/count.js';
 import { findByDeduplicationKey, findJobById, getChildrenJobs, getJob } from '../read/find.js';
 import { listFlowParents, listJobs, stalledJobs } from '../read/list.js';
 import { readMetrics, requireMetrics } from '../read/metrics.js';
 import { getPausedNames, pauseName, resumeName } from '../read/pauses.js';
 import { listQueues } from '../read/queues.js';
 import { searchByName, searchByPayload, searchJobs } from '../read/search.js';
-import type { BulkResult } from '../remove/chunks.js';
 import { clean } from '../remove/clean.js';
 import { truncateAll } from '../remove/delete-expired.js';
 import { drain } from '../remove/drain.js';
@@ -45,6 +33,7 @@ import { type PgStoreOptions, resolveOptions } from '../runtime/options.js';
 import { cancelActive, failParent, notifyChildCompleted } from './core-steps.js';
 import { DamagedRows } from './damaged-rows.js';
 import { LeaseMemory } from './lease-memory.js';
+import { saveJobs, saveTree } from './save.js';
 import { extendLock, releaseLock, removeFenced, updateJob } from './update.js';
 
 const MAX_LOCK_MS = 2_147_483_647;
@@ -58,12 +47,12 @@ const MAX_LOCK_MS = 2_147_483_647;
 export class PgStore implements StoreInterface {
   /** The verbs beneath `StoreInterface`, for this package's own core. @internal */
   readonly engine: Engine;
-  readonly #fences = new LeaseMemory();
-  readonly #damage: DamagedRows;
+  readonly #leases = new LeaseMemory();
+  readonly #damagedRows: DamagedRows;
 
   constructor(options: PgStoreOptions) {
     this.engine = new Engine(resolveOptions(options));
-    this.#damage = new DamagedRows(this.engine.options.logger);
+    this.#damagedRows = new DamagedRows(this.engine.options.logger);
   }
 
   connect(): Promise<void> {
@@ -78,14 +67,14 @@ export class PgStore implements StoreInterface {
     return this.engine.disconnect();
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.disconnect();
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.disconnect();
   }
 
   /** Empties every conveyor table but the migrations: for tests. */
   async truncateAll(): Promise<void> {
     await truncateAll(this.#executor);
-    this.#fences.clear();
+    this.#leases.clear();
   }
 
   get #executor() {
@@ -93,16 +82,13 @@ export class PgStore implements StoreInterface {
   }
 
   async saveJob(queueName: string, job: NewJobData): Promise<string> {
-    const [saved] = await insertBatch(this.#executor, [this.#record(queueName, job)]);
-    this.#ringFor(queueName, job);
-    return (saved as { id: string }).id;
+    const [id] = await saveJobs(this.engine, [{ queueName, job }]);
+    return id as string;
   }
 
   async saveBulk(queueName: string, jobs: NewJobData[]): Promise<string[]> {
-    const records = jobs.map((job) => this.#record(queueName, job));
-    const saved = await insertBatch(this.#executor, records);
-    for (const job of jobs) this.#ringFor(queueName, job);
-    return saved.map(({ id }) => id);
+    const all = jobs.map((job) => ({ queueName, job }));
+    return saveJobs(this.engine, all);
   }
 
   async getJob(queueName: string, jobId: string): Promise<JobData | null> {
@@ -115,11 +101,11 @@ export class PgStore implements StoreInterface {
     updates: Partial<JobData>,
     options: UpdateJobOptions = {},
   ): Promise<void> {
-    await updateJob(this.engine, this.#fences, queueName, jobId, updates, options);
+    await updateJob(this.engine, this.#leases, queueName, jobId, updates, options);
   }
 
   async removeJob(queueName: string, jobId: string): Promise<void> {
-    await removeFenced(this.#executor, this.#fences, queueName, jobId);
+    await removeFenced(this.#executor, this.#leases, queueName, jobId);
   }
 
   async findByDeduplicationKey(queueName: string, key: string): Promise<JobData | null> {
@@ -139,21 +125,21 @@ export class PgStore implements StoreInterface {
     integerIn(lockDuration, 'lockDuration', 1, MAX_LOCK_MS);
     const [claimed] = await claimJobs(this.#executor, { ...options, queueName, workerId, lockDuration, limit: 1 });
     if (!claimed) return null;
-    this.#fences.claimed(queueName, claimed.job.id, claimed.lease);
-    return this.#damage.read(claimed);
+    this.#leases.claimed(queueName, claimed.job.id, claimed.lease);
+    return this.#damagedRows.read(claimed);
   }
 
   async extendLock(queueName: string, jobId: string, duration: number): Promise<boolean> {
     integerIn(duration, 'duration', 1, MAX_LOCK_MS);
-    return extendLock(this.#executor, this.#fences, queueName, jobId, duration);
+    return extendLock(this.#executor, this.#leases, queueName, jobId, duration);
   }
 
   async releaseLock(queueName: string, jobId: string): Promise<void> {
-    return releaseLock(this.#executor, this.#fences, queueName, jobId);
+    return releaseLock(this.#executor, this.#leases, queueName, jobId);
   }
 
   async getActiveCount(queueName: string): Promise<number> {
-    return countActive(this.#executor, queueName);
+    return countByState(this.#executor, queueName, 'active');
   }
 
   async getGroupActiveCount(queueName: string, groupId: string): Promise<number> {
@@ -166,8 +152,8 @@ export class PgStore implements StoreInterface {
 
   async getStalledJobs(queueName: string, _stalledThreshold: number): Promise<JobData[]> {
     const stalled = await stalledJobs(this.#executor, queueName);
-    for (const { job, lease } of stalled) this.#fences.stalled(queueName, job.id, lease);
-    return stalled.map(this.#damage.read);
+    for (const { job, lease } of stalled) this.#leases.stalled(queueName, job.id, lease);
+    return stalled.map(this.#damagedRows.read);
   }
 
   async getNextDelayedTimestamp(queueName: string): Promise<number | null> {
@@ -175,12 +161,11 @@ export class PgStore implements StoreInterface {
   }
 
   async promoteDelayedJobs(queueName: string, timestamp: number): Promise<number> {
-    const count = await promoteDue(this.#executor, queueName, timestamp);
-    return this.#nowWaiting(queueName, { count, parents: [] });
+    return this.#nowWaiting(queueName, await promoteDue(this.#executor, queueName, timestamp));
   }
 
   async promoteJobs(queueName: string): Promise<number> {
-    return this.#nowWaiting(queueName, await promoteAll(this.#executor, queueName));
+    return this.#nowWaiting(queueName, (await promoteAll(this.#executor, queueName)).count);
   }
 
   async clean(queueName: string, state: JobState, grace: number): Promise<number> {
@@ -200,20 +185,20 @@ export class PgStore implements StoreInterface {
       const { parents } = await obliterate(this.#executor, queueName, options.force ?? false);
       announceParents(this.engine.notifier, parents);
     } finally {
-      // The queue was stopped for a moment: whoever looked then looks again.
+      // The queue was paused for a moment: workers that polled then must poll again.
       this.engine.notifier.wake(queueName);
     }
   }
 
   async retryJobs(queueName: string, state: 'failed' | 'completed'): Promise<number> {
-    return this.#nowWaiting(queueName, await retryJobs(this.#executor, queueName, state));
+    return this.#nowWaiting(queueName, (await retryJobs(this.#executor, queueName, state)).count);
   }
 
   #read(stored: StoredJob | null): JobData | null {
-    return stored && this.#damage.read(stored);
+    return stored && this.#damagedRows.read(stored);
   }
 
-  #nowWaiting(queueName: string, { count }: BulkResult): number {
+  #nowWaiting(queueName: string, count: number): number {
     if (count > 0) this.engine.notifier.wake(queueName);
     return count;
   }
@@ -233,8 +218,7 @@ export class PgStore implements StoreInterface {
   }
 
   async listJobs(queueName: string, state: JobState, start = 0, end = 100): Promise<JobData[]> {
-    assertJobState(state);
-    return (await listJobs(this.#executor, queueName, state, start, end)).map(this.#damage.read);
+    return (await listJobs(this.#executor, queueName, state, start, end)).map(this.#damagedRows.read);
   }
 
   async countJobs(queueName: string, state: JobState): Promise<number> {
@@ -251,20 +235,20 @@ export class PgStore implements StoreInterface {
   }
 
   async searchByName(text: string, queueName?: string, limit = 50): Promise<JobData[]> {
-    return (await searchByName(this.#executor, text, queueName, limit)).map(this.#damage.read);
+    return (await searchByName(this.#executor, text, queueName, limit)).map(this.#damagedRows.read);
   }
 
   async searchByPayload(queueName: string, text: string, limit = 50): Promise<JobData[]> {
-    return (await searchByPayload(this.#executor, queueName, text, limit)).map(this.#damage.read);
+    return (await searchByPayload(this.#executor, queueName, text, limit)).map(this.#damagedRows.read);
   }
 
   async searchJobs(filter: SearchFilter, start = 0, end = 50): Promise<{ jobs: JobData[]; total: number }> {
     const { jobs, total } = await searchJobs(this.#executor, filter, start, end);
-    return { jobs: jobs.map(this.#damage.read), total };
+    return { jobs: jobs.map(this.#damagedRows.read), total };
   }
 
   async listFlowParents(state?: JobState, limit = 100): Promise<JobData[]> {
-    return (await listFlowParents(this.#executor, state, limit)).map(this.#damage.read);
+    return (await listFlowParents(this.#executor, state, limit)).map(this.#damagedRows.read);
   }
 
   async cancelJob(queueName: string, jobId: string): Promise<boolean> {
@@ -274,10 +258,7 @@ export class PgStore implements StoreInterface {
   }
 
   async saveFlow(jobs: { queueName: string; job: NewJobData }[]): Promise<string[]> {
-    const records = jobs.map(({ queueName, job }) => this.#record(queueName, job));
-    const ids = await saveFlow(this.#executor, records);
-    for (const { queueName, job } of jobs) this.#ringFor(queueName, job);
-    return ids;
+    return saveTree(this.engine, jobs);
   }
 
   async notifyChildCompleted(parentQueueName: string, parentId: string): Promise<JobState> {
@@ -315,21 +296,5 @@ export class PgStore implements StoreInterface {
   async aggregateMetrics(): Promise<void> {
     requireMetrics(this.engine.options);
     await aggregateMetrics(this.#executor, this.engine.options.metrics);
-  }
-
-  /** Whoever adds jobs by these calls, workers hear of them at once. */
-  #ringFor(queueName: string, { state, delayUntil }: NewJobData): void {
-    if (state === 'waiting') this.engine.notifier.wake(queueName);
-    else if (state === 'delayed' && delayUntil) this.engine.notifier.wake(queueName, delayUntil.getTime() - Date.now());
-  }
-
-  #record(queueName: string, job: NewJobData): JobRecord {
-    validateQueueName(queueName);
-    checkNewJob(job);
-    const id = job.id == null ? generateId() : validateName(job.id, 'job.id');
-    return encodeRecord(queueName, id, job, {
-      maxPayloadBytes: this.engine.options.maxPayloadBytes,
-      ownId: job.id == null,
-    });
   }
 }
