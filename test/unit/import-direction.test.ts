@@ -9,7 +9,8 @@ const LAYERS = ['model', 'schema', 'db', 'migrations', 'store', 'core', 'index.t
 /** The same inside a layer. Rooms of one group do not know each other's order. */
 const ROOMS: Record<string, string[][]> = {
   store: [
-    ['rules', 'rows'],
+    ['rows'],
+    ['rules'],
     ['add', 'settle'],
     ['lease', 'claim', 'read'],
     ['remove'],
