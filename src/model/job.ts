@@ -39,7 +39,7 @@ export interface DeduplicationOptions {
   key?: string;
   /** Derive the key from the job's name and data. */
   hash?: boolean;
-  /** The key is given up this many ms after the job's creation. Default: when the job ends. */
+  /** ms after the job's creation until it loses the key. Default: when the job ends. */
   ttl?: number;
 }
 

@@ -77,7 +77,7 @@ function makeTables<N extends string, D>(schema: PgSchema | undefined) {
       removeAt: instant('remove_at'),
     },
     (t) => [
-      // The id first: it finds a job also for who does not know its queue.
+      // The id first, so that it also finds a job whose queue is not known.
       primaryKey({ name: 'conveyor_jobs_pkey', columns: [t.id, t.queueName] }),
       check(
         'conveyor_jobs_state_check',
@@ -131,7 +131,7 @@ function makeTables<N extends string, D>(schema: PgSchema | undefined) {
       added: int64('added').notNull().default(0),
       /** Recent fetches of a rate-limited group: `[[ms, count], …]`, oldest first. */
       fetches: json('fetches').notNull().$type<[number, number][]>().default(sql`'[]'::jsonb`),
-      /** The longest window anybody has asked for, in ms: older fetches are remembered roughly, and for an hour. */
+      /** The longest window asked for, in ms. Older fetches are remembered roughly, and for an hour. */
       windowMs: int64('window_ms').notNull().default(0),
       /** Had waiting jobs at the last survey: the groups a claim of a queue with many groups goes through. */
       listed: boolean('listed').notNull().default(false),
@@ -151,7 +151,7 @@ function makeTables<N extends string, D>(schema: PgSchema | undefined) {
     claimed: int64('claimed').notNull().default(0),
     /** Recent rate-limited fetches: `[[ms, count], …]`, oldest first. */
     fetches: json('fetches').notNull().$type<[number, number][]>().default(sql`'[]'::jsonb`),
-    /** The longest window anybody has asked for, in ms: older fetches are remembered roughly, and for an hour. */
+    /** The longest window asked for, in ms. Older fetches are remembered roughly, and for an hour. */
     windowMs: int64('window_ms').notNull().default(0),
   });
 

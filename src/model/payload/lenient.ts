@@ -7,7 +7,7 @@ export class TooLarge extends Error {}
 interface Copy {
   /** Lower bound of the bytes that are still allowed. */
   budget: number;
-  /** The objects that contain the one at hand. */
+  /** The objects that contain the current one. */
   readonly ancestors: Set<object>;
 }
 

@@ -4,7 +4,7 @@ import { isStorable } from '../text.js';
 /** Deeper values are refused: recursion over them must fit on any stack, ours, Postgres' and every reader's. */
 export const MAX_DEPTH = 500;
 
-/** The state of one walk. `trail[0..depth)` are the keys from the root to the value at hand. */
+/** The state of one walk. `trail[0..depth)` are the keys from the root to the current value. */
 interface Walk {
   readonly root: unknown;
   readonly path: string;
@@ -84,7 +84,7 @@ function visitFields(walk: Walk, object: object, depth: number): true {
   }
   const prototype = Object.getPrototypeOf(object);
   if (prototype !== Object.prototype && prototype !== null) refuseExotic(walk, object);
-  // for-in, because it needs no array of keys; fields that somebody put on a prototype are not ours.
+  // for-in, because it needs no array of keys; fields of a prototype are skipped.
   for (const key in object) {
     if (!Object.hasOwn(object, key)) continue;
     walk.trail[depth - 1] = key;

@@ -4,7 +4,7 @@ import { columns, statement } from '../../db/statement.js';
 import { alias } from '../../db/tables.js';
 import type { JobRecord } from './insert.js';
 
-/** Something is in the way of a flow's record. */
+/** A job that exists and conflicts with a record of the flow. */
 export interface Taken {
   readonly index: number;
   /** The job that is there. */

@@ -9,10 +9,10 @@ import { existingIds, type Taken } from './flow-tree.js';
 import { insertInput, insertSelect, type JobRecord } from './insert.js';
 
 /**
- * A whole flow or nothing of it. What is in the way (an id that exists, a live holder of a deduplication key) is found
- * in the statement's own snapshot, and then nothing is inserted and no error raised: a caller's transaction lives on.
- * There is no `on conflict`: what another transaction commits meanwhile fails the statement as a whole.
- * Answers with the records in whose way something is, and with what.
+ * Inserts a whole flow or nothing. Conflicts (an id that exists, a live holder of a deduplication key) are looked up in
+ * the statement's snapshot; with any, nothing is inserted and no error raised, so a caller's transaction stays usable.
+ * Without `on conflict`, because what another transaction commits meanwhile must fail the whole statement. Answers with
+ * the records that conflict, and with what.
  */
 const insertFlow = statement(
   'insert flow',
@@ -61,7 +61,8 @@ async function insertOnce(executor: Executor, jobs: string): Promise<Row[]> {
     return await insert();
   } catch (error) {
     if (codeOf(error) !== '23505') throw error;
-    // Somebody saved the same at the same time. By now it can be seen, unless a caller's transaction ended with it.
+    // Another transaction has saved the same jobs. The next snapshot shows them, unless the error has ended a caller's
+    // transaction.
     return insert().catch((again) => {
       if (codeOf(again) !== '23505' && codeOf(again) !== '25P02') throw again;
       throw new ConveyorError('Another transaction saved a job of the flow at the same time: nothing was saved.', {

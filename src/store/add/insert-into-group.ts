@@ -8,8 +8,8 @@ import { holdsKey, keyExpired } from '../rules/deduplication.js';
 import { dateOf, insertInput, insertSelect, type JobRecord, type Saved } from './insert.js';
 
 /**
- * - `there`: the job was there before, by its id or its deduplication key; it does not count
- * - `again`: somebody else's add or job decides, and this statement's snapshot does not show it yet
+ * - `there`: the job exists, by its id or its deduplication key; it does not count
+ * - `again`: another add decides, and this statement's snapshot does not show it yet
  */
 type Outcome = 'created' | 'there' | 'full' | 'again';
 
@@ -36,21 +36,21 @@ const insertGuarded = statement(
       union all
       select ${j.id} from x join ${db.jobs} as ${j} on ${j.queueName} = x.queue_name and ${j.deduplicationKey} = x.deduplication_key
         and ${holdsKey(j)} and not ${keyExpired(j)}),
-    seen as materialized (
+    snapshot as materialized (
       select ${c.added} as added,
         (select count(*) from (select 1 from ${inGroup} and ${j.state} = 'waiting' limit ${p.max}::int) a)
         + (select count(*) from (select 1 from ${inGroup} and ${j.state} = 'delayed' limit ${p.max}::int) b) as size
       from ${guard}),
     prepared as (
       insert into ${db.groupCursors} (${cursor.queueName}, ${cursor.groupId})
-      select ${p.queue}, ${p.group} where not exists (select 1 from seen) and not exists (select 1 from there)
+      select ${p.queue}, ${p.group} where not exists (select 1 from snapshot) and not exists (select 1 from there)
       on conflict do nothing returning 1),
     locked as (
       select ${c.added} as added from ${guard}
-        and not exists (select 1 from there) and (select size from seen) < ${p.max}::int
+        and not exists (select 1 from there) and (select size from snapshot) < ${p.max}::int
       for update),
     room as materialized (
-      select 1 from locked l cross join seen s where s.size + l.added - s.added < ${p.max}::int),
+      select 1 from locked l cross join snapshot s where s.size + l.added - s.added < ${p.max}::int),
     freed as (
       update ${db.jobs} as ${j} set ${col.deduplicationKey} = null
       from x where ${expired} and exists (select 1 from room)
@@ -66,7 +66,7 @@ const insertGuarded = statement(
       returning 1)
     select ${columns(
       sql`case when i.id is not null then 'created' when t.id is not null then 'there'
-        when (select size from seen) >= ${p.max}::int then 'full' else 'again' end`,
+        when (select size from snapshot) >= ${p.max}::int then 'full' else 'again' end`,
       sql`coalesce(i.id, t.id)`,
       epochMs(sql`i.until`),
       epochMs(sql`i.created_at`),

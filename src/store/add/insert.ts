@@ -13,8 +13,8 @@ export { insertInput, insertSelect } from '../rows/insert-columns.js';
 export { encodeRecord, type JobRecord, type RecordOptions } from '../rows/new-job.js';
 
 /**
- * Jobs that nothing can be in the way of. Without `on conflict` the server neither looks for a conflict beforehand
- * nor marks each row as provisional first: a sixth of the statement's time. Answers only with what it decides itself: the
+ * Jobs that cannot conflict with any other. Without `on conflict` the server neither looks for a conflict first nor
+ * inserts each row provisionally, which is a sixth of the statement's time. Answers only with what it decides itself: the
  * times at which delayed jobs come due, and, without an id, the time of creation of all.
  */
 const insertFresh = statement(
@@ -26,13 +26,13 @@ const insertFresh = statement(
       returning ${bare(db.jobs).queueName} as q, ${bare(db.jobs).id} as id, ${bare(db.jobs).delayUntil} as until)
     select ${columns(sql`q`, sql`id`, epochMs(sql`until`))} from inserted where until is not null
     union all select null, null, (${epochMs(now)})::text`,
-  // Sent again after its answer was lost, it stumbles over its own rows, and `insertBatch` finds them.
+  // Sent again after its answer was lost, it fails on its own rows, and `insertBatch` then finds them.
   { repeatable: true },
 );
 
 /**
- * Jobs without a deduplication key. An id that exists is left alone and not returned. In the order of their ids, so
- * that two batches with the same ones wait for each other only in one direction.
+ * Jobs without a deduplication key. A job whose id exists is left as it is and not returned. In the order of their ids,
+ * so that two batches with the same ids do not deadlock.
  */
 const insertJobs = statement(
   'insert jobs',
@@ -47,10 +47,10 @@ const insertJobs = statement(
 );
 
 /**
- * Jobs of which some have a deduplication key. The unique partial index decides who is first; rows are inserted in
- * the order of their keys, so that two batches wait for each other only in one direction. A holder whose time to
- * live has passed gives its key up in the same statement. Answers per job with the id that holds its key now, or
- * null when another transaction's holder is not visible to this statement yet: then the caller asks again.
+ * Jobs of which some have a deduplication key. The unique partial index decides which job gets a key. Rows are inserted
+ * in the order of their keys, so that two batches do not deadlock. A holder whose time to live has passed loses its key
+ * in the same statement. Answers per job with the id that holds its key, or null when the holder of another transaction
+ * is not visible to this statement yet: it must be sent again.
  */
 const insertDeduplicated = statement(
   'insert deduplicated jobs',
@@ -161,7 +161,7 @@ async function insertByKey(executor: Executor, records: readonly JobRecord[]): P
       if (id == null) unresolved.push(i);
       else saved[i] = { id, created: created === 'true', delayUntil: dateOf(until), createdAt: dateOf(at) };
     });
-    // The holder was committed after this statement began, or ended meanwhile: the next snapshot tells.
+    // The holder was committed after this statement began, or has ended meanwhile: the next snapshot decides.
     if (round >= KEY_RACE_ROUNDS) {
       throw new ConveyorError('Which job has a deduplication key changed too often to be decided: try again.', {
         code: 'DEDUPLICATION_CONTENDED',

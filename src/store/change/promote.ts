@@ -26,7 +26,7 @@ export async function promoteOne(executor: Executor, queueName: string, id: stri
   return readAnswer(await executor.run(promoteJob, { queue: queueName, id }));
 }
 
-/** A chunk of the delayed jobs `within` a bound: they are counted where they are, and their ids are answered if asked. */
+/** A chunk of the delayed jobs `within` a bound; answers with their number, or with `ids` with their ids. */
 function promotion(name: string, within: (j: Jobs, bound: SQL) => SQL) {
   const candidates = (db: Tables, p: Slots<'queue' | 'bound' | 'skip'>) => {
     const j = alias(db.jobs, 'j');

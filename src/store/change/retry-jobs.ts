@@ -20,8 +20,8 @@ import { finishTime, inState, live, stillIn } from '../rules/states.js';
 
 type Ended = 'failed' | 'completed';
 /**
- * Whose turn it is. Children go before their parents, so that a parent counts those that run again; whoever goes in
- * circles goes at last.
+ * The passes of a retry. Children go before their parents, so that a parent counts those that run again; jobs whose
+ * parents form a circle go last.
  */
 type Turn = 'childless' | 'after its children' | 'left over';
 
@@ -35,9 +35,9 @@ const FRESH = { pendingChildren: sql`fresh.pending`, deduplicationKey: sql`fresh
 /**
  * Starts a chunk of ended jobs over. In the order of their insertion they take new places behind those that wait.
  *
- * Children are locked before parents, as everywhere: first the children of the jobs at hand, then the jobs, then their
- * own parents, which are found by their key and judged once they are locked. A child that ends meanwhile has ended
- * before this counts it, or finds its parent waiting for it.
+ * Children are locked before parents, as everywhere: first the children of the chunk's jobs, then these, then their own
+ * parents, whose state is read once they are locked. A child that ends meanwhile has either ended before it is counted
+ * here, or finds its parent waiting for it.
  */
 function retryStatement(state: Ended, turn: Turn, wait: boolean): Statement<Params> {
   return statement(`retry ${state}, ${turn}${wait ? ' (held)' : ''}`, ['queue', 'seq', 'limit', 'drop'], (db, p) => {
@@ -80,8 +80,8 @@ function retryStatement(state: Ended, turn: Turn, wait: boolean): Statement<Para
 }
 
 /**
- * A probe of one index per job, whatever the planner believes: a subquery with LIMIT is not made a join of, and for what
- * is in the CASE no other index is looked for.
+ * A probe of one index per job, whatever the planner estimates: a subquery with LIMIT is not turned into a join, and a
+ * condition inside a CASE cannot choose another index.
  */
 function mayGo(db: Tables, j: Jobs, state: Ended, turn: Turn): SQL {
   if (turn === 'left over') return sql``;
@@ -92,7 +92,7 @@ function mayGo(db: Tables, j: Jobs, state: Ended, turn: Turn): SQL {
     limit 1) is null`;
 }
 
-/** All of them, also those that have ended: somebody may be retrying them right now. */
+/** All of them, also those that have ended: another transaction may be retrying them. */
 function lockedChildren(db: Tables, queue: SQL): SQL {
   const c = alias(db.jobs, 'c');
   return sql`children as materialized (
@@ -134,8 +134,8 @@ const statementsFor = (state: Ended) =>
 const STATEMENTS = { failed: statementsFor('failed'), completed: statementsFor('completed') };
 
 /**
- * Starts all failed, or all completed, jobs over that are there when it is called. A job whose deduplication key is
- * somebody else's by now, or that of another one that is started over with it, goes without.
+ * Starts all failed, or all completed, jobs over that exist when it is called. A job whose deduplication key another job
+ * has taken, or gets in the same call, loses it.
  */
 export async function retryJobs(executor: Executor, queueName: string, state: Ended): Promise<BulkResult> {
   const queue = validateQueueName(queueName);
@@ -151,8 +151,8 @@ export async function retryJobs(executor: Executor, queueName: string, state: En
 }
 
 /**
- * Somebody may take a key between this statement's look and its write. Then fewer jobs are tried, so that where keys
- * are taken all the time some get through; a job alone finally goes without its key.
+ * Another job may take a key between this statement's snapshot and its write. Then a smaller chunk is tried, so that
+ * some jobs succeed where keys are taken all the time; a single job finally loses its key.
  */
 async function retryChunk(
   executor: Executor,

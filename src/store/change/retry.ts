@@ -51,7 +51,7 @@ const retryJob = statement('retry job', ['queue', 'id', 'drop'], (db, p) => {
 
 /**
  * Starts a failed job over: it waits, behind the others of its priority, or for its children that have not ended. A
- * deduplication key that somebody else holds by now is given up.
+ * deduplication key that another job has taken meanwhile is lost.
  */
 export async function retryOne(executor: Executor, queueName: string, id: string): Promise<ChangeAnswer> {
   return readAnswer(await retryOnKeyConflict((drop) => executor.run(retryJob, { queue: queueName, id, drop })));

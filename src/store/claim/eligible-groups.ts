@@ -88,7 +88,7 @@ function eligible(db: Tables, p: Params): SQL {
   const waiting = waitingIn(db, p.queue);
   const may = wanted(db, p);
   const first = sql`order by ${j.groupId}, ${j.priority}, ${j.seq}`;
-  // Room is asked first: where all groups are full, it is asked of each. Then no EXISTS, which the planner may answer
+  // Room comes first, because where all groups are full it is computed for each. Then no EXISTS, which the planner may answer
   // for all groups at once, from the whole backlog.
   return sql`
     group_order as materialized (

@@ -18,13 +18,13 @@ const refresh = statement('refresh groups', ['queue', 'force'], (db, p) => {
   const c = alias(db.groupCursors, 'c');
   const col = bare(db.groupCursors);
   const cursors = sql`from ${db.groupCursors} as ${c} where ${c.queueName} = ${p.queue}`;
-  const mine = sql`exists (select 1 from refresh_lock)`;
+  const locked = sql`exists (select 1 from refresh_lock)`;
   return sql`
     with recursive refresh_lock as materialized (
       select ${c.listed} as listed ${cursors} and ${c.groupId} = ''
         and (${p.force} = 'true' or coalesce(${c.surveyDue} <= clock_timestamp(), true))
       for update skip locked),
-    ${groupWalk(db, p.queue, mine, ALL)},
+    ${groupWalk(db, p.queue, locked, ALL)},
     waiting_groups as materialized (
       select w.id as key, c.listed from walk w
       left join lateral (select ${c.listed} as listed ${cursors} and ${c.groupId} = w.id limit 1) c on true
@@ -39,7 +39,7 @@ const refresh = statement('refresh groups', ['queue', 'force'], (db, p) => {
       from (
         select key from waiting_groups where not listed
         union all
-        select ${c.groupId} ${cursors} and ${c.listed} and ${c.groupId} <> '' and ${mine}
+        select ${c.groupId} ${cursors} and ${c.listed} and ${c.groupId} <> '' and ${locked}
           and ${c.groupId} not in (select key from waiting_groups)) k
       where ${c.queueName} = ${p.queue} and ${c.groupId} = k.key
       returning ${c.listed} as listed),
@@ -49,7 +49,7 @@ const refresh = statement('refresh groups', ['queue', 'force'], (db, p) => {
         ${col.groupCount} = (select n from counted),
         ${col.surveyDue} = (
           select at + greatest(${INTERVAL} * interval '1 millisecond', ${SHARE} * (at - now())) from counted)
-      where ${c.queueName} = ${p.queue} and ${c.groupId} = '' and ${mine}
+      where ${c.queueName} = ${p.queue} and ${c.groupId} = '' and ${locked}
       returning ${c.listed} and not (select listed from refresh_lock) as listed)
     select ${columns(sql`listed::int + (select count(*) from cursors_created) + (select count(*) from relisted where listed)`)} from marked`;
 });

@@ -124,7 +124,7 @@ function cursorUpdate(db: Tables, p: Params): SQL {
       returning 1)`;
 }
 
-/** What only a claim that came back short needs to know is asked last: by then, `tried` has all there is. */
+/** Conditions of a claim that got too little come last: by then all groups have been tried. */
 function status({ lifo, guarded }: Shape): SQL {
   const taken = sql`(select count(*) from claimed_jobs)`;
   const short = sql`coalesce(${taken} < (select free from share), false)`;

@@ -8,7 +8,7 @@ import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 /** The server's clock at the moment it is read, unlike `now()`, which stands still from the statement's start. */
 const clockMs = sql`(select floor(extract(epoch from clock_timestamp()) * 1000)::bigint as ms offset 0)`;
 
-/** Entries of what somebody may have changed by hand to something else. */
+/** Its entries; none of a column that was changed by hand to something else. */
 const entries = (log: SQLWrapper): SQL =>
   sql`jsonb_array_elements(case jsonb_typeof(${log}) when 'array' then ${log} end)`;
 const at = sql`(e ->> 0)::bigint`;
@@ -34,13 +34,13 @@ export function nextFetchIn(log: SQLWrapper, duration: SQLWrapper): SQL {
 const EXACT_ENTRIES = sql.raw('256');
 /** Beyond, an entry may be merged with ones later by up to a 64th of its age: about 1,000 entries cover an hour. */
 const FINE = sql.raw('64');
-/** Nobody has asked for a window this long yet, but somebody may: it is remembered roughly. */
+/** Beyond the longest window that was asked for, entries are kept roughly, for a longer one that may follow. */
 const COARSE = sql.raw('8');
-/** ms that are remembered at least, whatever windows were asked for. */
+/** ms that are remembered at least, however short the windows. */
 const MEMORY = sql.raw('3600000');
 
 /**
- * The log with `n` fetches at `ms` more; `window` is the longest that anybody has asked for. Merged entries keep the
+ * The log with `n` fetches at `ms` more; `window` is the longest that was asked for. Merged entries keep the
  * later time: they count a little longer than they must, never too short.
  */
 export function withFetches(log: SQLWrapper, ms: SQLWrapper, n: SQLWrapper, window: SQLWrapper): SQL {

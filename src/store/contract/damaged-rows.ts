@@ -2,10 +2,10 @@ import type { JobData } from '../../model/job.js';
 import type { Logger } from '../../model/logger.js';
 import type { StoredJob } from '../rows/job-row.js';
 
-/** Rows that were reported: a page that is looked at every second must not say it every second. */
+/** How many reported rows are remembered, so that a page that is read every second does not report them each time. */
 const MEMORY = 1_000;
 
-/** Says of rows that somebody changed by hand to nonsense that they are so, once each. */
+/** Reports rows that were changed by hand to what a job cannot be, once each. */
 export class DamagedRows {
   readonly #logger: Logger;
   readonly #said = new Set<string>();

@@ -10,7 +10,7 @@ export interface KnownLeases {
 const CAPACITY = 100_000;
 /** Ended jobs are remembered only for the call or two that come right behind. */
 const ENDED_CAPACITY = 1_000;
-/** Who lists stalled jobs deals with them at once. Later calls by id are somebody else's, and not to be ignored. */
+/** A caller that lists stalled jobs handles them at once. Later calls by id come from others, and must not be ignored. */
 const STALLED_MS = 60_000;
 
 interface Entry {

@@ -12,7 +12,7 @@ import { merged, plainAssignments } from './update-fields.js';
 
 const outcomes = cte('outcomes', ['queueName', 'name', 'state', 'processedAt', 'endedAt']);
 
-/** The key after the update: a job that comes back to life gives its own up when somebody else holds it by now. */
+/** The key after the update: a job that is live again loses it when another job has taken it meanwhile. */
 function keyAfter(db: Tables, drop: SQLWrapper): SQL {
   const j = alias(db.jobs, 'j');
   const key = merged(db, 'deduplicationKey');
@@ -31,10 +31,10 @@ function removalAfter(db: Tables): SQL {
 }
 
 /**
- * Any fields of a job, whichever were given: the row is locked first, so that what is decided and what is answered is
- * about one and the same version of it. It may be changed by whom nothing is known; by who claimed it, while that
- * lease holds; and by who found it stalled, while it still is. A job that is its own worker's and was listed as
- * stalled by the same store may get calls from both: `waiting` is then taken for the sweeper's.
+ * Changes any fields of a job. The row is locked first, so that the decision and the answer are about the same version
+ * of it. A caller that this store knows nothing about may always change it; one that has claimed it, while its lease
+ * holds; one that has listed it as stalled, while it still is. If the same store has done both, two callers may follow:
+ * the one that makes the job waiting is then taken for the sweeper.
  */
 export const mergeIntoJob = statement(
   'update job',
@@ -46,7 +46,7 @@ export const mergeIntoJob = statement(
     const endOf = sql`case ${j.state} when 'completed' then ${j.completedAt} when 'failed' then ${j.failedAt} end`;
     return sql`
       with u as materialized (select ${p.updates}::jsonb as f),
-      seen as materialized (
+      found as materialized (
         select ${j.state} as state, coalesce(${p.expected}::jsonb @> to_jsonb(${j.state}), true) as expected,
           coalesce((${p.claimed} is null and ${p.stalled} is null)
             or (${j.state} = 'active' and ${j.lease} = ${p.stalled}::int
@@ -62,14 +62,14 @@ export const mergeIntoJob = statement(
           ${col.lease} = case when ${j.state} = 'active' and ${state} in ('waiting', 'delayed')
             then ${j.lease} + 1 else ${j.lease} end,
           ${col.removeAt} = ${removalAfter(db)}
-        from u, seen where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id} and seen.expected and seen.held
+        from u, found where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id} and found.expected and found.held
         returning ${j.queueName} as queue_name, ${j.name} as name, ${j.state} as state, ${j.delayUntil} as until,
           ${j.processedAt} as processed, ${endOf} as ended),
       ${outcomes.as(sql`
-        select queue_name, name, changed.state, processed, ended from changed join seen on changed.state <> seen.state
+        select queue_name, name, changed.state, processed, ended from changed join found on changed.state <> found.state
         where ended is not null`)},
       ${countMetrics(db, outcomes, p.shard, { endedAt: outcomes.endedAt })}
       select ${columns(sql`s.state`, sql`s.expected`, sql`s.held`, sql`c.state`, epochMs(sql`c.until`))}
-      from seen s left join changed c on true`;
+      from found s left join changed c on true`;
   },
 );

@@ -16,10 +16,10 @@ import { mergeIntoJob } from './update-statement.js';
 const UNKNOWN: KnownLeases = { claimed: undefined, stalled: undefined };
 
 /**
- * Merges fields into a job, by its id alone: fenced by what this store knows of it.
+ * Merges fields into a job, by its id alone; fenced by what the store remembers about it.
  *
- * @throws InvalidJobStateError when it is not in the expected state; LeaseLostError when this store handed it out and
- * it is somebody else's by now
+ * @throws InvalidJobStateError when it is not in the expected state; LeaseLostError when this store has claimed it
+ * and another worker holds it by now
  */
 export async function updateJob(
   engine: Engine,
@@ -32,7 +32,7 @@ export async function updateJob(
   const json = encodeUpdates(updates, { queueName, id }, engine.options.maxPayloadBytes);
   const expected = options.expectedState === undefined ? null : [options.expectedState].flat();
   for (const state of expected ?? []) assertJobState(state);
-  // Who expects any other state does not claim to hold the job.
+  // A caller that expects any other state does not act as the job's worker.
   const known = expected === null || expected.includes('active') ? fences.get(queueName, id) : UNKNOWN;
   const metrics = engine.options.metrics.enabled;
   const [row] = await retryOnKeyConflict((drop) =>
@@ -104,9 +104,9 @@ const unlock = statement(
 );
 
 /**
- * Often called once more when a job has ended: then it must not take the lock of whoever runs it by now.
+ * Often called once more after a job has ended: then it must not release the lock of another worker.
  *
- * @throws LeaseLostError when this store handed the job out and it is somebody else's by now
+ * @throws LeaseLostError when this store has claimed the job and another worker holds it by now
  */
 export async function releaseLock(
   executor: Executor,
@@ -126,19 +126,19 @@ const removeUnderLease = statement(
   (db, p) => {
     const j = alias(db.jobs, 'j');
     return sql`
-      with gone as (
+      with deleted as (
         delete from ${db.jobs} as ${j} where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id}
           and (${p.lease} is null or ${j.lease} = ${p.lease}::int) returning 1)
-      select ${columns(sql`(select count(*) from gone)`)} from ${db.jobs} as ${j}
+      select ${columns(sql`(select count(*) from deleted)`)} from ${db.jobs} as ${j}
       where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id}`;
   },
   { repeatable: true },
 );
 
 /**
- * Deletes a job; one that does not exist is fine. Its parent hears nothing: who calls this counts for itself.
+ * Deletes a job; a missing one is no error. Its parent is not counted down: callers of this contract do that themselves.
  *
- * @throws LeaseLostError when this store handed the job out and it is somebody else's by now
+ * @throws LeaseLostError when this store has claimed the job and another worker holds it by now
  */
 export async function removeFenced(
   executor: Executor,

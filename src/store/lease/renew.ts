@@ -10,13 +10,13 @@ export interface Renewed {
   readonly id: string;
   readonly queueName: string;
   readonly lease: number;
-  /** Somebody cancelled the job: this tells also where notifications do not arrive. */
+  /** The job was cancelled. Reported here too, because notifications may not arrive. */
   readonly cancelled: boolean;
 }
 
 /**
- * Touches no indexed column, so the row stays where it is (a HOT update). Rows that a settlement has locked right now
- * are passed over, so that the two can never wait for each other; they count as renewed, for their end is near.
+ * Touches no indexed column, so that the update is HOT. Rows that a settlement has locked are passed over, so that the
+ * two never wait for each other; they count as renewed, because they are about to end.
  */
 const renewLeases = statement(
   'renew',

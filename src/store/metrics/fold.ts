@@ -20,9 +20,9 @@ function addAll(db: Tables, granularity: 'minute' | 'hour', shard: number): SQL 
 }
 
 /**
- * Moves minutes that no hour contains yet: what leaves a writer's row enters the hour and the folded minute in the same
- * statement, so a number is counted once whoever calls this how often, and a writer that comes late (or to the minute
- * at hand) finds no row and begins another. Rows that a writer holds right now are left for the next call.
+ * Moves minutes that are not part of an hour yet. What leaves a writer's row enters the hour and the folded minute in
+ * the same statement, so each number is counted once, however often and by how many processes this is called. A writer
+ * that comes late, or writes to the current minute, begins another row. Locked rows are left to the next call.
  */
 const foldMinutes = statement('fold minutes', ['limit'], (db, p) => {
   const m = alias(db.metrics, 'm');
@@ -50,15 +50,15 @@ const dropOld = (granularity: 'minute' | 'hour') =>
         where ${m.granularity} = ${literal(granularity)} and ${m.shard} = ${literal(shard)}
           and ${m.periodStart} < now() - ${p.kept}::float8 * interval '1 ${sql.raw(granularity)}'
         order by ${m.periodStart} limit ${p.limit}::int for update skip locked),
-      gone as (delete from ${db.metrics} as ${m} where ${m}.ctid = any(array(select ctid from old)) returning 1)
-      select ${columns(sql`count(*)`)} from gone`;
+      deleted as (delete from ${db.metrics} as ${m} where ${m}.ctid = any(array(select ctid from old)) returning 1)
+      select ${columns(sql`count(*)`)} from deleted`;
   });
 const dropOldMinutes = dropOld('minute');
 const dropOldHours = dropOld('hour');
 
 /**
- * Adds minutes to their hours, each once, and drops the buckets that began longer ago than they are kept. An hour is up
- * to date as of the last call, also the one at hand; its minutes can be read as long as they are kept.
+ * Adds minutes to their hours, each once, and drops the buckets that began longer ago than they are kept. Hours,
+ * the current one included, are up to date as of the last call; minutes can be read as long as they are kept.
  */
 export async function aggregateMetrics(
   executor: Executor,

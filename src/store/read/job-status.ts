@@ -10,7 +10,7 @@ export interface JobKey {
   readonly id: string;
 }
 
-/** What is asked about a job by those who wait for its end. */
+/** What a waiter needs to know about a job. */
 export interface JobStatus {
   /** `missing`: there is no such job. */
   readonly state: JobState | 'missing';

@@ -12,7 +12,7 @@ import { readCounts } from './count.js';
 /** Counting the finished jobs of all queues takes as long as there are many. */
 const LIST_QUEUES_TIMEOUT = 15_000;
 
-/** `n`, `latest` and `scheduled` of one state: every live job is looked at. */
+/** `n`, `latest` and `scheduled` of one state: every live job is read. */
 function liveJobs(db: Tables, state: JobState): SQL {
   const j = alias(db.jobs, 'j');
   const repeats = sql`${j.scheduleKey} is not null or jsonb_typeof(${j.opts} -> 'repeat') = 'object'`;

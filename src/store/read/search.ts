@@ -11,7 +11,7 @@ import { JOB_COLUMN_COUNT, jobColumns, readJob, type StoredJob } from '../rows/j
 import { inQueue, inState } from '../rules/states.js';
 import { pageOf, rowsOfPage } from './list.js';
 
-/** No index helps a search in the middle of a text: in a table of millions its caller is told in this many ms. */
+/** No index helps a search in the middle of a text: in a table of millions it fails after this many ms. */
 const SEARCH_TIMEOUT = 15_000;
 
 type Params = 'queue' | 'states' | 'name' | 'payload' | 'escaped' | 'after' | 'before' | 'limit' | 'offset';

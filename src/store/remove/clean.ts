@@ -21,7 +21,7 @@ const older = (time: (j: Jobs) => SQLWrapper): Bound<'before'> => ({
 
 const createdBefore = older((j) => j.createdAt);
 
-/** An active job under a live lock is somebody's work. */
+/** An active job with a live lock belongs to a worker. */
 const abandoned: Bound<'before'> = {
   ...createdBefore,
   where: (j, p) => sql`${createdBefore.where(j, p)} and ${leaseExpired(j)}`,

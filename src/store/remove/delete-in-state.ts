@@ -53,9 +53,9 @@ export function deletionInState<const K extends string>(
 type Queue = { readonly queue: SQLWrapper };
 
 /**
- * Removes waiting parents, those first whose own parent is not to go as well: a parent that outlived its child by a
- * statement would be treated by its policy, and be failed where it was to be removed. Whoever goes in circles (no flow
- * does) is left over for `removalOfState`.
+ * Deletes waiting parents from the root down: a parent that were deleted a statement after its child would first be
+ * treated by its policy, and fail instead. Jobs whose parents form a circle (no flow has one) are left to
+ * `deletionInState`.
  */
 export function deletionOfRoots<const K extends string>(bound: Bound<K>): DeletionStatements<K | 'queue'> {
   return deletion<K | 'queue'>({

@@ -15,7 +15,7 @@ type Slots<K extends string> = { readonly [P in K]: SQL };
 export interface Deletion<K extends string> {
   readonly name: string;
   readonly params: readonly K[];
-  /** They have ended: nobody waits for them, only their values are wanted still. */
+  /** The jobs have ended: no parent waits for them, only their values are kept. */
   readonly ended: boolean;
   where(j: Jobs, p: Slots<K>, db: Tables): SQL;
   /** An order that an index delivers. */
@@ -35,8 +35,8 @@ export function deletion<const K extends string>(of: Deletion<K>): DeletionState
 }
 
 /**
- * Deletes a chunk, and does in the same statement what follows for parents, in whatever queue they are. A parent that
- * goes with the chunk is deleted before `cascade` looks for it.
+ * Deletes a chunk and, in the same statement, treats the parents, in whatever queue they are. A parent in the same chunk
+ * is deleted before `cascade` reads it.
  */
 function deletionStatement<K extends string>(of: Deletion<K>, wait: boolean): Statement<K | 'limit' | 'skip'> {
   return statement<K | 'limit' | 'skip'>(

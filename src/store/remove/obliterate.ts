@@ -35,13 +35,13 @@ const selectAnyJob = statement(
 );
 
 /**
- * Removes everything of a queue, in every table. Without `force`, jobs that are active refuse it.
+ * Deletes everything of a queue, in every table. Without `force` it refuses while jobs are active.
  *
- * No job is claimed between the look at the active ones and the end of the removal, although neither is one
- * statement with the other: the queue is paused first, which every claim looks at; claims that had begun before that
- * are waited for; and only then is it decided. When it is refused, the queue is as it was, and goes on. When this
- * process dies on the way, the queue stays paused, with what is left of it: calling it again does the rest. (Who
- * resumes the queue meanwhile starts jobs; they are not removed, and it is refused with the rest gone.)
+ * No job is claimed between the check for active jobs and the end of the deletion, although they are separate
+ * statements: the queue is paused first, then claims that had begun before are waited for, and only then is it checked.
+ * After a refusal the queue goes on as before. If this process dies on the way, the queue stays paused with what is left
+ * of it, and calling this again does the rest. (If the queue is resumed meanwhile, jobs may start; they are not deleted,
+ * and the call rejects with the rest gone.)
  *
  * @throws ConveyorError `ACTIVE_JOBS_EXIST`; `QUEUE_BUSY` when a transaction that writes jobs does not end
  */

@@ -28,7 +28,7 @@ const selectWriters = statement(
 
 /**
  * Resolves when every transaction that was writing jobs at the time of the call has ended. A queue without jobs has
- * nobody to wait for.
+ * none.
  *
  * @throws ConveyorError `QUEUE_BUSY` when one of them stays open
  */

@@ -17,8 +17,8 @@ const deletionFrom = (
     const rows = sql`${table(db)} as ${r}`;
     const picked = sql`select ${r}.ctid from ${rows} where ${queueName} = ${p.queue}
       order by ${sql.join(key(db) as unknown as SQL[], sql`, `)} limit ${p.limit}::int for update`;
-    return sql`with gone as (delete from ${rows} where ${r}.ctid = any(array(${picked})) returning 1)
-      select ${columns(sql`count(*)`)} from gone`;
+    return sql`with deleted as (delete from ${rows} where ${r}.ctid = any(array(${picked})) returning 1)
+      select ${columns(sql`count(*)`)} from deleted`;
   });
 
 const deleteSchedules = deletionFrom(

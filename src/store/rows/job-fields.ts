@@ -7,7 +7,7 @@ export interface JobField {
   readonly type: FieldType;
   /** SQL of the value that most jobs have: an insert that is not given one, and starting over, make it this. */
   readonly absent: string;
-  /** Who may give it a value at insert: every new job, only a caller of `StoreInterface`, or no one but the statement. */
+  /** What may give it a value at insert: every new job, only a caller of `StoreInterface`, or only the statement. */
   readonly insert: 'new' | 'stored' | 'never';
   /** In a cell of its own, in the one JSON cell that is null for jobs without anything special, or not at all. */
   readonly read: 'cell' | 'detail' | 'never';

@@ -35,7 +35,7 @@ export function jobColumns(j: Jobs): SQL {
 /** Fields that are the same for all jobs of a claim: its caller knows them, and passes them to `readJob`. */
 const KNOWN_TO_CLAIMER: readonly JobFieldName[] = ['queueName', 'state', 'lockUntil', 'lockedBy'];
 
-/** The same of a job that was just claimed, without the fields that are known to whoever claimed it. */
+/** The same of a job that was just claimed, without the fields that its claimer knows. */
 export function claimedColumns(j: Jobs): SQL {
   const cells = CELLS.map((name) => (KNOWN_TO_CLAIMER.includes(name) ? sql`null` : readable(j, name)));
   return columns(...cells, details(j));

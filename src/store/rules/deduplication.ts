@@ -25,7 +25,7 @@ export function holdsKey(j: Jobs): SQL {
   return sql`${j.deduplicationKey} is not null and ${j.state} not in ('completed', 'failed')`;
 }
 
-/** Past the time to live in the stored job's options; options changed by hand to nonsense never expire. */
+/** Past the time to live in the stored job's options; options that were changed by hand to something else never expire. */
 export function keyExpired(j: Jobs): SQL {
   const ttl = sql`${j.opts} #> '{deduplication,ttl}'`;
   return sql`(case when jsonb_typeof(${ttl}) = 'number'
@@ -43,8 +43,8 @@ export function heldByAnother(db: Tables, key: SQLWrapper): SQL {
 const ROUNDS = 3;
 
 /**
- * Runs a statement that brings a job back to life with its deduplication key. The unique index decides who holds a
- * key: when it refused, the holder can be seen the next time; at last the job gives its key up unasked (`drop`).
+ * Runs a statement that makes a job live again with its deduplication key. The unique index decides which job holds a
+ * key: after a conflict, the next snapshot shows the holder; after several, the job loses its key (`drop`).
  */
 export async function retryOnKeyConflict<T>(run: (drop: 'drop' | null) => Promise<T>): Promise<T> {
   for (let round = 1; ; round++) {

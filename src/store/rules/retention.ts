@@ -5,7 +5,7 @@ import type { JobOptions } from '../../model/job.js';
 /**
  * How long an ended job is kept, in ms: `true` and 0 delete it in the statement that ends it, a number so many ms
  * later, anything else never (null). In SQL for statements that read the options from the row, in TypeScript for
- * whoever has them at hand.
+ * callers that have them.
  */
 export function keepMs(opts: SQLWrapper, ended: 'completed' | 'failed' | SQLWrapper): SQL {
   const option =

@@ -16,9 +16,9 @@ export const isEnded = (state: JobState): state is 'completed' | 'failed' =>
   state === 'completed' || state === 'failed';
 
 /**
- * A row that is locked, and found by its place, is still what it was locked for. As a CASE, because no index shall be
- * found for it: without statistics about such rows, reading all of the state's index seems as good to the planner as
- * the few rows by their place.
+ * A locked row, found by its place, still has the state that it was locked for. As a CASE, so that no index is chosen for
+ * it: without statistics about such rows, the planner takes reading all of the state's index for as cheap as reading the
+ * few rows by their place.
  */
 export function stillIn(j: Jobs, state: JobState): SQL {
   return sql`(case ${j.state} when ${literal(state)} then true else false end)`;

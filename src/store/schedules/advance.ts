@@ -56,7 +56,7 @@ const advance = statement(
 );
 
 export interface Advanced {
-  /** False: somebody else has advanced the schedule. */
+  /** False: another process has advanced the schedule. */
   readonly advanced: boolean;
   /** The job of the next tick; null when there is none, or its id or deduplication key is taken. */
   readonly jobId: string | null;

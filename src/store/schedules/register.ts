@@ -81,8 +81,8 @@ function decide(db: Tables): SQL {
 
 /**
  * Registers a schedule with the job of its first tick, in one statement. `pending` is the job of the current tick
- * while nobody has touched it: it follows a change of the schedule. Answers with nothing when another transaction's
- * schedule is there but not visible yet.
+ * as long as it has not run or been changed: it follows a change of the schedule. Answers with no row when the schedule
+ * of another transaction exists but is not visible yet.
  */
 const register = statement(
   'register schedule',
@@ -184,7 +184,7 @@ export async function registerSchedule(
       limit: limit === null ? null : Math.min(limit, INT_MAX),
       job: record.json,
     });
-    // Somebody registered it a moment ago: the next snapshot shows it.
+    // Another process has just registered it: the next snapshot shows it.
     if (!row) continue;
     const [id, created, until, createdAt] = row;
     return {

@@ -9,9 +9,9 @@ import type { Engine } from '../runtime/engine.js';
 import { advanceSchedule, dueSchedules, postponeSchedule } from './advance.js';
 
 /**
- * Makes the next job of every schedule of the queue whose tick has passed; resolves to how many jobs were made. What
- * was missed while nothing ran is not made up for: the job of the tick that passed is there, and the next one is that
- * of the first tick to come.
+ * Makes the next job of every schedule of the queue whose tick has passed; resolves to how many jobs were made. Ticks
+ * that were missed while nothing ran get no job: the job of the tick that has passed exists already, and the next one is
+ * for the first tick to come.
  */
 export async function tickSchedules(engine: Engine, queueName: string): Promise<number> {
   const { executor, notifier, options } = engine;
@@ -26,7 +26,7 @@ export async function tickSchedules(engine: Engine, queueName: string): Promise<
       made++;
       notifier.publish('job:delayed', queueName, jobId);
     } catch (error) {
-      // A lost connection is nobody's fault: the tick is still due then. A damaged row must not keep the others waiting.
+      // After a lost connection the tick is still due. A damaged row must not hold up the others.
       if (faultOf(error) !== 'refused') throw error;
       options.logger.error(
         `conveyor: schedule "${schedule.key}" of queue "${queueName}" cannot be advanced, and is tried again in an ` +
@@ -63,7 +63,7 @@ function recordOf({ queueName, key, jobName, data, opts }: StoredSchedule, next:
     groupId: group?.id ?? null,
     deduplicationKey: deduplication ? (deduplication.key ?? hashJob(jobName, data)) : null,
   };
-  // What was let in when it was registered is let in again.
+  // Its size was checked when it was registered.
   return encodeRecord(queueName, generateId(), job, {
     maxPayloadBytes: Number.MAX_SAFE_INTEGER,
     scheduleKey: key,

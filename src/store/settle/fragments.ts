@@ -16,7 +16,7 @@ export interface SettleShape {
   readonly metrics: boolean;
   /** Some of the jobs are deleted at once. */
   readonly removal: boolean;
-  /** The answer names its transaction, so that whether it committed can be asked later. */
+  /** The answer names its transaction, so that a later query can tell whether it committed. */
   readonly returnXid: boolean;
 }
 

@@ -11,7 +11,7 @@ import { encodeBatch, SETTLEMENT_COLUMNS, type Settlement } from './settlement.j
 export type { SettleKind, Settlement } from './settlement.js';
 
 export interface Settled {
-  /** What the job became; it may differ from what was asked: a cancelled job ends failed. */
+  /** What the job became; it may differ from the settlement: a cancelled job ends failed. */
   readonly state: JobState;
   readonly cancelled: boolean;
   readonly removed: boolean;
@@ -20,7 +20,7 @@ export interface Settled {
 export interface SettleOptions {
   readonly metrics: boolean;
   readonly shard: number;
-  /** ms to wait for a row that somebody has locked, 0: as long as it takes. Default: what the transaction says. */
+  /** ms to wait for a locked row; 0: without limit. Default: the transaction's own `lock_timeout`. */
   readonly lockTimeout?: number;
   /** Asks for the number of the transaction. */
   readonly returnXid?: boolean;
@@ -30,7 +30,7 @@ export interface SettleResult {
   /** One for each settlement, in their order; undefined where the lease was lost: there nothing was changed. */
   readonly outcomes: (Settled | undefined)[];
   readonly parents: ParentChange[];
-  /** Of the transaction, where it was asked for and something was settled. */
+  /** The transaction's number, with `returnXid` and when something was settled. */
   readonly transaction: string | undefined;
 }
 
@@ -54,7 +54,7 @@ export async function settle(
   return { outcomes, parents, transaction };
 }
 
-/** Settles those of a batch that have no outcome yet; answers with the transaction's number, where that was asked for. */
+/** Settles those of a batch that have no outcome yet; answers with the transaction's number, with `returnXid`. */
 async function settleInto(
   executor: Executor,
   batch: readonly Settlement[],
