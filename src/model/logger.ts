@@ -33,7 +33,7 @@ function silent(): void {}
 /** Says nothing. */
 export const noopLogger: Logger = { debug: silent, info: silent, warn: silent, error: silent };
 
-/** Everything to the console. It looks `console` up on each call, so that a test or a tool may replace its methods. */
+/** Logs everything to the console, whose methods a test or a tool may replace at any time. */
 export const consoleLogger: Logger = {
   debug: (msg, ...args) => console.debug(msg, ...args),
   info: (msg, ...args) => console.info(msg, ...args),
@@ -41,7 +41,7 @@ export const consoleLogger: Logger = {
   error: (msg, ...args) => console.error(msg, ...args),
 };
 
-/** What is used when no logger is given: trouble is heard, routine is not. */
+/** The default: warnings and errors to the console, nothing else. */
 export const defaultLogger: Logger = {
   debug: silent,
   info: silent,

@@ -133,9 +133,9 @@ function makeTables<N extends string, D>(schema: PgSchema | undefined) {
       fetches: json('fetches').notNull().$type<[number, number][]>().default(sql`'[]'::jsonb`),
       /** The longest window asked for, in ms. Older fetches are remembered roughly, and for an hour. */
       windowMs: int64('window_ms').notNull().default(0),
-      /** Had waiting jobs at the last survey: the groups a claim of a queue with many groups goes through. */
+      /** Had waiting jobs at the last refresh: with many groups, claims go through the listed ones only. */
       listed: boolean('listed').notNull().default(false),
-      /** In the row of the jobs without a group: when the queue's groups are surveyed again, and how many had waiting jobs. */
+      /** In the row of the jobs without a group: when the list is refreshed next, and how many groups had waiting jobs. */
       surveyDue: instant('survey_due'),
       groupCount: integer('group_count'),
     },
@@ -253,8 +253,8 @@ export function defineConveyor(schema?: string): ConveyorTables {
 }
 
 /**
- * The tables as statements name them. Unlike `defineConveyor('public')`, whose tables drizzle-kit must take for those
- * of the search path, a schema that was named qualifies them whatever it is called.
+ * The tables as statements name them: qualified by every schema that is given, `public` included. `defineConveyor('public')`
+ * leaves its tables unqualified, because drizzle-kit does.
  */
 export function qualifiedTables(schema: string | undefined): ConveyorTables {
   return makeTables<string, unknown>(

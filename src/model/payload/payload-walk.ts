@@ -17,8 +17,8 @@ interface Walk {
 }
 
 /**
- * Finds what JSON would change or drop without a word. It allocates next to nothing for a good value, and looks at
- * strings only with `checkText`: on the hot path, one search in the JSON text finds out whether that is needed.
+ * Finds what JSON would change or drop silently. Allocates hardly anything for a good value, and checks strings only with
+ * `checkText`: on the hot path, one search in the JSON text decides whether that is needed.
  *
  * @throws InvalidPayloadError with the path of the first such value
  */

@@ -44,7 +44,7 @@ export function encodePayload(value: unknown, { path, maxBytes }: { path: string
 }
 
 /**
- * The JSON text of a result or anything else whose job is done already. It never throws, whatever the value is:
+ * The JSON text of a result, a log line or an event: the job has run, so nothing may fail. Never throws:
  * U+0000 and lone surrogates become U+FFFD, bigint a string, NaN and Infinity null, an Error its name and message, a
  * Map or Set an array; functions, symbols and undefined are dropped (null in arrays and at the top). What cannot be
  * read or would not end becomes `[Unserializable]`, `[Circular]` or `[Too deep]`.
