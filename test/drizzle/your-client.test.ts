@@ -134,7 +134,7 @@ describe('postgres.js', () => {
   it('listens elsewhere, or nowhere, when it is told so', async () => {
     const url = new URL(database.url);
     url.searchParams.set('application_name', 'direct');
-    const [client, { lines, logger }] = [postgresJs({ max: 2 }), recordingLogger()];
+    const [client, { lines, logger }] = [postgresJs({ max: 4 }), recordingLogger()];
     const direct = await connected({ db: drizzle({ client }), listen: url.href, logger });
     await hears(direct);
     expect(await listening()).toEqual(['direct']);
