@@ -271,7 +271,7 @@ it('takes less than its limit, also while the database is away', async () => {
   const began = performance.now();
   await worker.close(3_000);
   // With room for a busy machine; it took 10 to 13 s when it waited for the server.
-  expect(performance.now() - began).toBeLessThan(6_000);
+  expect(performance.now() - began).toBeLessThan(9_000);
   proxy.mend();
   await store.disconnect();
   await proxy.close();
