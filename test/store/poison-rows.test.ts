@@ -102,3 +102,17 @@ it('trouble that passes sets nothing aside', async () => {
   expect(told).toEqual([]);
   expect(await left(queue, 'true')).toHaveLength(20);
 });
+
+it('a database that refuses every row is asked no more than a bounded number of times', async () => {
+  const queue = await rows({
+    state: `'completed'`,
+    completed_at: 'now()',
+    remove_at: `now() - interval '1 minute'`,
+    name: `'poison'`,
+  });
+  const { told, aside } = recording();
+  for (let i = 0; i < 195; i++) aside.add(`other-${i}`, new Error('earlier'));
+  await expect(deleteExpired(store.engine.executor, aside)).rejects.toMatchObject({ code: 'PG_23503' });
+  expect(told).toHaveLength(200);
+  expect(await left(queue, 'true')).toHaveLength(20);
+});

@@ -5,6 +5,8 @@ import type { Jobs } from '../../db/tables.js';
 
 /** A row that was refused is tried again after this time. */
 const PAUSE_MS = 3_600_000;
+/** With more, the trouble is not with single rows: the statement fails, and is tried again later. */
+const MAX_SET_ASIDE = 200;
 /** How much smaller a refused chunk is tried again. */
 const SHRINK = 8;
 
@@ -28,7 +30,9 @@ export class SetAside {
     return JSON.stringify([...this.#until.keys()]);
   }
 
+  /** @throws the error when too many jobs are set aside already */
   add(id: string, error: unknown): void {
+    if (this.#until.size >= MAX_SET_ASIDE) throw error;
     this.#until.set(id, performance.now() + PAUSE_MS);
     this.#tell(id, error);
   }
