@@ -19,7 +19,7 @@ export function createJobData<T>(queueName: string, name: string, data: T, opts?
   return newJobData(queueName, name, data, resolved, resolved.options.jobId);
 }
 
-/** The same of names and options that were checked before. */
+/** `createJobData` for names and options that the caller has already validated. */
 export function newJobData<T>(
   queueName: string,
   name: string,

@@ -14,6 +14,7 @@ export class ConveyorError extends Error {
   }
 }
 
+/** The job that was named is not in the queue: the id is wrong, or the job was removed. */
 export class JobNotFoundError extends ConveyorError {
   override readonly name: string = 'JobNotFoundError';
   readonly jobId: string;
@@ -28,6 +29,7 @@ export class JobNotFoundError extends ConveyorError {
   }
 }
 
+/** The operation needs the job to be in one of `expectedStates`; it is in `currentState`, and nothing was written. */
 export class InvalidJobStateError extends ConveyorError {
   override readonly name: string = 'InvalidJobStateError';
   readonly jobId: string;
@@ -45,6 +47,7 @@ export class InvalidJobStateError extends ConveyorError {
   }
 }
 
+/** Metrics were read from a store that was created without `metrics: { enabled: true }`. */
 export class MetricsDisabledError extends ConveyorError {
   override readonly name: string = 'MetricsDisabledError';
 

@@ -8,7 +8,7 @@ export type Payload<T> = { readonly '~payload': T };
 export type Checked<Input, Output> = { readonly '~input': Input; readonly '~output': Output };
 
 /**
- * Whether `T` maps job names to payloads. It does when it says so (`JobMap`), or when it is an object type written out
+ * Whether `T` maps job names to payloads. It does when it is marked as `JobMap`, or when it is an object type written out
  * (not an interface, not a `Record<string, …>`) all of whose properties are objects; everything else is the payload of
  * any job.
  */
@@ -49,6 +49,6 @@ export type DataOf<T, N extends string = string> =
 /** What `add` takes for a job called `N`. */
 export type InputOf<T, N extends string = string> = IsJobMap<T> extends true ? Input<Entry<T, N>> : DataOf<T>;
 
-// `any` is all of it.
+// `any` would match `Checked` and infer `unknown`; it stays `any`.
 type Output<D> = unknown extends D ? D : D extends Checked<unknown, infer O> ? O : D;
 type Input<D> = unknown extends D ? D : D extends Checked<infer I, unknown> ? I : D;

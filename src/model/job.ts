@@ -5,7 +5,7 @@ export type JobState = (typeof JOB_STATES)[number];
 /** A duration: milliseconds, or a number and a unit such as `'5s'`, `'10 minutes'`, `'1 day'`. */
 export type Duration = number | string;
 
-/** What a custom backoff function receives the number of failed attempts and answers the pause in ms. */
+/** A custom backoff: receives the number of failed attempts and the last error, returns the pause in ms. */
 export type BackoffStrategy = (attemptsMade: number, error?: unknown) => number | Promise<number>;
 
 export interface BackoffOptions {
@@ -104,28 +104,40 @@ export interface JobData<T = unknown> {
   attemptsMade: number;
   /** 0 to 100. */
   progress: number;
+  /** What the handler returned; null until the job has completed. */
   returnvalue: unknown;
+  /** Message of the last failure. */
   failedReason: string | null;
   opts: JobOptions;
+  /** At most one live job of a queue has this key. */
   deduplicationKey: string | null;
+  /** Lines logged by the handler, oldest first. */
   logs: string[];
+  /** Stack traces of failed attempts, oldest first. */
   stacktrace: string[];
   createdAt: Date;
+  /** Start of the latest attempt. */
   processedAt: Date | null;
   completedAt: Date | null;
   failedAt: Date | null;
+  /** When a delayed job is due. */
   delayUntil: Date | null;
+  /** When the lease of an active job runs out; another worker may run the job afterwards. */
   lockUntil: Date | null;
+  /** When cancellation of the active job was requested. */
   cancelledAt: Date | null;
+  /** Id of the worker that holds the lease. */
   lockedBy: string | null;
   parentId: string | null;
   parentQueueName: string | null;
+  /** Children that a parent still waits for. */
   pendingChildrenCount: number;
   groupId: string | null;
   /** No more retries. */
   discarded: boolean;
-  /** Set when a flow is made. */
+  /** Ids of a parent's children, written when the flow is added. */
   childrenIds: string[];
+  /** One record per ended attempt, oldest first. */
   attemptLogs: AttemptRecord[];
 }
 

@@ -30,7 +30,7 @@ export function checkLogger(logger: unknown, option: string): Logger {
 
 function silent(): void {}
 
-/** Says nothing. */
+/** Discards everything. */
 export const noopLogger: Logger = { debug: silent, info: silent, warn: silent, error: silent };
 
 /** Logs everything to the console, whose methods a test or a tool may replace at any time. */
