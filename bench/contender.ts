@@ -1,6 +1,6 @@
 import type { Sql } from 'postgres';
 
-/** What every contender can do; each runs in a process and a database of its own. */
+/** A job queue under test, or the floor. Each runs in its own process and database. */
 export interface Contender {
   readonly name: string;
   /** Opens connections and makes tables. */
@@ -9,15 +9,15 @@ export interface Contender {
   addOne(payload: Payload): Promise<void>;
   /** Runs a no-op handler until `count` jobs are settled; `group`: two at once of each group. */
   process(count: number, options: { concurrency: number; group?: boolean }): Promise<void>;
-  /** An idle worker that calls back as soon as its handler starts. */
+  /** Starts a worker on an empty queue; `onStart` is called when its handler starts. */
   startIdle(onStart: (payload: Payload) => void): Promise<void>;
-  /** A worker that goes on until it is closed. */
+  /** Starts a worker that runs until `close`. */
   startMany?(concurrency: number, onStart: () => void): Promise<void>;
-  /** Jobs that have not ended; at most a few are counted. */
+  /** Number of unfinished jobs; any positive number will do while there are some. */
   unfinished?(sql: Sql): Promise<number>;
-  /** Counts the jobs that are said to have completed, whoever ran them. */
+  /** Counts the completion events received, from any process. */
   countCompleted?(): Promise<() => number>;
-  /** Rows that were there before, by SQL: of what is settled and of what waits. */
+  /** SQL that inserts a million completed jobs, and a million waiting ones behind those of the bench. */
   history?: { readonly completed: string; readonly waiting: string };
   close(): Promise<void>;
 }
@@ -25,7 +25,7 @@ export interface Contender {
 export interface AddOptions {
   /** The job is deleted when it has completed. */
   readonly remove?: boolean;
-  /** Of a job, by its number. */
+  /** Group id of job number `n`. */
   readonly groupOf?: (n: number) => string;
 }
 

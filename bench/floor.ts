@@ -1,12 +1,12 @@
 import postgres from 'postgres';
 import type { Contender, Payload } from './contender.js';
 
-/** Claims and settles of the floor, in jobs. */
+/** Jobs per claim and per settlement. */
 const BATCH = 500;
 
 /**
- * What Postgres can do at all: a narrow table, prepared and batched SQL, no leases, no retries, no events, no queue.
- * Nothing with these guarantees to keep can be much faster than this.
+ * The least that Postgres must do for each job: a narrow table and prepared, batched SQL, without leases, retries or
+ * events. It is the upper bound on the throughput of any job queue here.
  */
 export function floor(): Contender {
   let sql: postgres.Sql;

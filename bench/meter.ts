@@ -10,7 +10,7 @@ export interface Reading {
   readonly at: number;
 }
 
-/** The server's own counters, which noise does not move. */
+/** Reads the server's counters, which other load on the machine does not change. */
 export class Meter {
   readonly sql: postgres.Sql;
 
@@ -30,7 +30,7 @@ export class Meter {
     };
   }
 
-  /** What so many jobs have cost since a reading; the meter's own transactions are taken off. */
+  /** Cost per job since a reading, without the meter's own transactions. */
   async since(before: Reading, jobs: number): Promise<Record<string, number>> {
     const after = await this.read();
     return {

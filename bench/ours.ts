@@ -66,7 +66,7 @@ export function ours(): Contender {
     },
     history: {
       completed: rows('completed', 'now(), now()'),
-      // Behind what the bench adds.
+      // Their priority puts them behind the jobs that the bench adds.
       waiting: rows('waiting', 'null, null'),
     },
     async close() {

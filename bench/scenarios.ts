@@ -33,14 +33,14 @@ async function addAll({ contender }: Context, count: number, options?: AddOption
   }
 }
 
-/** Works off `JOBS` of what waits, and says what each has cost. */
+/** Processes `JOBS` of the waiting jobs and returns the cost per job. */
 async function timed(context: Context, group = false): Promise<Figures> {
   const before = await context.meter.read();
   await context.contender.process(JOBS, { concurrency: context.concurrency, group });
   return context.meter.since(before, JOBS);
 }
 
-/** A process of its own for another part of a scenario; resolves to the last line that it printed, as JSON. */
+/** Runs another part of a scenario in a child process; `end` resolves to the last line it printed, parsed as JSON. */
 function part(context: Context, name: string): { ready: Promise<void>; end: Promise<Figures>; stop(): void } {
   const args = ['--import', 'tsx', 'scenario.ts', context.contender.name, name, context.url];
   const child = spawn(process.execPath, args, { cwd: import.meta.dirname, stdio: ['pipe', 'pipe', 'inherit'] });
@@ -75,7 +75,7 @@ async function latencies(contender: Contender): Promise<number[]> {
     await contender.addOne(payload(n));
     await start;
     taken.push(performance.now() - begin);
-    // Idle again: the worker has settled, and waits.
+    // Until the worker has settled the job and is idle again.
     await sleep(10);
   }
   return taken.sort((a, b) => a - b);
@@ -174,7 +174,7 @@ export const scenarios: Record<string, (context: Context) => Promise<Figures>> =
 
   async idle({ contender, meter }) {
     await contender.startIdle(() => {});
-    // What was opened for the start has gone to rest.
+    // Connections opened at the start have been closed by now.
     await sleep(30_000);
     const before = await meter.read();
     await sleep(IDLE_S * 1_000);
@@ -203,7 +203,7 @@ export const scenarios: Record<string, (context: Context) => Promise<Figures>> =
     return { warmMB, endMB: megabytes() };
   },
 
-  /** Part of `events`: hears of every job, until its input ends. */
+  /** Part of `events`: counts the events it receives until its input ends. */
   async subscriber({ contender }) {
     const heard = await contender.countCompleted?.();
     await sleep(500);
@@ -212,7 +212,7 @@ export const scenarios: Record<string, (context: Context) => Promise<Figures>> =
     return { heard: heard?.() ?? 0 };
   },
 
-  /** Part of `scaleOut`: begins when its input ends, and works until nothing is left. */
+  /** Part of `scaleOut`: starts when its input ends and processes jobs until none is left. */
   async worker({ contender, meter, concurrency }) {
     console.log('ready');
     await stopped();

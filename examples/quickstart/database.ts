@@ -1,10 +1,10 @@
-/** A place to play: a Postgres schema that is dropped afterwards, on your server or on one that is started for it. */
+/** A Postgres schema that is dropped afterwards, on your server or on an embedded one started for this run. */
 import { randomBytes } from 'node:crypto';
 import postgres from 'postgres';
 import { startEmbedded } from '../../test/support/embedded.js';
 
 export interface Database {
-  /** Leads to a schema of its own: nothing else in the database is seen or touched. */
+  /** Its search path is a schema made for this run: nothing else in the database is read or changed. */
   readonly url: string;
   /** A name for the queue that no other queue of this database has. */
   readonly queue: string;

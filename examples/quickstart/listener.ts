@@ -1,7 +1,7 @@
 /**
- * Neither adds nor runs a job: shows what happens in the queue, in whichever process, while it happens.
+ * Neither adds nor runs jobs: prints the events of the queue, from every process, as they arrive.
  *
- * Events are news, the tables are the truth: a process that dies takes with it what it had not announced yet.
+ * An event can be missing, because a process may die before it has sent it. The tables are never out of date.
  */
 import { PgStore, type StoreEvent } from '@conveyor/store-pg';
 import { QUEUE } from './queue.js';

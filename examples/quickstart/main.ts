@@ -5,7 +5,7 @@
  *   npm run quickstart -- --kill    and one worker is killed half-way
  *   DATABASE_URL=… npm run quickstart
  *
- * Read queue.ts, producer.ts and worker.ts first: they are what an app has. This file only puts them on the stage.
+ * Read queue.ts, producer.ts and worker.ts first: they are what an app has. This file only starts them.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { drizzle } from 'drizzle-orm/postgres-js';
@@ -41,7 +41,7 @@ try {
   await database?.close();
 }
 
-/** Runs until the producer has seen all its jobs finish; returns the processes that ended otherwise than they should. */
+/** Runs until the producer has seen all its jobs finish; returns the processes that ended in an unexpected way. */
 async function play({ url, queue }: Database, db: Db): Promise<string[]> {
   const run = (name: string, file: string) => {
     if (interrupted) throw new Error('interrupted');
@@ -80,7 +80,7 @@ async function killHalfway(victim: Child, producer: Child, db: Db): Promise<void
   await victim.stop('SIGKILL');
 }
 
-/** Says how it went; true when all is as it must be. */
+/** Prints the outcome; true if it is as expected. */
 async function report(db: Db, problems: string[]): Promise<boolean> {
   console.log();
   await printTable(db);

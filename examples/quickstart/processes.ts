@@ -1,15 +1,15 @@
-/** The processes of this example: each is a program of its own, whose lines are shown with its name in front. */
+/** Starts the programs of this example as child processes, and prints their output with their names in front. */
 import { fork } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 export interface Child {
   readonly name: string;
-  /** Resolves when it says that it is ready; rejects when it ends before. */
+  /** Resolves when the process reports that it is ready; rejects if it ends first. */
   readonly ready: Promise<void>;
   /** Its exit code, or the signal that ended it. */
   readonly ended: Promise<number | NodeJS.Signals>;
-  /** Asks it to end (or, with SIGKILL, does not ask), and waits until it has. */
+  /** Sends the signal and waits until the process has ended. */
   stop(signal?: NodeJS.Signals): Promise<number | NodeJS.Signals>;
 }
 
@@ -30,7 +30,7 @@ export function start(name: string, file: string, env: Record<string, string>): 
     child.once('message', () => resolve());
     ended.then((how) => reject(new Error(`${name} ended with ${how} before it was ready`)), reject);
   });
-  ready.catch(() => {}); // not everybody waits for it
+  ready.catch(() => {}); // a caller that does not wait for it must not get an unhandled rejection
   return {
     name,
     ready,

@@ -1,6 +1,6 @@
-/** Resolves when this process is to end: by Ctrl-C, or because main.ts says so. */
+/** Resolves on SIGINT (Ctrl-C) or SIGTERM, which main.ts sends. */
 export function untilStopped(): Promise<void> {
-  // Without main.ts there is nothing to do here, and its database may be gone as well.
+  // main.ts has died, and its database may be gone too.
   process.once('disconnect', () => process.exit(1));
   process.channel?.unref();
   return new Promise((resolve) => {

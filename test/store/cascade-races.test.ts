@@ -12,7 +12,7 @@ import { claimAll, endOf, settleWith, statesOf } from '../support/settling.js';
 const db = useDatabase();
 let store: PgStore;
 let other: PgStore;
-/** A deadlock is found after so long, and one of the two statements is sent again: much longer than all else takes. */
+/** ms allowed for Postgres to detect a deadlock and for the store to send one of the statements again. */
 const DEADLOCK_MS = 12_000;
 
 beforeAll(async () => {

@@ -41,7 +41,7 @@ function jobsRead(node: PlanNode): number {
 
 let prepared = 0;
 
-/** Runs what it is given with its plan, on the connection's generic one, and remembers how many jobs each read. */
+/** Explains and runs each statement with its generic plan, and records how many rows of jobs it read. */
 class Explainer implements Executor {
   readonly tables = tables;
   read = 0;
@@ -88,7 +88,7 @@ const SHAPES: [string, FetchLimits & { lifo?: boolean; jobName?: string; limit?:
   ],
 ];
 
-/** All that a claim, its first (which makes the cursors) and a survey may read of 100,000 waiting jobs. */
+/** Rows per claimed job that a claim, the first claim (which makes the cursors) or a refresh may read of 100,000 waiting. */
 const PER_JOB = 10;
 
 describe.each([

@@ -54,7 +54,7 @@ const HOT: [string, (executor: Executor) => Promise<unknown>, string | RegExp, n
   ['removal of the outlived', (e) => deleteExpired(e, new SetAside(() => {})), 'conveyor_jobs_remove_idx', 1_000],
 ];
 
-/** These may pass over what they count or page through, but never over the rest. */
+/** These may read every row they count or page through, but no others. */
 const OTHERS: typeof HOT = [
   ['the first page of completed jobs', (e) => listJobs(e, q, 'completed', 0, 50), 'conveyor_jobs_completed_idx', 50],
   ['the first page of failed jobs', (e) => listJobs(e, q, 'failed', 0, 50), 'conveyor_jobs_failed_idx', 50],
@@ -146,7 +146,7 @@ describe('plans over 100,000 jobs', () => {
   });
 });
 
-/** The statements of what works in chunks: none may read much more than a chunk of 1,000 rows. */
+/** Statements that work in chunks: none may read much more than a chunk of 1,000 rows. */
 const CHUNKS: [string, (executor: Executor) => Promise<unknown>][] = [
   ['promote all', (e) => promoteAll(e, q)],
   ['promote due', (e) => promoteDue(e, q, Date.now())],
@@ -166,7 +166,7 @@ const CHUNKS: [string, (executor: Executor) => Promise<unknown>][] = [
 const holds = Array.from({ length: 50 }, (_, i) => ({ queueName: q, id: `busy-${i + 1}`, lease: 0, workerId: 'w' }));
 const settlements = holds.map((hold) => ({ ...hold, kind: 'completed', returnvalue: '1', hasParent: true }) as const);
 
-/** What a worker does all the time. */
+/** The statements that a busy worker sends. */
 const WORK: typeof CHUNKS = [
   ['a claim', (e) => claim(e, { ...request, limit: 50 })],
   ['a lifo claim', (e) => claim(e, { ...request, limit: 50, lifo: true })],

@@ -1,4 +1,4 @@
-/** Batches of settlements of every kind: each is answered in its own place, and does what was asked for. */
+/** Settlements of every kind in one batch: each takes effect, and answers come in the order of the requests. */
 import { expect, it } from 'vitest';
 import { FlowProducer } from '../../src/index.js';
 import { claim } from '../../src/store/claim/claim.js';

@@ -42,7 +42,7 @@ const json = fc.letrec((tie) => ({
   ),
 })).value;
 
-/** With what JSON cannot say. */
+/** Includes values that JSON cannot represent. */
 const anything = fc.oneof(
   { weight: 9, arbitrary: json },
   {
@@ -51,7 +51,7 @@ const anything = fc.oneof(
   },
 );
 
-/** What must come back, or undefined when the value has to be refused. */
+/** The value expected back; undefined if it must be refused. */
 function expected(value: unknown): { value: unknown } | undefined {
   try {
     encodePayload(value, { path: 'data', maxBytes: 1_000_000 });

@@ -5,8 +5,8 @@ import { orders, products } from './schema.js';
 export class OutOfStock extends Error {}
 
 /**
- * The order, the piece off the shelf and the job that makes the receipt are one transaction: there is no outbox to be
- * emptied later, and no receipt for an order that was not placed.
+ * Inserts the order, takes the product out of stock and adds the receipt job in one transaction: no outbox is needed,
+ * and no receipt is made for an order that was rolled back.
  */
 export async function placeOrder(email: string, productName: string): Promise<{ orderId: number; jobId: string }> {
   return db.transaction(async (tx) => {
@@ -24,11 +24,11 @@ export async function placeOrder(email: string, productName: string): Promise<{ 
       .set({ stock: sql`${products.stock} - 1` })
       .where(and(eq(products.id, product.id), gte(products.stock, 1)))
       .returning({ left: products.stock });
-    // Takes the order and its job with it.
+    // Rolls back the order and its job too.
     if (taken.length === 0) throw new OutOfStock(`no ${productName} is left`);
 
     if (taken[0]?.left === 0) {
-      // However many orders find the shelf empty, one restocking at a time.
+      // The key allows one unfinished restock job per product, however many orders ask for one.
       await queue
         .withTransaction(tx)
         .add('restock', { productId: product.id, pieces: 10 }, { deduplication: { key: `restock-${product.id}` } });

@@ -90,7 +90,7 @@ function chosen(db: Tables, p: Params, lifo: boolean): SQL {
       where pos <= (select free from share))`;
 }
 
-/** The first jobs of group `t`, `take` of them. A null is no equal, so jobs without a group need their own branch. */
+/** The first jobs of group `t`, `take` of them. `=` does not match null, so jobs without a group need their own branch. */
 function groupHeads(db: Tables, p: Params, lifo: boolean): SQL {
   const j = alias(db.jobs, 'j');
   const first = sql`order by ${j.groupId}, ${j.priority}, ${j.seq}`;
@@ -105,7 +105,7 @@ function groupHeads(db: Tables, p: Params, lifo: boolean): SQL {
   return sql`${branch(sql`${j.groupId} = t.id`)} union all ${branch(sql`t.id is null and ${j.groupId} is null`)}`;
 }
 
-/** A group's place in the line is that of its last job in the batch. */
+/** Groups take their next turn in the order of their last jobs in this batch. */
 function cursorUpdate(db: Tables, p: Params): SQL {
   const c = alias(db.groupCursors, 'c');
   const col = bare(db.groupCursors);
@@ -124,7 +124,7 @@ function cursorUpdate(db: Tables, p: Params): SQL {
       returning 1)`;
 }
 
-/** Conditions of a claim that got too little come last: by then all groups have been tried. */
+/** Which answer the claim gives. The cases of a claim that got too little come last: they need all groups to have been tried. */
 function status({ lifo, guarded }: Shape): SQL {
   const taken = sql`(select count(*) from claimed_jobs)`;
   const short = sql`coalesce(${taken} < (select free from share), false)`;
@@ -143,7 +143,7 @@ function status({ lifo, guarded }: Shape): SQL {
     else 'done' end`;
 }
 
-/** In how many ms a rate limit lets something through again; of those of groups, only a claim that came back short asks. */
+/** ms until a rate limit allows the next fetch. Limits of groups are read only if the claim got less than it asked for. */
 function opensIn(p: Params, guarded: boolean): SQL {
   const taken = sql`(select count(*) from claimed_jobs)`;
   const groups = sql`case when ${p.groupMax} is not null and ${taken} < ${p.limit} then least(

@@ -15,7 +15,7 @@ export interface FetchLimits {
   groupLimiter?: RateLimit | undefined;
 }
 
-/** As the statements take them; null: not limited. */
+/** Parameters of the claim statements; null: not limited. */
 export interface Limits {
   readonly rateMax: number | null;
   readonly rateMs: number | null;
@@ -33,7 +33,7 @@ export interface Limits {
 
 const MAX_COUNT = 2_147_483_647;
 
-/** Throws `TypeError` or `RangeError` naming the option. */
+/** @throws TypeError or RangeError naming the option */
 export function resolveLimits(limits: FetchLimits): Limits {
   const [rateMax, rateMs] = rate(limits.rateLimit, 'rateLimit');
   const [groupMax, groupMs] = rate(limits.groupLimiter, 'groupLimiter');
@@ -44,7 +44,7 @@ export function resolveLimits(limits: FetchLimits): Limits {
     rateMax,
     rateMs,
     active,
-    // So many that it asks for nothing but round-robin.
+    // More than any group can have: it only asks for round-robin.
     groupActive: groupActive !== null && groupActive > MAX_COUNT ? null : groupActive,
     groupMax,
     groupMs,

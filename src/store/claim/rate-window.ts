@@ -15,16 +15,16 @@ const at = sql`(e ->> 0)::bigint`;
 const count = sql`(e ->> 1)::bigint`;
 
 /**
- * How many were fetched within `duration` ms of the clock. To both sides: what a clock that was set back left in the
- * future counts while it can share a window with now, and no longer. The bound itself is included, because times are
- * cut to whole ms: two fetches one window apart may truly be almost 1 ms closer.
+ * Number of fetches within `duration` ms before or after the clock. After it, because a clock that was set back leaves
+ * entries in the future; they count only while they can share a window with now. The bound itself is included, because
+ * times are cut to whole ms: two fetches recorded one window apart may have been almost 1 ms closer.
  */
 export function recentFetches(log: SQLWrapper, duration: SQLWrapper): SQL {
   return sql`(select coalesce(sum(${count}), 0)::bigint from ${clockMs} clock cross join ${entries(log)} e
     where abs(clock.ms - ${at}) <= ${duration})`;
 }
 
-/** In how many ms the oldest of them will have left the window. */
+/** ms until the oldest of these fetches has left the window. */
 export function nextFetchIn(log: SQLWrapper, duration: SQLWrapper): SQL {
   return sql`(select min(${at} - clock.ms) + ${duration} + 1 from ${clockMs} clock cross join ${entries(log)} e
     where abs(clock.ms - ${at}) <= ${duration})`;
@@ -45,7 +45,7 @@ const MEMORY = sql.raw('3600000');
  */
 export function withFetches(log: SQLWrapper, ms: SQLWrapper, n: SQLWrapper, window: SQLWrapper): SQL {
   const length = sql`(select count(*) from ${entries(log)} e)`;
-  // Powers of two, so that what falls together once does so for ever and errors do not add up.
+  // Powers of two: entries merged once stay merged as the grain grows, so errors do not add up.
   const grain = (parts: SQLWrapper) =>
     sql`(1::bigint << floor(ln(greatest(${ms} - t.ms, ${parts})::float8 / ${parts}) / ln(2::float8))::int)`;
   return sql`(

@@ -139,7 +139,7 @@ function readDetails(job: JobData, details: Details): void {
 
 const NONE: readonly string[] = [];
 
-/** What `readJob` had to leave out, or shows as it is although no job can be so. */
+/** Fields whose stored values are invalid: `readJob` replaced them or returned them unchanged. */
 function damageOf(state: unknown, opts: unknown, created: unknown, details: Details | undefined): readonly string[] {
   const damaged: string[] = [];
   if (!isJobState(state)) damaged.push('state');

@@ -78,11 +78,11 @@ function isEmpty(value: unknown): boolean {
 const NEW = fieldsWhere(({ insert }, name) => insert === 'new' && name !== 'data').map(encoderOf);
 const STORED = fieldsWhere(({ insert }) => insert === 'stored').map(encoderOf);
 
-/** Throws `InvalidPayloadError` for what jsonb cannot hold, before any SQL. */
+/** @throws InvalidPayloadError for a value that jsonb cannot hold, before any SQL */
 export function encodeRecord(queueName: string, id: string, job: NewJobData, options: RecordOptions): JobRecord {
   const { maxPayloadBytes, delayMs } = options;
   const source: Source = { ...options, queueName, id };
-  // The payload may be null, or empty, and says so.
+  // Unlike other columns, the payload has no default: null and empty values are written out.
   let json = `{"${wireName('data')}":${encodePayload(job.data, { path: 'data', maxBytes: maxPayloadBytes })}`;
   for (const { key, value, encode } of NEW) {
     const text = encode(value(job, source), maxPayloadBytes);

@@ -51,7 +51,7 @@ const advance = statement(
         on conflict do nothing returning ${bare(db.jobs).id} as id)
       select ${columns(sql`(select id from inserted)`)} from moved`;
   },
-  // Compare and set: sent again, it finds the tick moved on.
+  // Compare and set: sent again, it finds that the tick has moved on and does nothing.
   { repeatable: true },
 );
 
@@ -63,8 +63,8 @@ export interface Advanced {
 }
 
 /**
- * A tick has passed: makes the job of the next one (epoch ms), or ends the schedule when there is none or its limit is
- * reached. Only the first of many callers does it, and with the schedule its job is there or not.
+ * Called when a tick has passed: inserts the job of the next tick (epoch ms), or ends the schedule if there is none or
+ * its limit is reached. Of many callers one succeeds; the schedule and its job change in one statement.
  */
 export async function advanceSchedule(
   executor: Executor,
@@ -94,7 +94,7 @@ const postpone = statement(
   { repeatable: true },
 );
 
-/** Looks at a schedule that cannot be advanced again in an hour: it must not be found due all the time. */
+/** Postpones by an hour a schedule that cannot be advanced, so that it is not found due over and over. */
 export async function postponeSchedule(executor: Executor, schedule: StoredSchedule): Promise<boolean> {
   const { queueName: queue, key, tickAt } = schedule;
   return (await executor.run(postpone, { queue, key, tick: tickAt?.getTime() ?? null })).length > 0;

@@ -12,7 +12,7 @@ export { tickSchedules } from './tick.js';
 
 const selectTime = statement('time', [], () => sql`select ${columns(epochMs(now))}`, { repeatable: true });
 
-/** What time it is for the database, in epoch ms. */
+/** The database's clock, in epoch ms. */
 export async function databaseTime(executor: Executor): Promise<number> {
   const [row] = await executor.run(selectTime, {});
   return Number(row?.[0]);

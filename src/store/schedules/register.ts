@@ -56,9 +56,9 @@ function given(p: Slots): SQL {
 }
 
 /**
- * What a registration makes of the schedule that is there (`s`, locked, against `r`). Another expression, interval or
- * zone under the same key starts it afresh. A later end or a higher limit lets one that had ended go on, an earlier
- * end may end it. Otherwise it keeps its tick: each deploy registers it again.
+ * Compares the existing schedule (`s`, locked) with its new registration (`r`). Another expression, interval or zone
+ * under the same key restarts it. A later end or a higher limit resumes one that had ended; an earlier end may end it.
+ * Otherwise it keeps its tick, because every deploy registers its schedules again.
  */
 function decide(db: Tables): SQL {
   const s = alias(db.schedules, 's');
@@ -149,7 +149,7 @@ const register = statement(
         sql`(select ${epochMs(sql`created_at`)} from inserted)`,
       )} from r where exists (select 1 from before) or exists (select 1 from created)`;
   },
-  // Sent again after it took effect, it finds its own schedule as it is wanted.
+  // Sent again after it took effect, it finds the schedule as registered and changes nothing.
   { repeatable: true },
 );
 
@@ -184,7 +184,7 @@ export async function registerSchedule(
       limit: limit === null ? null : Math.min(limit, INT_MAX),
       job: record.json,
     });
-    // Another process has just registered it: the next snapshot shows it.
+    // Another process has just registered it; the next statement's snapshot shows it.
     if (!row) continue;
     const [id, created, until, createdAt] = row;
     return {

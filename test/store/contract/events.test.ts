@@ -28,7 +28,7 @@ const event = (queueName: string, more: Partial<StoreEvent> = {}): StoreEvent =>
   ...more,
 });
 
-/** A subscriber that remembers. */
+/** Subscribes, and collects the events received. */
 function ear(store: PgStore, queueName: string): StoreEvent[] {
   const heard: StoreEvent[] = [];
   store.subscribe(queueName, (one) => heard.push(one));
