@@ -22,8 +22,16 @@ export interface WorkerOptions<T = any> {
   lockDuration?: number;
   /** Longest time between two sweeps for expired leases, in ms. Default 30,000. */
   stalledInterval?: number;
-  /** How often a job may stall before it fails. Default 1. */
+  /**
+   * How often a job may stall (lose its worker while its handler runs) before such an end counts as a failed attempt.
+   * Beyond it a job runs alone in its worker, so that no other job is taken for the cause. Default 1.
+   */
   maxStalledCount?: number;
+  /**
+   * How long a handler may go on after its signal has aborted (at its job's `timeout`, when it is cancelled, or when its
+   * lease is lost), in ms. Then its attempt has ended, and its slot is free. Default 30,000.
+   */
+  timeoutGrace?: number;
   /** Whether to start on construction. Default true. */
   autoStart?: boolean;
   /** Newest first within a priority. Default false. */
@@ -47,6 +55,7 @@ export interface ResolvedWorkerOptions {
   readonly lockDuration: number;
   readonly stalledInterval: number;
   readonly maxStalledCount: number;
+  readonly timeoutGrace: number;
   readonly autoStart: boolean;
   readonly lifo: boolean;
   readonly batchSize: number | undefined;
@@ -64,6 +73,7 @@ const KNOWN = [
   'lockDuration',
   'stalledInterval',
   'maxStalledCount',
+  'timeoutGrace',
   'autoStart',
   'lifo',
   'batch',
@@ -109,6 +119,7 @@ export function resolveWorkerOptions(options: WorkerOptions): ResolvedWorkerOpti
     lockDuration: integerIn(options.lockDuration ?? 30_000, 'lockDuration', 1, MAX_INT),
     stalledInterval: integerIn(options.stalledInterval ?? 30_000, 'stalledInterval', 1, MAX_INT),
     maxStalledCount: integerIn(options.maxStalledCount ?? 1, 'maxStalledCount', 0, 1_000_000),
+    timeoutGrace: integerIn(options.timeoutGrace ?? 30_000, 'timeoutGrace', 0, MAX_INT),
     autoStart: flag(options.autoStart, 'autoStart', true),
     lifo: flag(options.lifo, 'lifo', false),
     batchSize:

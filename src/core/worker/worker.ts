@@ -17,6 +17,7 @@ import { Fetcher } from './fetcher.js';
 import { Leases } from './leases.js';
 import type { SettlementRules } from './settlement.js';
 import { Settler } from './settler.js';
+import { StartRecords } from './start-records.js';
 import { attachWakeSources } from './wake-sources.js';
 import { type ResolvedWorkerOptions, resolveWorkerOptions, type WorkerOptions } from './worker-options.js';
 import type { BatchProcessor, Processor, WorkerEvents } from './worker-types.js';
@@ -32,6 +33,8 @@ const MIN_CLOSE_MS = 2_000;
 const OWN_CONNECTIONS = 2;
 /** Timers fire late rather than early. */
 const TIMER_MARGIN_MS = 50;
+/** A worker that has waited for its store to connect for this long says so. */
+const CONNECT_WARNING_MS = 4_000;
 /** Under a limit a worker polls this often, because nothing notifies it when the limit allows more. */
 const LIMITED_POLL_MS = 1_000;
 
@@ -47,6 +50,7 @@ export class Worker<T = unknown> {
   readonly #options: ResolvedWorkerOptions;
   readonly #engine: Engine;
   readonly #leases: Leases;
+  readonly #startRecords: StartRecords;
   readonly #claimer: Claimer;
   readonly #dispatcher: Dispatcher<T>;
   readonly #fetcher: Fetcher;
@@ -58,6 +62,7 @@ export class Worker<T = unknown> {
   #unsubscribe = () => {};
   #offBeforeClose = () => {};
   #closing: Promise<void> | undefined;
+  #connectTimer: NodeJS.Timeout | undefined;
 
   constructor(queueName: string, processor: Processor<T>, options: WorkerOptions<T> & { batch?: never });
   constructor(queueName: string, processor: BatchProcessor<T>, options: WorkerOptions<T> & { batch: { size: number } });
@@ -82,6 +87,10 @@ export class Worker<T = unknown> {
       lost: (job) => void this.#dispatcher.notRenewed(job),
       cancelled: (job) => this.#dispatcher.cancelled(job),
     });
+    this.#startRecords = new StartRecords({
+      leased: () => this.#leases.all(),
+      record: (job) => this.#leases.recordStart(job),
+    });
     this.#settler = new Settler({
       ...common,
       limited: this.#capacity.limited,
@@ -105,6 +114,10 @@ export class Worker<T = unknown> {
       batched: batchSize !== undefined,
       capacity: this.#capacity,
       leases: this.#leases,
+      startRecords: this.#startRecords,
+      maxStalledCount: this.#options.maxStalledCount,
+      timeoutGrace: this.#options.timeoutGrace,
+      logger,
       settler: this.#settler,
       freed: () => this.#progressed(),
       error,
@@ -124,6 +137,9 @@ export class Worker<T = unknown> {
         return this.#dispatcher.release(jobs);
       },
       free: () => this.#capacity.free(),
+      idle: () => this.#capacity.idle,
+      mustBeAlone: (job) => this.#dispatcher.mustBeAlone(job),
+      postpone: (job) => this.#dispatcher.postpone(job),
       prefetch: () => this.#capacity.prefetch(),
       failed: error,
     });
@@ -141,8 +157,10 @@ export class Worker<T = unknown> {
     if (this.#state === 'running') return;
     const first = this.#state === 'idle';
     this.#state = 'running';
-    if (first) this.#attachWhenConnected();
-    else if (this.#engine.connected) this.#fetcher.start();
+    if (first) {
+      this.#connectTimer = setTimeout(() => this.#warnOfMissingConnection(), CONNECT_WARNING_MS);
+      this.#attachWhenConnected();
+    } else if (this.#engine.connected) this.#fetcher.start();
   }
 
   /** Claims no more jobs; running ones go on. Resolves when no job is leased that has not started. */
@@ -178,10 +196,18 @@ export class Worker<T = unknown> {
   #attachWhenConnected(): void {
     this.#detach.push(
       this.#engine.whenConnected(() => {
+        clearTimeout(this.#connectTimer);
         this.#checkPool();
         this.#attach();
         if (this.#state === 'running') this.#fetcher.start();
       }),
+    );
+  }
+
+  #warnOfMissingConnection(): void {
+    this.#options.logger.warn(
+      `conveyor: the worker of "${this.queueName}" has not started, because its store is not connected. Call ` +
+        'await store.connect(): the worker starts as soon as that has succeeded',
     );
   }
 
@@ -204,7 +230,10 @@ export class Worker<T = unknown> {
       maxStalledCount,
       wake: () => this.#fetcher.wake(),
       checkLease: (jobId) => this.#leases.check(jobId),
-      stalled: (jobId) => this.events.emit('stalled', jobId),
+      swept: {
+        stalled: (jobId) => this.events.emit('stalled', jobId),
+        failed: (stored, error) => this.#failed(stored, {}, error),
+      },
     });
     this.#unsubscribe = sources.unsubscribe;
     this.#offBeforeClose();
@@ -228,6 +257,7 @@ export class Worker<T = unknown> {
   async #close(timeout: number): Promise<void> {
     const started = this.#state !== 'idle';
     this.#state = 'closed';
+    clearTimeout(this.#connectTimer);
     for (const detach of this.#detach.splice(0)) detach();
     if (!started) return;
     await this.#drain(timeout);
@@ -235,6 +265,7 @@ export class Worker<T = unknown> {
     this.#unsubscribe();
     this.#settler.stop();
     this.#leases.clear();
+    this.#startRecords.clear();
   }
 
   /** The store is about to be disconnected: as closing, but the worker goes on with the next connection. */
@@ -262,8 +293,16 @@ export class Worker<T = unknown> {
     this.events.emit('completed', { job: this.#jobNow(stored, changed), result: changed.returnvalue });
   }
 
+  /** Without a listener the end of a job is logged, so that it does not go unnoticed. */
   #failed(stored: StoredJob, changed: Partial<JobData>, error: Error): void {
     if (this.events.has('failed')) this.events.emit('failed', { job: this.#jobNow(stored, changed), error });
+    else {
+      const { id, name, state, failedReason } = { ...stored.job, ...changed };
+      if (state !== 'failed') return;
+      this.#options.logger.error(
+        `conveyor: job "${id}" (${name}) of queue "${this.queueName}" failed: ${failedReason}`,
+      );
+    }
   }
 
   /** For listeners: the job as it is now, not under this worker's lease any more. */

@@ -13,8 +13,10 @@ export interface StoredJob {
   readonly priority: number;
   readonly scheduleKey: string | null;
   readonly childrenValues: Record<string, unknown> | null;
-  /** How often its worker was lost. */
+  /** How often its lease expired while its handler ran. */
   readonly stalledCount: number;
+  /** The lease under which the start of its handler was recorded; 0: a lease expired before that. */
+  readonly startedLease: number | null;
   /** Fields whose columns were changed by hand to what they cannot hold: the job is shown without them. */
   readonly damaged: readonly string[];
 }
@@ -120,12 +122,14 @@ export function readJob(row: Row, claim?: Claim): StoredJob {
     scheduleKey: (details?.scheduleKey ?? null) as string | null,
     childrenValues: isObject(details?.childrenValues) ? details.childrenValues : null,
     stalledCount: (details?.stalledCount ?? 0) as number,
+    startedLease: (details?.startedLease ?? null) as number | null,
     damaged: damageOf(state, options, created, details),
   };
 }
 
-/** Fields of a job that its details hold; the others of them are kept beside it. */
-const PUBLIC_DETAILS = DETAILS.filter((name) => !['scheduleKey', 'childrenValues', 'stalledCount'].includes(name));
+/** Details that are kept beside the job. */
+const INTERNAL_DETAILS: readonly JobFieldName[] = ['scheduleKey', 'childrenValues', 'stalledCount', 'startedLease'];
+const PUBLIC_DETAILS = DETAILS.filter((name) => !INTERNAL_DETAILS.includes(name));
 
 function readDetails(job: JobData, details: Details): void {
   const fields = job as unknown as Record<JobFieldName, unknown>;
