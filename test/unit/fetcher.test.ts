@@ -14,7 +14,8 @@ afterEach(() => {
 });
 
 let ids = 0;
-const job = (alone = false) => ({ alone, id: ids++ }) as unknown as LeasedJob & { alone: boolean };
+const job = (alone = false, payloadLength = 10) =>
+  ({ alone, stored: { payloadLength }, id: ids++ }) as unknown as LeasedJob & { alone: boolean };
 const jobs = (count: number) => Array.from({ length: count }, () => job());
 const claimed = (list: LeasedJob[], more: Partial<ClaimedJobs> = {}): ClaimedJobs => ({
   jobs: list,
@@ -201,6 +202,16 @@ describe('prefetched jobs', () => {
     expect(released).toEqual([]);
     await vi.advanceTimersByTimeAsync(1);
     expect(released).toEqual(list.slice(1));
+  });
+
+  it('with large payloads: no more are claimed before they have started', async () => {
+    const { fetcher, claims, finish } = setUp({ slots: 1, prefetch: 100 });
+    fetcher.start();
+    const large = [job(), job(false, 3_000_000), job(false, 3_000_000)];
+    await claims[0]!.answer({ ...claimed(large), more: true });
+    expect(claims).toHaveLength(1);
+    finish();
+    expect(claims).toHaveLength(2);
   });
 
   it('that must be alone start when nothing runs, and nothing else starts or is claimed before', async () => {

@@ -1,9 +1,10 @@
 import { ClosedError } from '../../model/errors.js';
+import { MAX_CLAIM_BYTES } from '../../store/claim/bytes.js';
 import type { LeasedJob } from './leased-job.js';
 
 export interface ClaimedJobs {
   readonly jobs: LeasedJob[];
-  /** Other claims were in the way: there may be more jobs right now. */
+  /** Other claims were in the way, or payloads are large: there may be more jobs right now. */
   readonly more: boolean;
   /** ms until a rate limit allows the next job; null: none is in the way. */
   readonly opensIn: number | null;
@@ -39,6 +40,8 @@ const PREFETCH_HOLD_MS = 250;
 /** A job that must be alone waits this long for those that run, while no others start. */
 const ALONE_HOLD_MS = 60_000;
 const MAX_CLAIM = 1_000;
+/** With prefetched payloads of this length, no more jobs are claimed: parsed, they take up a multiple of it. */
+const MAX_PREFETCHED_LENGTH = MAX_CLAIM_BYTES / 4;
 
 /**
  * Decides when to claim jobs, and how many: one claim at a time, for the free slots and a few jobs ahead. A claim that
@@ -116,7 +119,12 @@ export class Fetcher {
     // A claim for every started job would be many small ones: wait until half of the prefetched jobs are started.
     if (free <= 0 && this.#prefetched.length > prefetch / 2) return;
     const limit = Math.min(MAX_CLAIM, free + prefetch - this.#prefetched.length);
-    if (limit > 0) this.#claim(limit);
+    if (limit > 0 && this.#prefetchedLength < MAX_PREFETCHED_LENGTH) this.#claim(limit);
+  }
+
+  /** Of the payloads, in characters of JSON text. */
+  get #prefetchedLength(): number {
+    return this.#prefetched.reduce((sum, { stored }) => sum + stored.payloadLength, 0);
   }
 
   /** How many of the prefetched jobs can start now, from the first one on. */

@@ -13,6 +13,8 @@ export interface StoredJob {
   readonly priority: number;
   readonly scheduleKey: string | null;
   readonly childrenValues: Record<string, unknown> | null;
+  /** Of its payload, in characters of JSON text. */
+  readonly payloadLength: number;
   /** How often its lease expired while its handler ran. */
   readonly stalledCount: number;
   /** The lease under which the start of its handler was recorded; 0: a lease expired before that. */
@@ -119,6 +121,7 @@ export function readJob(row: Row, claim?: Claim): StoredJob {
     lease: Number(lease),
     seq: Number(seq),
     priority: Number(priority),
+    payloadLength: (data as string).length,
     scheduleKey: (details?.scheduleKey ?? null) as string | null,
     childrenValues: isObject(details?.childrenValues) ? details.childrenValues : null,
     stalledCount: (details?.stalledCount ?? 0) as number,
