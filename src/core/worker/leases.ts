@@ -17,6 +17,10 @@ export interface LeasesOptions {
   cancelled(job: LeasedJob): void;
 }
 
+/** Its handler has started, and the database does not know. */
+export const startsUnrecorded = ({ startedAlone, startRecorded }: LeasedJob): boolean =>
+  startedAlone !== undefined && !startRecorded;
+
 /** A lease is renewed this often in its duration, so that two renewals may fail. */
 const RENEWALS = 3;
 
@@ -92,7 +96,7 @@ export class Leases {
       this.#checking = this.#unchecked;
       this.#unchecked = new Set();
       this.#nextCheck = undefined;
-      this.#checked = this.#renew([...this.#checking]).then(() => {
+      this.#checked = this.#renew([...this.#checking], true).then(() => {
         this.#checking = new Set();
       });
       await this.#checked;
@@ -106,16 +110,16 @@ export class Leases {
   }
 
   /** Never rejects. */
-  async #renew(jobs: readonly LeasedJob[]): Promise<void> {
+  async #renew(jobs: readonly LeasedJob[], recordStarts = false): Promise<void> {
     const sentAt = performance.now();
-    const started = new Set(jobs.filter(({ startedAlone }) => startedAlone !== undefined));
+    const started = new Set(recordStarts ? jobs.filter(startsUnrecorded) : []);
     try {
-      const renewed = new Map((await this.#renewInTime(jobs)).map((r) => [`${r.id} ${r.lease}`, r]));
+      const renewed = new Map((await this.#renewInTime(jobs, started)).map((r) => [`${r.id} ${r.lease}`, r]));
       for (const job of jobs) {
         const answer = renewed.get(`${job.stored.job.id} ${job.stored.lease}`);
         if (answer) {
-          job.confirmedAt = Math.max(job.confirmedAt, sentAt);
-          job.startRecorded ||= started.has(job);
+          if (started.has(job)) job.startRecorded = true;
+          else job.confirmedAt = Math.max(job.confirmedAt, sentAt);
           if (answer.cancelled) this.#options.cancelled(job);
         } else if (!job.attempt.ended) {
           this.#options.lost(job);
@@ -129,15 +133,13 @@ export class Leases {
   }
 
   /** Fails after one period without an answer: a renewal that hangs must not delay the next. */
-  #renewInTime(jobs: readonly LeasedJob[]): Promise<Renewed[]> {
+  #renewInTime(jobs: readonly LeasedJob[], started: ReadonlySet<LeasedJob>): Promise<Renewed[]> {
     const { workerId, lockDuration, renew } = this.#options;
-    const leases = jobs.map(({ stored: { job, lease }, startedAlone, startRecorded }) => ({
-      queueName: job.queueName,
-      id: job.id,
-      lease,
-      workerId,
-      startedAlone: startRecorded ? undefined : startedAlone,
-    }));
+    const leases = jobs.map((leased) => {
+      const { job, lease } = leased.stored;
+      const startedAlone = started.has(leased) ? leased.startedAlone : undefined;
+      return { queueName: job.queueName, id: job.id, lease, workerId, startedAlone };
+    });
     const period = this.#period;
     return withDeadline(
       renew(leases, lockDuration),

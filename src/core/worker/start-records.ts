@@ -1,4 +1,5 @@
 import type { LeasedJob } from './leased-job.js';
+import { startsUnrecorded } from './leases.js';
 
 /** Handlers that run for one to two of these have their start recorded, in ms. */
 const INTERVAL_MS = 50;
@@ -39,9 +40,7 @@ export class StartRecords {
   #check(): void {
     this.#timer = undefined;
     const { leased, record } = this.#options;
-    const unrecorded = leased().filter(
-      ({ attempt, startedAlone, startRecorded }) => startedAlone !== undefined && !startRecorded && !attempt.ended,
-    );
+    const unrecorded = leased().filter((job) => startsUnrecorded(job) && !job.attempt.ended);
     for (const job of unrecorded) if (this.#seen.has(job)) void record(job);
     this.#seen = new Set(unrecorded);
     if (unrecorded.length > 0) this.expect();

@@ -19,6 +19,7 @@ import type { SettlementRules } from './settlement.js';
 import { Settler } from './settler.js';
 import { StartRecords } from './start-records.js';
 import { attachWakeSources } from './wake-sources.js';
+import { checkPool, logFailure, warnOfMissingConnection } from './worker-log.js';
 import { type ResolvedWorkerOptions, resolveWorkerOptions, type WorkerOptions } from './worker-options.js';
 import type { BatchProcessor, Processor, WorkerEvents } from './worker-types.js';
 
@@ -29,8 +30,6 @@ const RELEASE_SHARE = 0.2;
 const MAX_RELEASE_MS = 3_000;
 /** A close with a lower limit may still take this long to release leases. */
 const MIN_CLOSE_MS = 2_000;
-/** Connections that a worker needs beside those of its handlers. */
-const OWN_CONNECTIONS = 2;
 /** Timers fire late rather than early. */
 const TIMER_MARGIN_MS = 50;
 /** A worker that has waited for its store to connect for this long says so. */
@@ -77,12 +76,11 @@ export class Worker<T = unknown> {
     this.#capacity = new Capacity(this.#options, () => this.#settler.pending);
     const { maxPayloadBytes } = engine.options;
     const rules: SettlementRules = { workerId: this.id, backoffStrategy, maxPayloadBytes, logger };
-    const common = { engine, queueName: this.queueName, rules, lockDuration };
+    const common = { engine, queueName: this.queueName, rules, lockDuration, logger };
     const error = (problem: unknown) => this.#error(problem);
     this.#leases = new Leases({
+      ...common,
       workerId: this.id,
-      lockDuration,
-      logger,
       renew: (leases, duration) => renew(engine.executor, leases, duration),
       lost: (job) => void this.#dispatcher.notRenewed(job),
       cancelled: (job) => this.#dispatcher.cancelled(job),
@@ -117,7 +115,6 @@ export class Worker<T = unknown> {
       startRecords: this.#startRecords,
       maxStalledCount: this.#options.maxStalledCount,
       timeoutGrace: this.#options.timeoutGrace,
-      logger,
       settler: this.#settler,
       freed: () => this.#progressed(),
       error,
@@ -158,7 +155,10 @@ export class Worker<T = unknown> {
     const first = this.#state === 'idle';
     this.#state = 'running';
     if (first) {
-      this.#connectTimer = setTimeout(() => this.#warnOfMissingConnection(), CONNECT_WARNING_MS);
+      this.#connectTimer = setTimeout(
+        () => warnOfMissingConnection(this.queueName, this.#options.logger),
+        CONNECT_WARNING_MS,
+      );
       this.#attachWhenConnected();
     } else if (this.#engine.connected) this.#fetcher.start();
   }
@@ -197,28 +197,11 @@ export class Worker<T = unknown> {
     this.#detach.push(
       this.#engine.whenConnected(() => {
         clearTimeout(this.#connectTimer);
-        this.#checkPool();
+        const { concurrency, logger } = this.#options;
+        checkPool(this.queueName, concurrency, this.#engine.sharedConnections, logger);
         this.#attach();
         if (this.#state === 'running') this.#fetcher.start();
       }),
-    );
-  }
-
-  #warnOfMissingConnection(): void {
-    this.#options.logger.warn(
-      `conveyor: the worker of "${this.queueName}" has not started, because its store is not connected. Call ` +
-        'await store.connect(): the worker starts as soon as that has succeeded',
-    );
-  }
-
-  #checkPool(): void {
-    const { concurrency, logger } = this.#options;
-    const max = this.#engine.sharedConnections;
-    if (max === undefined || max >= concurrency + OWN_CONNECTIONS) return;
-    logger.warn(
-      `conveyor: the worker of "${this.queueName}" has concurrency: ${concurrency}, and the client behind \`db\` has ` +
-        `max: ${max}. Handlers that each hold a transaction leave none to renew leases with, and jobs are lost: set ` +
-        `max to ${concurrency + OWN_CONNECTIONS} or more on the client, or lower the concurrency`,
     );
   }
 
@@ -296,12 +279,8 @@ export class Worker<T = unknown> {
   /** Without a listener the end of a job is logged, so that it does not go unnoticed. */
   #failed(stored: StoredJob, changed: Partial<JobData>, error: Error): void {
     if (this.events.has('failed')) this.events.emit('failed', { job: this.#jobNow(stored, changed), error });
-    else {
-      const { id, name, state, failedReason } = { ...stored.job, ...changed };
-      if (state !== 'failed') return;
-      this.#options.logger.error(
-        `conveyor: job "${id}" (${name}) of queue "${this.queueName}" failed: ${failedReason}`,
-      );
+    else if ((changed.state ?? stored.job.state) === 'failed') {
+      logFailure({ ...stored.job, ...changed }, this.#options.logger);
     }
   }
 

@@ -8,7 +8,7 @@ import { stillIn } from '../rules/states.js';
 
 /** A lease to renew. */
 export interface Renewal extends JobLease {
-  /** Given to record that the handler has started: whether nothing else runs in the worker. */
+  /** Given to record that the handler has started, instead of renewing: whether nothing else runs in the worker. */
   readonly startedAlone?: boolean | undefined;
 }
 
@@ -21,7 +21,7 @@ export interface Renewed {
 }
 
 /**
- * Extends leases, and records which handlers have started. Touches no indexed column, so that the update is HOT. Rows that a settlement has locked are passed over, so that the
+ * Extends leases, or records under them which handlers have started. Touches no indexed column, so that the update is HOT. Rows that a settlement has locked are passed over, so that the
  * two never wait for each other; they count as renewed, because they are about to end.
  */
 const renewLeases = statement(
@@ -44,7 +44,8 @@ const renewLeases = statement(
         where ${heldBy(j, sql`i.lease`, sql`i.worker`, sql`i.active`)}
         order by ${j.queueName}, ${j.id} for update of j skip locked),
       renewed as (
-        update ${db.jobs} as ${j} set ${col.lockUntil} = ${now} + ${interval(p.lock)},
+        update ${db.jobs} as ${j} set
+          ${col.lockUntil} = case when alone is null then ${now} + ${interval(p.lock)} else ${j.lockUntil} end,
           ${col.startedLease} = case when alone is null then ${j.startedLease} else ${j.lease} end,
           ${col.startedAlone} = coalesce(alone, ${j.startedAlone})
         from free where ${j}.ctid = place and ${stillIn(j, 'active')}
