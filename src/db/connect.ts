@@ -22,12 +22,17 @@ const FIRST_ANSWER_MS = 2_000;
  * Session settings of the store's own pool. Sequential and bitmap scans are off because a plan that was cached while
  * the jobs table was small would read the whole table after it has grown, until the next analyze; every hot statement
  * has an index in the order it needs. `statement_timeout` (ms) ends a statement on the server after its caller has
- * stopped waiting.
+ * stopped waiting. The others are the server's own defaults, which a role or database may have changed: under another
+ * isolation, statements fail where they meet a concurrent change; a short lock timeout ends what may wait; and fewer
+ * digits change a job's progress.
  */
 const poolSettings = (statementTimeout: number) => ({
   enable_seqscan: 'off',
   enable_bitmapscan: 'off',
   statement_timeout: String(statementTimeout),
+  lock_timeout: '0',
+  default_transaction_isolation: 'read committed',
+  extra_float_digits: '1',
 });
 
 /** Seconds before the driver connects again, with jitter. Its own default grows to 20 s after a handful of failures. */

@@ -9,7 +9,7 @@ import { defineConveyor, JOBS_SEQUENCE } from '../schema/tables.js';
 import { inSchema } from './schema-check.js';
 
 /**
- * What this role may do with each table and sequence: role, encoding of the server, relation, its schema, whether the
+ * What this role may do with each table and sequence: role, encoding of the server, default isolation, relation, its schema, whether the
  * role may use that, the privileges that it lacks, and what row level security leaves of the table for it: `all`,
  * `some` or `none`.
  */
@@ -23,6 +23,7 @@ const describeRole = statement(
       select ${columns(
         sql`current_user`,
         sql`current_setting('server_encoding')`,
+        sql`current_setting('default_transaction_isolation')`,
         sql`cls.relname`,
         sql`nsp.nspname`,
         sql`has_schema_privilege(nsp.oid, 'usage')`,
@@ -57,13 +58,13 @@ export async function verifyRole(executor: Executor, schema: string | undefined,
   const rows = await executor.run(describeRole, { schema: schema ?? null });
   const [first] = rows;
   if (!first) return false;
-  const [role, encoding] = first as [string, string];
+  const [role, encoding, isolation] = first as [string, string, string];
   const to = `to ${quoteIdentifier(role)}`;
   const problems = new Set<string>();
   const grants = new Set<string>();
   const hidden: string[] = [];
   const filtered: string[] = [];
-  for (const [, , relation, namespace, usable, lacking, visible] of rows as string[][]) {
+  for (const [, , , relation, namespace, usable, lacking, visible] of rows as string[][]) {
     const isSequence = relation === JOBS_SEQUENCE;
     if (!relation || !namespace || !(isSequence || TABLES.has(relation))) continue;
     const place = quoteIdentifier(namespace);
@@ -100,6 +101,13 @@ export async function verifyRole(executor: Executor, schema: string | undefined,
     logger.warn(
       `conveyor: the database has the encoding ${encoding}, not UTF8. It refuses jobs with characters that it does not ` +
         'have; in results and errors they are replaced by "?"',
+    );
+  }
+  if (isolation !== 'read committed') {
+    logger.warn(
+      `conveyor: transactions of this connection are "${isolation}" by default. Statements that meet a concurrent change ` +
+        'then fail and are sent again, and a busy queue is slow: set default_transaction_isolation to "read committed" ' +
+        'for the role, or on the client behind `db`',
     );
   }
   return true;
