@@ -4,7 +4,9 @@ import type { DrizzleLike } from '../../db/drizzle-like.js';
 import { DEFAULT_STATEMENT_TIMEOUT } from '../../db/executor.js';
 import type { OnStatement, StatementEvent } from '../../db/statement-event.js';
 import type { StoreEvent } from '../../model/event.js';
+import type { Duration } from '../../model/job.js';
 import { checkLogger, defaultLogger, type Logger, safely } from '../../model/logger.js';
+import { durationIn } from '../../model/options/duration.js';
 import { integerIn } from '../../model/options/names.js';
 import { readOptions } from '../../model/options/option-object.js';
 import { DEFAULT_MAX_PAYLOAD_BYTES } from '../../model/payload/values.js';
@@ -26,10 +28,10 @@ export interface PgStoreOptions {
   metrics?: {
     /** Default false. */
     enabled?: boolean;
-    /** How long minute buckets are kept, in minutes. Default 1440. */
-    retentionMinutes?: number;
-    /** How long hour buckets are kept, in hours. Default 720. */
-    retentionHours?: number;
+    /** How long minute buckets are kept: a number of minutes, or a text such as `'2 days'`. Default 1440. */
+    retentionMinutes?: Duration;
+    /** How long hour buckets are kept: a number of hours, or a text such as `'4 weeks'`. Default 720. */
+    retentionHours?: Duration;
   };
   /**
    * Where to LISTEN for notifications: `true` on one more connection with the options of the store's others; a URL for a
@@ -39,8 +41,8 @@ export interface PgStoreOptions {
   listen?: boolean | string;
   /** Largest payload, and largest result, in bytes of JSON. Default 10 MiB. */
   maxPayloadBytes?: number;
-  /** Time limit of each statement in ms. Default 30,000. */
-  statementTimeout?: number;
+  /** Time limit of each statement: ms, or a duration. Default 30,000. */
+  statementTimeout?: Duration;
   /**
    * Called after every statement with its name, its duration in ms and its number of rows: for debug logs and telemetry.
    * What it throws or rejects with is logged and otherwise ignored.
@@ -118,8 +120,8 @@ export function resolveOptions(options: PgStoreOptions): ResolvedOptions {
       ((error, event) => logger.warn(`conveyor: a subscriber of "${event.queueName}" threw on ${event.type}`, error)),
     metrics: {
       enabled: booleanOr(false, metrics.enabled, 'metrics.enabled'),
-      retentionMinutes: integerIn(metrics.retentionMinutes ?? 1_440, 'metrics.retentionMinutes', 1, MAX_INTEGER),
-      retentionHours: integerIn(metrics.retentionHours ?? 720, 'metrics.retentionHours', 1, MAX_INTEGER),
+      retentionMinutes: wholeUnits(metrics.retentionMinutes ?? 1_440, 'metrics.retentionMinutes', 60_000),
+      retentionHours: wholeUnits(metrics.retentionHours ?? 720, 'metrics.retentionHours', 3_600_000),
     },
     listen,
     maxPayloadBytes: integerIn(
@@ -128,7 +130,7 @@ export function resolveOptions(options: PgStoreOptions): ResolvedOptions {
       1,
       MAX_MAX_PAYLOAD_BYTES,
     ),
-    statementTimeout: integerIn(
+    statementTimeout: durationIn(
       options.statementTimeout ?? DEFAULT_STATEMENT_TIMEOUT,
       'statementTimeout',
       MIN_STATEMENT_TIMEOUT,
@@ -155,6 +157,12 @@ function checkDatabase(connection: unknown, db: Partial<DrizzleLike> | null | un
     throw new TypeError('PgStore `db` must be a Drizzle database for Postgres (it has no execute()).');
   }
   if (connection !== undefined) checkConnection(connection, 'PgStore `connection`');
+}
+
+/** A number of minutes or hours; a text is rounded up to whole ones. */
+function wholeUnits(value: unknown, name: string, unitMs: number): number {
+  if (typeof value !== 'string') return integerIn(value, name, 1, MAX_INTEGER);
+  return Math.ceil(durationIn(value, name, 1, MAX_INTEGER * unitMs) / unitMs);
 }
 
 function booleanOr(fallback: boolean, value: unknown, name: string): boolean {
