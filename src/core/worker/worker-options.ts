@@ -26,7 +26,10 @@ export interface WorkerOptions<T = any> {
   limiter?: RateLimit;
   /** Lease on a job, ms or a duration, renewed after each third of it. Default 30,000. */
   lockDuration?: Duration;
-  /** Longest time between two sweeps for expired leases, ms or a duration. Default 30,000. */
+  /**
+   * Longest time between two sweeps for expired leases, ms or a duration. Default 30,000, or the store's `pollInterval` if
+   * that is given; while notifications arrive the store polls at least that often anyway.
+   */
   stalledInterval?: Duration;
   /** How often a job may stall before it fails. Default 1. */
   maxStalledCount?: number;
@@ -113,7 +116,10 @@ export function resolveWorkerOptions(options: WorkerOptions): ResolvedWorkerOpti
     maxGlobalConcurrency: optional(options.maxGlobalConcurrency, 'maxGlobalConcurrency', 1),
     limiter: rateLimit(options.limiter, 'limiter'),
     lockDuration: durationIn(options.lockDuration ?? 30_000, 'lockDuration', 1, MAX_TIMER_MS),
-    stalledInterval: durationIn(options.stalledInterval ?? 30_000, 'stalledInterval', 1, MAX_TIMER_MS),
+    stalledInterval:
+      options.stalledInterval === undefined
+        ? (store.engine.options.pollInterval ?? 30_000)
+        : durationIn(options.stalledInterval, 'stalledInterval', 1, MAX_TIMER_MS),
     maxStalledCount: integerIn(options.maxStalledCount ?? 1, 'maxStalledCount', 0, 1_000_000),
     autoStart: flag(options.autoStart, 'autoStart', true),
     lifo: flag(options.lifo, 'lifo', false),

@@ -207,7 +207,7 @@ export class Connection {
   }
 
   async #startListener(executor: Executor): Promise<void> {
-    const { listen, logger } = this.#options;
+    const { listen, logger, heartbeatInterval } = this.#options;
     if (listen === false) return;
     const connection = typeof listen === 'string' ? listen : this.#directConnection();
     if (connection === undefined) {
@@ -223,19 +223,24 @@ export class Connection {
         if (!this.#check.receive(channel)) this.#hooks.onNotification(payload);
       },
       onReconnect: () => {
+        this.#check.reconnected();
         void this.#checkNotifications(executor, listener);
         this.#hooks.onReconnect();
         for (const callback of [...this.#reconnectCallbacks]) callback();
       },
-      heartbeat: (client) => {
+      interval: heartbeatInterval,
+      heartbeat: async (client) => {
         const { statementTimeout: timeout, onStatement } = this.#options;
-        return this.#hooks.heartbeat(
+        await this.#hooks.heartbeat(
           new PreparedExecutor(() => client, this.#tables, { prepare: false, timeout, onStatement }),
         );
+        // It answers, but does it still receive notifications?
+        if (this.#unheard || this.#check.due(heartbeatInterval)) void this.#checkNotifications(executor, listener);
       },
     });
     for (const channel of this.#hooks.channels()) void listener.listen(channel);
     this.#listener = listener;
+    this.#check.reconnected();
     await listener.start();
     void this.#checkNotifications(executor, listener);
   }
@@ -243,8 +248,16 @@ export class Connection {
   async #checkNotifications(executor: Executor, listener: Listener): Promise<void> {
     const arrived = await this.#check.run(executor, listener);
     if (arrived === undefined || listener !== this.#listener || arrived === !this.#unheard) return;
+    if (!arrived && this.#check.hadArrived) {
+      // It has worked on this connection: a new one may work again, and is checked in turn.
+      listener.reconnect('notifications no longer arrive on it');
+      return;
+    }
     this.#unheard = !arrived;
-    if (arrived) return;
+    if (arrived) {
+      this.#options.logger.info('conveyor: LISTEN receives notifications again');
+      return;
+    }
     this.#options.logger.warn(
       'conveyor: LISTEN hears no notifications, most likely because it goes through a transaction pooler, or to another ' +
         'database. The store polls every second instead. Set `listen` to the URL of the server itself',

@@ -36,7 +36,7 @@ export class Engine {
   readonly #connection: Connection;
 
   constructor(options: ResolvedOptions) {
-    const { schema, logger, onEventHandlerError, metrics } = options;
+    const { schema, logger, onEventHandlerError, metrics, listen, pollInterval, heartbeatInterval } = options;
     this.options = options;
     this.setAside = new SetAside((id, error) => {
       const { message } = error as Error;
@@ -69,6 +69,9 @@ export class Engine {
       executor,
       logger,
       listening: () => this.#connection.listening,
+      listens: listen !== false,
+      pollInterval,
+      heartbeatInterval,
       deleteExpired: () => deleteExpired(this.executor, this.setAside),
       aggregateMetrics: metrics.enabled ? () => aggregateMetrics(this.executor, metrics) : undefined,
     });

@@ -6,6 +6,8 @@ import { generateId } from '../../model/ids.js';
 
 /** Generous: the server sends it at the end of the statement. */
 const ARRIVAL_LIMIT_MS = 3_000;
+/** After so many heartbeats without any notification one is sent: not with each, as that would keep a pooled connection open. */
+const SILENT_BEATS = 6;
 
 const notifyItself = statement(
   'notify itself',
@@ -23,9 +25,30 @@ export class NotificationCheck {
   readonly #channel = `conveyor:#check:${generateId()}`;
   #generation = 0;
   #arrived = () => {};
+  /** When one arrived, or a check began. */
+  #lastSign = Number.NEGATIVE_INFINITY;
+  #hadArrived = false;
 
-  /** Takes the notification of the check. @returns false for every other */
+  /** Whether any notification has arrived on the present connection. */
+  get hadArrived(): boolean {
+    return this.#hadArrived;
+  }
+
+  /** Whether it has been quiet for so long that it must be checked. */
+  due(heartbeatInterval: number): boolean {
+    // Half a beat less, because timers are not exact.
+    return performance.now() - this.#lastSign > (SILENT_BEATS - 0.5) * heartbeatInterval;
+  }
+
+  /** A connection has been opened. */
+  reconnected(): void {
+    this.#hadArrived = false;
+  }
+
+  /** Notes that a notification arrived, and takes that of the check. @returns false for every other */
   receive(channel: string): boolean {
+    this.#lastSign = performance.now();
+    this.#hadArrived = true;
     if (channel !== this.#channel) return false;
     this.#arrived();
     return true;
@@ -34,6 +57,7 @@ export class NotificationCheck {
   /** Undefined when it cannot be found out: LISTEN was interrupted, or the notification could not be sent. */
   async run(executor: Executor, listener: Listener): Promise<boolean | undefined> {
     const generation = ++this.#generation;
+    this.#lastSign = performance.now();
     let timer: NodeJS.Timeout | undefined;
     try {
       await listener.listen(this.#channel);

@@ -1,7 +1,7 @@
 import type { Executor } from '../../db/executor.js';
 import { HEARTBEAT_MS } from '../../db/listener.js';
 import type { Logger } from '../../model/logger.js';
-import { isDueSoon } from '../events/notifier.js';
+import { MAX_TIMER_MS } from '../../model/options/duration.js';
 import { DueTimer } from './due-timer.js';
 import { heartbeatPoll, type PollResult, pollQueues } from './poll-statement.js';
 
@@ -26,6 +26,12 @@ export interface PollerOptions {
   logger: Logger;
   /** Whether notifications arrive; without them polls are frequent. */
   listening: () => boolean;
+  /** Whether notifications are wanted: then they are missed when they do not arrive, whatever `pollInterval` says. */
+  listens?: boolean;
+  /** Longest time between two polls in ms. Infinity: none while nothing happens. Default: see below. */
+  pollInterval?: number | undefined;
+  /** ms between heartbeats. */
+  heartbeatInterval?: number;
   /** Deletes finished jobs whose retention has expired. */
   deleteExpired: () => Promise<void>;
   /** Aggregates metrics and deletes old ones; undefined when metrics are off. */
@@ -64,6 +70,12 @@ export class Poller {
   #polling: Promise<void> | undefined;
   #pollAgain = false;
   #lastPoll = 0;
+  /** Something has happened in a queue since the last poll was sent. */
+  #stirred = false;
+  /** By the last poll, jobs are active, or have begun to wait. */
+  #restless = false;
+  /** Queues in which jobs waited at the last poll, and none was active: a paused one stays like this. */
+  #stuck = new Set<string>();
   #lastAggregation = Number.NEGATIVE_INFINITY;
   #deleting = false;
   #closed = false;
@@ -93,9 +105,20 @@ export class Poller {
     return [...this.#polled.keys()];
   }
 
-  /** Something of this queue comes due in `ms`. What comes due much later is found by a poll before. */
+  /** Something of this queue comes due in `ms`. */
   expect(queueName: string, ms: number): void {
-    if (!this.#closed && this.#polled.has(queueName) && isDueSoon(ms)) this.#due.add(queueName, ms);
+    if (!this.#closed && this.#polled.has(queueName)) this.#due.add(queueName, ms);
+  }
+
+  /** Something happens in a polled queue: jobs may become active, and their leases must be watched. */
+  stirred(): void {
+    if (this.#stirred) return;
+    const slept = this.#period() === Number.POSITIVE_INFINITY;
+    this.#stirred = true;
+    if (!slept || this.#polling) return;
+    // Not at once: by then it has most likely been claimed, and perhaps ended.
+    this.#lastPoll = performance.now();
+    this.#scheduleNextPoll();
   }
 
   /** Polls all queues; requests during a poll become one more poll. */
@@ -116,6 +139,7 @@ export class Poller {
   /** Polls on the connection that is to be proved alive, also without a queue. Rejects when the poll fails. */
   async heartbeat(executor: Executor): Promise<void> {
     const poll = ++this.#sent;
+    this.#stirred = false;
     const results = await heartbeatPoll(executor, this.queues());
     this.#lastPoll = performance.now();
     this.#act(results, poll);
@@ -135,18 +159,28 @@ export class Poller {
     const executor = this.#options.executor();
     if (this.#closed || !executor || this.#polled.size === 0) return;
     const poll = ++this.#sent;
+    this.#stirred = false;
     try {
       this.#act(await pollQueues(executor, this.queues()), poll);
     } catch (error) {
+      this.#stirred = true;
       this.#options.logger.warn(`conveyor: could not poll the queues: ${(error as Error).message}`);
     }
   }
 
   #act(results: readonly PollResult[], poll: number): void {
     if (this.#closed) return;
+    this.#note(results);
     for (const result of results) this.#actOn(result, poll);
     if (results.some(({ expired }) => expired)) this.#deleteExpired();
     this.#aggregateMetrics();
+  }
+
+  /** A queue is at rest when none of its jobs is active, and those that wait have done so for more than a poll. */
+  #note(results: readonly PollResult[]): void {
+    const stuck = results.filter(({ waiting, active }) => waiting && !active).map(({ queueName }) => queueName);
+    this.#restless = results.some(({ active }) => active) || stuck.some((queueName) => !this.#stuck.has(queueName));
+    this.#stuck = new Set(stuck);
   }
 
   #actOn({ queueName, waiting, delayedIn, stalled, tickIn }: PollResult, poll: number): void {
@@ -220,15 +254,20 @@ export class Poller {
       // The heartbeat may have polled meanwhile.
       () => (nextPoll() <= 0 ? this.poll() : this.#scheduleNextPoll()),
       // Not unref'd: a process with a running worker must not end while the database is away.
-      Math.max(1, nextPoll()),
+      Math.min(MAX_TIMER_MS, Math.max(1, nextPoll())),
     );
   }
 
   #period(): number {
+    const { listening, listens = true, pollInterval, heartbeatInterval = HEARTBEAT_MS } = this.#options;
     const interval = Math.min(...[...this.#polled.values()].flatMap((set) => [...set].map((queue) => queue.interval)));
-    return this.#options.listening()
-      ? Math.min(interval, LISTENING_POLL_MS) * HEARTBEAT_MARGIN
-      : Math.min(interval, POLLING_ONLY_MS);
+    const heard = listening();
+    if (!heard && (listens || pollInterval === undefined)) return Math.min(interval, POLLING_ONLY_MS);
+    const atRest = !this.#stirred && !this.#restless;
+    if (pollInterval === Number.POSITIVE_INFINITY && atRest) return pollInterval;
+    const wanted = pollInterval === undefined || pollInterval > MAX_TIMER_MS ? LISTENING_POLL_MS : pollInterval;
+    const period = Math.min(interval, wanted);
+    return heard && heartbeatInterval <= wanted ? period * HEARTBEAT_MARGIN : period;
   }
 
   #stopTimers(): void {
