@@ -34,6 +34,8 @@ export interface PollerOptions {
   heartbeatInterval?: number;
   /** Deletes finished jobs whose retention has expired. */
   deleteExpired: () => Promise<void>;
+  /** Deletes what these queues have beyond their counts, and rows of groups that are idle. */
+  upkeep?: (queues: readonly string[]) => Promise<void>;
   /** Aggregates metrics and deletes old ones; undefined when metrics are off. */
   aggregateMetrics: (() => Promise<void>) | undefined;
 }
@@ -46,6 +48,9 @@ const HEARTBEAT_MARGIN = 1.25;
 const POLLING_ONLY_MS = 1_000;
 /** Before another poll when another process holds what is due. */
 const CONTENDED_MS = 100;
+/** Between two runs of upkeep in one process, while jobs run and while none do. */
+const UPKEEP_MS = 30_000;
+const IDLE_UPKEEP_MS = 600_000;
 /** Between two aggregations of metrics in one process. */
 const AGGREGATE_MS = 600_000;
 
@@ -77,6 +82,10 @@ export class Poller {
   /** Queues in which jobs waited at the last poll, and none was active: a paused one stays like this. */
   #stuck = new Set<string>();
   #lastAggregation = Number.NEGATIVE_INFINITY;
+  #lastUpkeep = Number.NEGATIVE_INFINITY;
+  /** Jobs have run, or were to, since the last upkeep. */
+  #busy = false;
+  #keepingUp = false;
   #deleting = false;
   #closed = false;
 
@@ -139,6 +148,7 @@ export class Poller {
   /** Polls on the connection that is to be proved alive, also without a queue. Rejects when the poll fails. */
   async heartbeat(executor: Executor): Promise<void> {
     const poll = ++this.#sent;
+    this.#busy ||= this.#stirred;
     this.#stirred = false;
     const results = await heartbeatPoll(executor, this.queues());
     this.#lastPoll = performance.now();
@@ -159,6 +169,7 @@ export class Poller {
     const executor = this.#options.executor();
     if (this.#closed || !executor || this.#polled.size === 0) return;
     const poll = ++this.#sent;
+    this.#busy ||= this.#stirred;
     this.#stirred = false;
     try {
       this.#act(await pollQueues(executor, this.queues()), poll);
@@ -173,6 +184,7 @@ export class Poller {
     this.#note(results);
     for (const result of results) this.#actOn(result, poll);
     if (results.some(({ expired }) => expired)) this.#deleteExpired();
+    this.#upkeep();
     this.#aggregateMetrics();
   }
 
@@ -181,6 +193,7 @@ export class Poller {
     const stuck = results.filter(({ waiting, active }) => waiting && !active).map(({ queueName }) => queueName);
     this.#restless = results.some(({ active }) => active) || stuck.some((queueName) => !this.#stuck.has(queueName));
     this.#stuck = new Set(stuck);
+    this.#busy ||= this.#restless;
   }
 
   #actOn({ queueName, waiting, delayedIn, stalled, tickIn }: PollResult, poll: number): void {
@@ -233,6 +246,20 @@ export class Poller {
       )
       .finally(() => {
         this.#deleting = false;
+      });
+  }
+
+  #upkeep(): void {
+    const { upkeep, logger } = this.#options;
+    const period = this.#busy ? UPKEEP_MS : IDLE_UPKEEP_MS;
+    if (!upkeep || this.#keepingUp || performance.now() - this.#lastUpkeep < period) return;
+    this.#lastUpkeep = performance.now();
+    this.#busy = false;
+    this.#keepingUp = true;
+    void upkeep(this.queues())
+      .catch((error) => logger.warn(`conveyor: could not remove what is no longer needed: ${(error as Error).message}`))
+      .finally(() => {
+        this.#keepingUp = false;
       });
   }
 
