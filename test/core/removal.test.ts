@@ -7,7 +7,7 @@ const play = usePlayground();
 
 const run = (job: { data: unknown }) => (job.data === 'bad' ? Promise.reject(new Error('bad')) : 'good');
 
-it.each<[string, JobOptions['removeOnComplete']]>([
+it.each<[string, NonNullable<JobOptions['removeOnComplete']>]>([
   ['true', true],
   ['0', 0],
   ['{ age: 0 }', { age: 0 }],

@@ -47,8 +47,6 @@ export class Connection {
   #opening: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
   readonly #check = new NotificationCheck();
-  /** LISTEN is connected, but no notification arrives. */
-  #unheard = false;
   /** Closed after it was opened, and not opened again. */
   #closed = false;
   #warnedReadOnly = false;
@@ -78,7 +76,7 @@ export class Connection {
 
   /** Whether notifications arrive at present. */
   get listening(): boolean {
-    return !this.#unheard && (this.#listener?.connected ?? false);
+    return this.#check.heard && (this.#listener?.connected ?? false);
   }
 
   /** Runs statements inside a caller's transaction. */
@@ -235,7 +233,7 @@ export class Connection {
           new PreparedExecutor(() => client, this.#tables, { prepare: false, timeout, onStatement }),
         );
         // It answers, but does it still receive notifications?
-        if (this.#unheard || this.#check.due(heartbeatInterval)) void this.#checkNotifications(executor, listener);
+        if (this.#check.due(heartbeatInterval)) void this.#checkNotifications(executor, listener);
       },
     });
     for (const channel of this.#hooks.channels()) void listener.listen(channel);
@@ -246,24 +244,10 @@ export class Connection {
   }
 
   async #checkNotifications(executor: Executor, listener: Listener): Promise<void> {
-    const arrived = await this.#check.run(executor, listener);
-    if (arrived === undefined || listener !== this.#listener || arrived === !this.#unheard) return;
-    if (!arrived && this.#check.hadArrived) {
-      // It has worked on this connection: a new one may work again, and is checked in turn.
-      listener.reconnect('notifications no longer arrive on it');
-      return;
-    }
-    this.#unheard = !arrived;
-    if (arrived) {
-      this.#options.logger.info('conveyor: LISTEN receives notifications again');
-      return;
-    }
-    this.#options.logger.warn(
-      'conveyor: LISTEN hears no notifications, most likely because it goes through a transaction pooler, or to another ' +
-        'database. The store polls every second instead. Set `listen` to the URL of the server itself',
-    );
+    const { logger } = this.#options;
+    const changed = await this.#check.changed(executor, listener, logger, () => listener === this.#listener);
     // The next poll was scheduled for a store that listens.
-    this.#hooks.onReconnect();
+    if (changed && !this.#check.heard) this.#hooks.onReconnect();
   }
 
   /** Options for a connection of our own; undefined for an app's driver other than postgres.js. */
@@ -292,7 +276,7 @@ export class Connection {
     const listener = this.#listener;
     const pool = this.#pool;
     this.#listener = undefined;
-    this.#unheard = false;
+    this.#check.heard = true;
     this.#pool = undefined;
     this.#executor = undefined;
     this.#opening = undefined;

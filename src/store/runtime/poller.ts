@@ -1,8 +1,8 @@
 import type { Executor } from '../../db/executor.js';
-import { HEARTBEAT_MS } from '../../db/listener.js';
 import type { Logger } from '../../model/logger.js';
 import { MAX_TIMER_MS } from '../../model/options/duration.js';
 import { DueTimer } from './due-timer.js';
+import { type PaceOptions, PollPace } from './poll-pace.js';
 import { heartbeatPoll, type PollResult, pollQueues } from './poll-statement.js';
 
 /** A queue that is polled for one worker, and what to do about what is due. */
@@ -20,18 +20,10 @@ export interface PolledQueue {
   tick(): Promise<number>;
 }
 
-export interface PollerOptions {
+export interface PollerOptions extends PaceOptions {
   /** Undefined while the store is not connected. */
   executor: () => Executor | undefined;
   logger: Logger;
-  /** Whether notifications arrive; without them polls are frequent. */
-  listening: () => boolean;
-  /** Whether notifications are wanted: then they are missed when they do not arrive, whatever `pollInterval` says. */
-  listens?: boolean;
-  /** Longest time between two polls in ms. Infinity: none while nothing happens. Default: see below. */
-  pollInterval?: number | undefined;
-  /** ms between heartbeats. */
-  heartbeatInterval?: number;
   /** Deletes finished jobs whose retention has expired. */
   deleteExpired: () => Promise<void>;
   /** Deletes what these queues have beyond their counts, and rows of groups that are idle. */
@@ -40,17 +32,8 @@ export interface PollerOptions {
   aggregateMetrics: (() => Promise<void>) | undefined;
 }
 
-/** Between two polls while notifications arrive: they only find what a lost notification would have said. */
-const LISTENING_POLL_MS = HEARTBEAT_MS;
-/** The heartbeat polls as well. Polls of our own wait this much longer, so that an idle process sends one statement. */
-const HEARTBEAT_MARGIN = 1.25;
-/** Between two polls without notifications. */
-const POLLING_ONLY_MS = 1_000;
 /** Before another poll when another process holds what is due. */
 const CONTENDED_MS = 100;
-/** Between two runs of upkeep in one process, while jobs run and while none do. */
-const UPKEEP_MS = 30_000;
-const IDLE_UPKEEP_MS = 600_000;
 /** Between two aggregations of metrics in one process. */
 const AGGREGATE_MS = 600_000;
 
@@ -63,6 +46,7 @@ const KINDS = ['sweep', 'promote', 'tick'] as const;
  */
 export class Poller {
   readonly #options: PollerOptions;
+  readonly #pace: PollPace;
   readonly #polled = new Map<string, Set<PolledQueue>>();
   readonly #due = new DueTimer(() => this.poll());
   /** Work under way, as `kind queue`. */
@@ -75,22 +59,14 @@ export class Poller {
   #polling: Promise<void> | undefined;
   #pollAgain = false;
   #lastPoll = 0;
-  /** Something has happened in a queue since the last poll was sent. */
-  #stirred = false;
-  /** By the last poll, jobs are active, or have begun to wait. */
-  #restless = false;
-  /** Queues in which jobs waited at the last poll, and none was active: a paused one stays like this. */
-  #stuck = new Set<string>();
   #lastAggregation = Number.NEGATIVE_INFINITY;
-  #lastUpkeep = Number.NEGATIVE_INFINITY;
-  /** Jobs have run, or were to, since the last upkeep. */
-  #busy = false;
   #keepingUp = false;
   #deleting = false;
   #closed = false;
 
   constructor(options: PollerOptions) {
     this.#options = options;
+    this.#pace = new PollPace(options);
   }
 
   /** Polls a queue, from now on. Returns a function that ends this. */
@@ -121,10 +97,7 @@ export class Poller {
 
   /** Something happens in a polled queue: jobs may become active, and their leases must be watched. */
   stirred(): void {
-    if (this.#stirred) return;
-    const slept = this.#period() === Number.POSITIVE_INFINITY;
-    this.#stirred = true;
-    if (!slept || this.#polling) return;
+    if (!this.#pace.stir() || this.#polling) return;
     // Not at once: by then it has most likely been claimed, and perhaps ended.
     this.#lastPoll = performance.now();
     this.#scheduleNextPoll();
@@ -148,11 +121,12 @@ export class Poller {
   /** Polls on the connection that is to be proved alive, also without a queue. Rejects when the poll fails. */
   async heartbeat(executor: Executor): Promise<void> {
     const poll = ++this.#sent;
-    this.#busy ||= this.#stirred;
-    this.#stirred = false;
+    this.#pace.sent();
     const results = await heartbeatPoll(executor, this.queues());
     this.#lastPoll = performance.now();
     this.#act(results, poll);
+    // Without jobs the next poll was never.
+    if (!this.#polling) this.#scheduleNextPoll();
   }
 
   /** Resolves when no poll is under way. `add` starts again. */
@@ -169,31 +143,22 @@ export class Poller {
     const executor = this.#options.executor();
     if (this.#closed || !executor || this.#polled.size === 0) return;
     const poll = ++this.#sent;
-    this.#busy ||= this.#stirred;
-    this.#stirred = false;
+    this.#pace.sent();
     try {
       this.#act(await pollQueues(executor, this.queues()), poll);
     } catch (error) {
-      this.#stirred = true;
+      this.#pace.failed();
       this.#options.logger.warn(`conveyor: could not poll the queues: ${(error as Error).message}`);
     }
   }
 
   #act(results: readonly PollResult[], poll: number): void {
     if (this.#closed) return;
-    this.#note(results);
+    this.#pace.answered(results);
     for (const result of results) this.#actOn(result, poll);
     if (results.some(({ expired }) => expired)) this.#deleteExpired();
     this.#upkeep();
     this.#aggregateMetrics();
-  }
-
-  /** A queue is at rest when none of its jobs is active, and those that wait have done so for more than a poll. */
-  #note(results: readonly PollResult[]): void {
-    const stuck = results.filter(({ waiting, active }) => waiting && !active).map(({ queueName }) => queueName);
-    this.#restless = results.some(({ active }) => active) || stuck.some((queueName) => !this.#stuck.has(queueName));
-    this.#stuck = new Set(stuck);
-    this.#busy ||= this.#restless;
   }
 
   #actOn({ queueName, waiting, delayedIn, stalled, tickIn }: PollResult, poll: number): void {
@@ -251,10 +216,7 @@ export class Poller {
 
   #upkeep(): void {
     const { upkeep, logger } = this.#options;
-    const period = this.#busy ? UPKEEP_MS : IDLE_UPKEEP_MS;
-    if (!upkeep || this.#keepingUp || performance.now() - this.#lastUpkeep < period) return;
-    this.#lastUpkeep = performance.now();
-    this.#busy = false;
+    if (!upkeep || this.#keepingUp || !this.#pace.takeUpkeep()) return;
     this.#keepingUp = true;
     void upkeep(this.queues())
       .catch((error) => logger.warn(`conveyor: could not remove what is no longer needed: ${(error as Error).message}`))
@@ -286,15 +248,9 @@ export class Poller {
   }
 
   #period(): number {
-    const { listening, listens = true, pollInterval, heartbeatInterval = HEARTBEAT_MS } = this.#options;
-    const interval = Math.min(...[...this.#polled.values()].flatMap((set) => [...set].map((queue) => queue.interval)));
-    const heard = listening();
-    if (!heard && (listens || pollInterval === undefined)) return Math.min(interval, POLLING_ONLY_MS);
-    const atRest = !this.#stirred && !this.#restless;
-    if (pollInterval === Number.POSITIVE_INFINITY && atRest) return pollInterval;
-    const wanted = pollInterval === undefined || pollInterval > MAX_TIMER_MS ? LISTENING_POLL_MS : pollInterval;
-    const period = Math.min(interval, wanted);
-    return heard && heartbeatInterval <= wanted ? period * HEARTBEAT_MARGIN : period;
+    return this.#pace.period(
+      Math.min(...[...this.#polled.values()].flatMap((set) => [...set].map((queue) => queue.interval))),
+    );
   }
 
   #stopTimers(): void {
