@@ -39,6 +39,10 @@ const LIMITED_POLL_MS = 1_000;
 /**
  * Claims jobs of one queue and runs them. Every write it makes is fenced by the job's lease.
  *
+ * Any worker of a queue takes any of its jobs, whatever their names: of two workers with different processors on one
+ * queue, each completes some of the other's jobs. Give each set of handlers a queue of its own, or have one processor
+ * that decides by `job.name`.
+ *
  * @param processor returns the result, or throws; with `batch` it takes an array and returns one result for each.
  */
 export class Worker<T = unknown> {
