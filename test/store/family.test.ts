@@ -5,6 +5,7 @@ import { Job, LeaseLostError, Worker } from '../../src/index.js';
 import type { NewJobData } from '../../src/model/job.js';
 import { cancelFamily, removeFamily } from '../../src/store/change/family.js';
 import type { PgStore } from '../../src/store/contract/pg-store.js';
+import { CANCELLED_REASON, REMOVED_REASON } from '../../src/store/rules/reasons.js';
 import { openStore } from '../support/contract-stores.js';
 import { useDatabase } from '../support/database.js';
 import { lockRow, untilWaiting } from '../support/held.js';
@@ -77,9 +78,9 @@ describe('cancelled with its children', () => {
       ...{ active: 'active', running: 'active', done: 'completed', failed: 'failed', stranger: 'waiting' },
     });
     expect(await cancelledIds()).toEqual(['active', 'delayed', 'middle', 'root', 'running', 'waiting']);
-    expect((await store.getJob('a', 'root'))?.failedReason).toBe('Job was cancelled');
-    expect((await store.getJob('a', 'middle'))?.failedReason).toBe('Job was cancelled');
-    expect((await store.getJob('a', 'top'))?.failedReason).toBe('Child failed: Job was cancelled');
+    expect((await store.getJob('a', 'root'))?.failedReason).toBe(CANCELLED_REASON);
+    expect((await store.getJob('a', 'middle'))?.failedReason).toBe(CANCELLED_REASON);
+    expect((await store.getJob('a', 'top'))?.failedReason).toBe(`Child failed: ${CANCELLED_REASON}`);
     for (const id of ['root', 'middle', 'waiting', 'delayed', 'deep']) {
       expect(heard).toContain(`job:cancelled ${id}`);
       expect(heard).toContain(`job:failed ${id}`);
@@ -146,7 +147,7 @@ describe('cancelled with its children', () => {
     await (await rootOf()).cancel({ children: true });
     await until(async () => (await store.getJob('b', 'worked'))?.state === 'failed');
     expect(aborted).toBe(true);
-    expect((await store.getJob('a', 'middle'))?.failedReason).toBe('Job was cancelled');
+    expect((await store.getJob('a', 'middle'))?.failedReason).toBe(CANCELLED_REASON);
   });
 
   it('a circle that was made by hand does not hold it up', async () => {
@@ -166,7 +167,7 @@ describe('removed with its children', () => {
     await (await rootOf()).remove({ children: true });
     expect(await statesOf(db.sql)).toEqual({ top: 'failed', active: 'active', running: 'active', stranger: 'waiting' });
     expect(await cancelledIds()).toEqual(['active', 'running']);
-    expect((await store.getJob('a', 'top'))?.failedReason).toBe('Child failed: Job was removed');
+    expect((await store.getJob('a', 'top'))?.failedReason).toBe(`Child failed: ${REMOVED_REASON}`);
     const gone = ['deep', 'delayed', 'done', 'failed', 'middle', 'root', 'waiting'];
     expect(heard.filter((event) => event.startsWith('job:removed')).sort()).toEqual(
       gone.map((id) => `job:removed ${id}`),
