@@ -35,5 +35,13 @@ export const MIGRATIONS: readonly Migration[] = [
       "CREATE INDEX \"conveyor_metrics_period_idx\" ON \"conveyor_metrics\" USING btree (\"granularity\",\"shard\",\"period_start\")",
       "CREATE INDEX \"conveyor_schedules_tick_idx\" ON \"conveyor_schedules\" USING btree (\"queue_name\",\"tick_at\") WHERE tick_at is not null"
     ]
+  },
+  {
+    "version": 2,
+    "name": "0001_started_lease",
+    "statements": [
+      "ALTER TABLE \"conveyor_jobs\" ADD COLUMN \"started_lease\" integer",
+      "ALTER TABLE \"conveyor_jobs\" ADD COLUMN \"started_alone\" boolean DEFAULT false NOT NULL"
+    ]
   }
 ];

@@ -126,6 +126,26 @@ export async function migrateConnection(connection: ConnectionOptions, schema: s
 
 /** Migrates through an app's Drizzle database of any driver, in one transaction on it. */
 export async function migrateDrizzle(db: DrizzleTransactor, schema: string | undefined): Promise<Applied> {
+  try {
+    return await inTransactionOf(db, schema);
+  } catch (error) {
+    throw isWithoutTransactions(error) ? withoutTransactions(error) : error;
+  }
+}
+
+/** Drizzle's words where a driver has none: neon-http, pg-proxy and their like. */
+const isWithoutTransactions = (error: unknown): boolean =>
+  error instanceof Error && /no transactions support|transactions are not supported/i.test(error.message);
+
+const withoutTransactions = (cause: unknown) =>
+  new SchemaError(
+    'The conveyor tables cannot be made through the Drizzle driver behind `db`, because it has no transactions. Make ' +
+      'them by another connection, once: `await migrate({ connection: process.env.DATABASE_URL })` of ' +
+      '"@conveyor/store-pg/migrate", or by drizzle-kit; and give the store `autoMigrate: false`.',
+    { cause },
+  );
+
+async function inTransactionOf(db: DrizzleTransactor, schema: string | undefined): Promise<Applied> {
   return db.transaction(async (tx) => {
     const executor = new DrizzleExecutor(tx, tablesIn(schema), {
       inTransaction: true,

@@ -62,6 +62,10 @@ function makeTables<N extends string, D>(schema: PgSchema | undefined) {
       attemptsMade: integer('attempts_made').notNull().default(0),
       /** The fencing token: each claim increments it, and every write of a worker names it. */
       lease: integer('lease').notNull().default(0),
+      /** The lease under which the start of the handler was recorded; 0: a lease expired before that. */
+      startedLease: integer('started_lease'),
+      /** Under that lease nothing else ran in the worker. */
+      startedAlone: boolean('started_alone').notNull().default(false),
       state: text('state').notNull().$type<JobState>(),
       lockedBy: text('locked_by'),
       lockUntil: instant('lock_until'),

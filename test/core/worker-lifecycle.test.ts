@@ -1,6 +1,6 @@
 import { drizzle } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { ClosedError, PgStore, Queue, Worker } from '../../src/index.js';
 import { newName, record, recordingLogger, rowOf, usePlayground } from '../support/playground.js';
 import { countStatements, onStatements } from '../support/statements.js';
@@ -30,7 +30,8 @@ it('has the defaults that it says: a lease of 30 s, and one stall forgiven', asy
     [1, 'failed'],
   ] as const) {
     const lost = await queue.add('work', null, { delay: 3_600_000 });
-    await play.database.sql`update conveyor_jobs set state = 'active', stalled_count = ${stalls} where id = ${lost.id}`;
+    await play.database.sql`update conveyor_jobs set state = 'active', stalled_count = ${stalls},
+      started_lease = lease, started_alone = true where id = ${lost.id}`;
     store.engine.poller.poll();
     await until(async () => (await queue.getJob(lost.id))?.state === end);
   }
@@ -286,4 +287,37 @@ it('warns of a client with fewer connections than its handlers may hold', async 
   expect(lines).toMatchObject([{ level: 'warn', message: expect.stringMatching(/concurrency: 4.*max: 5.*max to 6/) }]);
   await store.disconnect();
   await client.end();
+});
+
+it('a worker whose store is not connected says so, unless it is closed before', async () => {
+  const { lines, logger } = recordingLogger();
+  const store = new PgStore({ connection: play.database.url, logger });
+  vi.useFakeTimers();
+  try {
+    const [, closed] = ['queue-0', 'queue-1'].map((name) => new Worker(name, () => {}, { store }));
+    await closed!.close();
+    await vi.advanceTimersByTimeAsync(5_000);
+  } finally {
+    vi.useRealTimers();
+  }
+  expect(lines.map(({ level, message }) => [level, message])).toEqual([
+    ['warn', expect.stringMatching(/"queue-0" has not started, because its store is not connected.*store.connect\(\)/)],
+  ]);
+});
+
+it('a job that fails without a listener is logged, and with one it is not', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const fail = async () => Promise.reject(new Error('on purpose'));
+  const silent = play.worker(queue, store, fail);
+  const job = await queue.add('work', null, { attempts: 2 });
+  await expect(job.waitUntilFinished()).rejects.toThrow('on purpose');
+  await silent.close();
+  expect(play.said.filter(({ level }) => level === 'error').map(({ message }) => message)).toEqual([
+    `conveyor: job "${job.id}" (work) of queue "${queue.name}" failed: on purpose`,
+  ]);
+  play.said.length = 0;
+  record(play.worker(queue, store, fail));
+  await expect((await queue.add('work', null)).waitUntilFinished()).rejects.toThrow('on purpose');
+  expect(play.said).toEqual([]);
 });

@@ -2,15 +2,25 @@ import { expect, it } from 'vitest';
 import { sweepQueue } from '../../src/core/worker/maintenance.js';
 import { newName, record, rowOf, usePlayground } from '../support/playground.js';
 import { spawnScript } from '../support/process.js';
-import { until } from '../support/until.js';
+
+import { deferred, until } from '../support/until.js';
 
 const play = usePlayground();
 
+interface Stranded {
+  lock?: string;
+  count?: number;
+  stalledCount?: number;
+  /** Whether their handlers had started, and whether beside others. Default: alone. */
+  started?: 'alone' | 'beside others' | 'no';
+}
+
 /** Jobs whose worker has gone, as rows. */
-async function strand(queueName: string, where: { lock?: string; count?: number; stalledCount?: number } = {}) {
-  const { lock = `now() - interval '1 second'`, count = 1, stalledCount = 0 } = where;
+async function strand(queueName: string, where: Stranded = {}) {
+  const { lock = `now() - interval '1 second'`, count = 1, stalledCount, started = 'alone' } = where;
   await play.database.sql.unsafe(`update conveyor_jobs set state = 'active', locked_by = 'worker-gone', lease = lease + 1,
-    processed_at = now(), lock_until = ${lock}, stalled_count = ${stalledCount}
+    processed_at = now(), lock_until = ${lock}, stalled_count = ${stalledCount ?? 'stalled_count'},
+    started_lease = ${started === 'no' ? 'started_lease' : 'lease + 1'}, started_alone = ${started === 'alone'}
     where queue_name = '${queueName}' and id in (
       select id from conveyor_jobs where queue_name = '${queueName}' and state = 'waiting' order by seq limit ${count})`);
 }
@@ -37,22 +47,94 @@ it('a job whose lease has not run out is left alone', async () => {
   const queue = play.queue(store);
   await queue.add('work', null);
   await strand(queue.name, { lock: `now() + interval '1 minute'` });
-  expect(await sweepQueue(store.engine, queue.name, 1, () => {})).toBe(0);
+  expect(await sweepQueue(store.engine, queue.name, 1)).toBe(0);
 });
 
 it('fails when it has stalled more often than allowed', async () => {
   const store = await play.open();
   const queue = play.queue(store);
-  const job = await queue.add('work', null, { attempts: 10 });
+  const job = await queue.add('work', null);
   const stalled: string[] = [];
+  const failed: [string, string][] = [];
   for (const state of ['waiting', 'waiting', 'failed']) {
-    await strand(queue.name, { stalledCount: stalled.length });
-    await sweepQueue(store.engine, queue.name, 2, (id) => void stalled.push(id));
+    await strand(queue.name);
+    await sweepQueue(store.engine, queue.name, 2, {
+      stalled: (id) => void stalled.push(id),
+      failed: (stored, error) => void failed.push([stored.job.id, error.message]),
+    });
     expect((await queue.getJob(job.id))?.state).toBe(state);
   }
   expect(stalled).toEqual([job.id, job.id, job.id]);
-  expect((await queue.getJob(job.id))?.failedReason).toMatch(/stalled more than 2 time/);
+  const reason = 'Job stalled more than 2 time(s): its worker died or lost its connection';
+  expect(failed).toEqual([[job.id, reason]]);
+  expect(await queue.getJob(job.id)).toMatchObject({
+    failedReason: reason,
+    attemptsMade: 1,
+    attemptLogs: [{ attempt: 1, status: 'failed', error: reason, startedAt: expect.stringMatching(/Z$/) }],
+  });
   await expect(job.waitUntilFinished()).rejects.toThrow(/stalled more than 2 time/);
+});
+
+it('once it may not stall again, each stall uses an attempt', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const job = await queue.add('work', null, { attempts: 3 });
+  const seen: [string | undefined, number | undefined][] = [];
+  for (let i = 0; i < 4; i++) {
+    await strand(queue.name);
+    await sweepQueue(store.engine, queue.name, 1);
+    const now = await queue.getJob(job.id);
+    seen.push([now?.state, now?.attemptsMade]);
+  }
+  expect(seen).toEqual([
+    ['waiting', 0],
+    ['waiting', 1],
+    ['waiting', 2],
+    ['failed', 3],
+  ]);
+});
+
+it('a discarded one has no other attempt', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const job = await queue.add('work', null, { attempts: 3 });
+  await strand(queue.name);
+  await job.discard();
+  await sweepQueue(store.engine, queue.name, 0);
+  expect(await queue.getJob(job.id)).toMatchObject({ state: 'failed', attemptsMade: 1 });
+});
+
+it('a job whose handler had not started does not fail, however often its worker is lost', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const job = await queue.add('work', null);
+  for (let i = 0; i < 5; i++) {
+    await strand(queue.name, { started: 'no' });
+    expect(await sweepQueue(store.engine, queue.name, 0)).toBe(1);
+  }
+  expect(await rowOf(play, job)).toMatchObject({ state: 'waiting', stalled_count: 0, started_lease: 0 });
+});
+
+it('a start under an earlier lease says nothing about this one', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const job = await queue.add('work', null, { attempts: 2 });
+  await strand(queue.name);
+  await sweepQueue(store.engine, queue.name, 1);
+  await strand(queue.name, { started: 'no' });
+  await sweepQueue(store.engine, queue.name, 1);
+  expect(await rowOf(play, job)).toMatchObject({ state: 'waiting', stalled_count: 1, attempts_made: 0 });
+});
+
+it('a job that ran beside others does not fail', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const job = await queue.add('work', null);
+  for (let i = 0; i < 3; i++) {
+    await strand(queue.name, { started: 'beside others' });
+    await sweepQueue(store.engine, queue.name, 1);
+  }
+  expect(await rowOf(play, job)).toMatchObject({ state: 'waiting', stalled_count: 3, attempts_made: 0 });
 });
 
 it('maxStalledCount 0: the first time', async () => {
@@ -70,7 +152,7 @@ it('with removeOnFail the one that stalled too often is removed', async () => {
   const job = await queue.add('work', null, { removeOnFail: true });
   const kept = await queue.add('work', null, { removeOnFail: 3_600_000 });
   await strand(queue.name, { count: 2 });
-  await sweepQueue(store.engine, queue.name, 0, () => {});
+  await sweepQueue(store.engine, queue.name, 0);
   await until(async () => (await queue.getJob(job.id)) === null);
   expect((await rowOf(play, kept))?.['remove_at']).toBeInstanceOf(Date);
 });
@@ -80,7 +162,7 @@ it('counts as a failure in the metrics', async () => {
   const queue = play.queue(store);
   await queue.add('work', null);
   await strand(queue.name);
-  await sweepQueue(store.engine, queue.name, 0, () => {});
+  await sweepQueue(store.engine, queue.name, 0);
   const buckets = await store.getMetrics(queue.name, {
     granularity: 'minute',
     from: new Date(Date.now() - 3_600_000),
@@ -97,9 +179,11 @@ it('many sweepers at once return each job once', async () => {
   await strand(queue.name, { count: 1_200 });
   const stalled: string[] = [];
   await Promise.all(
-    [...stores, ...stores].map(({ engine }) => sweepQueue(engine, queue.name, 1, (id) => void stalled.push(id))),
+    [...stores, ...stores].map(({ engine }) =>
+      sweepQueue(engine, queue.name, 1, { stalled: (id) => void stalled.push(id) }),
+    ),
   );
-  await sweepQueue(store.engine, queue.name, 1, (id) => void stalled.push(id));
+  await sweepQueue(store.engine, queue.name, 1, { stalled: (id) => void stalled.push(id) });
   expect(stalled).toHaveLength(1_200);
   expect(new Set(stalled).size).toBe(1_200);
   expect(await queue.count('waiting')).toBe(1_200);
@@ -157,4 +241,74 @@ it('a worker process that is killed loses no job', async () => {
   const heard = record(worker);
   expect(await job.waitUntilFinished(20_000)).toEqual(['precious', 0]);
   expect(heard.stalled).toEqual([job.id]);
+});
+
+it.each(['poison', 'slow poison'])(
+  'a job that runs beside one that kills its worker completes: %s',
+  async (poison) => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    const [killer, slow] = await queue.addBulk([poison, 'slow', 'slow'].map((data) => ({ name: 'work', data })));
+    const options = JSON.stringify({ concurrency: 3, lockDuration: 500, stalledInterval: 100 });
+    const args = [play.database.url, queue.name, options];
+    let deaths = 0;
+    let failures = 0;
+    for (;;) {
+      const script = spawnScript(new URL('./poisoned-worker.script.ts', import.meta.url), { args });
+      const failed = script
+        .waitFor(({ failed: data }: { failed: string }) => data === poison)
+        .then(
+          () => 'failed' as const,
+          () => 'died' as const,
+        );
+      if ((await failed) === 'failed') {
+        failures++;
+        await until(async () => (await queue.count('completed')) === 2);
+        await script.kill();
+        break;
+      }
+      deaths++;
+    }
+    expect([deaths, failures]).toEqual([poison === 'poison' ? expect.any(Number) : 3, 1]);
+    expect(deaths).toBeLessThanOrEqual(4);
+    expect(await queue.getJob(killer!.id)).toMatchObject({
+      state: 'failed',
+      attemptsMade: 1,
+      attemptLogs: [{ attempt: 1 }],
+    });
+    expect(await queue.getJob(slow!.id)).toMatchObject({ state: 'completed', attemptsMade: 0 });
+  },
+  60_000,
+);
+
+it('the start of a handler is recorded as soon as it runs', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const release = deferred();
+  const worker = play.worker(queue, store, async ({ data }) => (data === 'short' ? undefined : release.promise), {
+    concurrency: 2,
+  });
+  const job = await queue.add('work', null);
+  await until(async () => (await rowOf(play, job))?.['started_lease'] === 1);
+  expect(await rowOf(play, job)).toMatchObject({ lease: 1, started_alone: false });
+  release.resolve();
+  await worker.close();
+});
+
+it('where jobs are short, it is recorded for those that are not', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const release = deferred();
+  play.worker(queue, store, async ({ data }) => (data === 'long' ? release.promise : undefined));
+  await queue.addBulk(many(50));
+  await until(async () => (await queue.count('completed')) === 50);
+  const job = await queue.add('work', 'long');
+  await until(async () => (await rowOf(play, job))?.['started_lease'] === 1);
+  expect(await rowOf(play, job)).toMatchObject({ started_alone: true });
+  release.resolve();
+  await job.waitUntilFinished();
+  const [recorded] = await play.database.sql`select count(*)::int as n from conveyor_jobs
+    where queue_name = ${queue.name} and started_lease is not null`;
+  // Of the first jobs it is not known that they are short.
+  expect(recorded?.['n']).toBeLessThan(5);
 });

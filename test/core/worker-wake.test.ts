@@ -86,7 +86,7 @@ it('what a sweeper returns does', async () => {
   const { queue, ran, statements, producer } = await idleWorker();
   const job = await queue.add('work', null, { delay: 3_600_000 });
   await play.database.sql`update conveyor_jobs set state = 'active', lock_until = now() where id = ${job.id}`;
-  await sweepQueue(producer.engine, queue.name, 1, () => {});
+  await sweepQueue(producer.engine, queue.name, 1);
   await until(() => ran.length === 1, SOON);
   expect(statements.count('poll')).toBe(0);
 });

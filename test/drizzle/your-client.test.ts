@@ -1,11 +1,12 @@
 /** What a store makes of an app's client: how it sends statements over it, and where it listens. */
 import { drizzle as drizzleNodePg } from 'drizzle-orm/node-postgres';
+import { drizzle as drizzleProxy } from 'drizzle-orm/pg-proxy';
 import { drizzle } from 'drizzle-orm/postgres-js';
 import pg from 'pg';
 import postgres from 'postgres';
 import { afterEach, describe, expect, it } from 'vitest';
-import { PgStore, type PgStoreOptions, Queue, type StoreEvent, Worker } from '../../src/index.js';
-import { useDatabase } from '../support/database.js';
+import { migrate, PgStore, type PgStoreOptions, Queue, SchemaError, type StoreEvent, Worker } from '../../src/index.js';
+import { createDatabase, useDatabase } from '../support/database.js';
 import { openTransaction, untilWaiting } from '../support/held.js';
 import { newName, recordingLogger } from '../support/playground.js';
 import { until } from '../support/until.js';
@@ -170,5 +171,28 @@ describe('node-postgres', () => {
     await runs(await connected({ db: nodePg(), logger, ...options }));
     expect(await listening()).toEqual([]);
     expect(lines).toMatchObject(said);
+  });
+});
+
+describe('a driver without transactions', () => {
+  it('cannot create the tables, and the store says what to do instead', async () => {
+    const empty = await createDatabase({ empty: true });
+    const pool = new pg.Pool({ connectionString: empty.url, max: 2 });
+    closing.push(async () => {
+      await pool.end();
+      await empty.drop();
+    });
+    const db = drizzleProxy(async (text, values, method) => {
+      const { rows } = await pool.query({ text, values, ...(method === 'all' && { rowMode: 'array' as const }) });
+      return { rows };
+    });
+    const store = new PgStore({ db: db as never, listen: false, autoMigrate: true, logger: recordingLogger().logger });
+    closing.push(() => store.disconnect());
+    const refused = await store.connect().catch((error: unknown) => error);
+    expect(refused).toBeInstanceOf(SchemaError);
+    expect((refused as Error).message).toMatch(/no transactions.*migrate\(\{ connection.*autoMigrate: false/);
+    // As advised.
+    await migrate({ connection: empty.url });
+    await connected({ db: db as never, listen: false });
   });
 });

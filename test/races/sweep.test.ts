@@ -18,7 +18,7 @@ async function expired() {
     queue,
     job,
     swept,
-    sweep: () => sweepQueue(store.engine, queue.name, 1, (id) => void swept.push(id)),
+    sweep: () => sweepQueue(store.engine, queue.name, 1, { stalled: (id) => void swept.push(id) }),
   };
 }
 

@@ -214,7 +214,9 @@ describe('failed children', () => {
 });
 
 describe('sweep', () => {
-  const expire = () => db.sql`update conveyor_jobs set lock_until = now() - interval '1 second' where state = 'active'`;
+  /** The handlers had started. */
+  const expire = () => db.sql`update conveyor_jobs set lock_until = now() - interval '1 second', started_lease = lease,
+    started_alone = true where state = 'active'`;
 
   test('a child that stalled too often fails, and its parents with it', async () => {
     await chain('ignore', 'fail');

@@ -42,8 +42,8 @@ export interface Playground {
   open(options?: Partial<PgStoreOptions>): Promise<PgStore>;
   /** The same until the end of the file; for `beforeAll`. */
   openForAll(options?: Partial<PgStoreOptions>): Promise<PgStore>;
-  /** A queue of a name of its own. */
-  queue<T = unknown>(store: PgStore, options?: Omit<QueueOptions, 'store'>): Queue<T>;
+  /** A queue of a name of its own, unless one is given. */
+  queue<T = unknown>(store: PgStore, options?: Omit<QueueOptions, 'store'>, name?: string): Queue<T>;
   worker(
     queue: { readonly name: string },
     store: PgStore,
@@ -83,7 +83,7 @@ export function usePlayground(): Playground {
     stores,
     open: (options = {}) => open(options, closing),
     openForAll: (options = {}) => open(options, closingAll),
-    queue: (store, options = {}) => new Queue(newName(), { store, ...options }),
+    queue: (store, options = {}, name = newName()) => new Queue(name, { store, ...options }),
     worker(queue, store, run, options = {}) {
       const worker = new Worker(queue.name, run, { store, ...options });
       closing.push(() => worker.close(0));

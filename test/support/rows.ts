@@ -86,7 +86,7 @@ export async function insertRow(
  * `columns` are SQL expressions by column name, in which `i` counts from 1.
  */
 export async function insertRows(
-  sql: postgres.Sql,
+  sql: postgres.Sql | postgres.TransactionSql,
   queueName: string,
   count: number,
   columns: Record<string, string> = {},

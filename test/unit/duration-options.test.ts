@@ -35,6 +35,7 @@ const OPTIONS: [name: string, read: Read, unit?: number][] = [
     (duration) => worker({ group: { limiter: { max: 1, duration } } }).group?.limiter?.duration,
   ],
   ['lockDuration', (lockDuration) => worker({ lockDuration }).lockDuration],
+  ['timeoutGrace', (timeoutGrace) => worker({ timeoutGrace }).timeoutGrace],
   ['stalledInterval', (stalledInterval) => worker({ stalledInterval }).stalledInterval],
   ['rateLimit.duration', (duration) => resolveLimits({ rateLimit: { max: 1, duration } }).rateMs],
   ['statementTimeout', (statementTimeout) => ofStore({ statementTimeout }).statementTimeout],

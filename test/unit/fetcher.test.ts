@@ -14,7 +14,8 @@ afterEach(() => {
 });
 
 let ids = 0;
-const job = (stalledCount = 0) => ({ stored: { stalledCount }, id: ids++ }) as unknown as LeasedJob;
+const job = (alone = false, payloadLength = 10) =>
+  ({ alone, stored: { payloadLength }, id: ids++ }) as unknown as LeasedJob & { alone: boolean };
 const jobs = (count: number) => Array.from({ length: count }, () => job());
 const claimed = (list: LeasedJob[], more: Partial<ClaimedJobs> = {}): ClaimedJobs => ({
   jobs: list,
@@ -29,6 +30,7 @@ function setUp({ slots = 1, prefetch = 0 } = {}) {
     [];
   const started: LeasedJob[] = [];
   const released: LeasedJob[] = [];
+  const postponed: LeasedJob[] = [];
   const errors: unknown[] = [];
   let running = 0;
   const settle = () => vi.advanceTimersByTimeAsync(0);
@@ -52,7 +54,10 @@ function setUp({ slots = 1, prefetch = 0 } = {}) {
       started.push(...list);
     },
     release: async (list) => void released.push(...list),
-    free: () => slots - running,
+    free: () => ((started.at(-1) as { alone?: boolean } | undefined)?.alone ? 0 : slots - running),
+    idle: () => running === 0,
+    mustBeAlone: (one) => (one as LeasedJob & { alone: boolean }).alone,
+    postpone: async (one) => void postponed.push(one),
     prefetch: () => prefetch,
     failed: (error) => errors.push(error),
   });
@@ -60,7 +65,7 @@ function setUp({ slots = 1, prefetch = 0 } = {}) {
     running -= count;
     fetcher.pump();
   };
-  return { fetcher, claims, started, released, errors, finish };
+  return { fetcher, claims, started, released, postponed, errors, finish };
 }
 
 describe('when and how much it claims', () => {
@@ -199,13 +204,39 @@ describe('prefetched jobs', () => {
     expect(released).toEqual(list.slice(1));
   });
 
-  it('that have stalled before are released at once, before the others start', async () => {
-    const { fetcher, claims, started, released } = setUp({ slots: 2, prefetch: 3 });
-    const list = [job(1), job(), job(1), job(), job(2)];
+  it('with large payloads: no more are claimed before they have started', async () => {
+    const { fetcher, claims, finish } = setUp({ slots: 1, prefetch: 100 });
+    fetcher.start();
+    const large = [job(), job(false, 3_000_000), job(false, 3_000_000)];
+    await claims[0]!.answer({ ...claimed(large), more: true });
+    expect(claims).toHaveLength(1);
+    finish();
+    expect(claims).toHaveLength(2);
+  });
+
+  it('that must be alone start when nothing runs, and nothing else starts or is claimed before', async () => {
+    const { fetcher, claims, started, finish } = setUp({ slots: 3, prefetch: 3 });
+    const list = [job(), job(true), job()];
     fetcher.start();
     await claims[0]!.answer(claimed(list));
-    expect(released).toEqual([list[2], list[4]]);
+    fetcher.wake();
+    expect(started).toEqual([list[0]]);
+    expect(claims).toHaveLength(1);
+    finish();
     expect(started).toEqual([list[0], list[1]]);
+  });
+
+  it('that must be alone wait longer than others, and are then put off', async () => {
+    const { fetcher, claims, started, released, postponed } = setUp({ slots: 2, prefetch: 3 });
+    const list = [job(), job(true), job()];
+    fetcher.start();
+    await claims[0]!.answer(claimed(list));
+    await vi.advanceTimersByTimeAsync(500);
+    expect(released).toEqual([list[2]]);
+    expect(postponed).toEqual([]);
+    await vi.advanceTimersByTimeAsync(60_000);
+    expect(postponed).toEqual([list[1]]);
+    expect(started).toEqual([list[0]]);
   });
 });
 

@@ -2,8 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { LeasedJob } from '../../src/core/worker/leased-job.js';
 import { Leases } from '../../src/core/worker/leases.js';
 import { noopLogger } from '../../src/model/logger.js';
-import type { Renewed } from '../../src/store/lease/renew.js';
-import type { JobLease } from '../../src/store/rules/lease.js';
+import type { Renewal, Renewed } from '../../src/store/lease/renew.js';
 
 beforeEach(() => void vi.useFakeTimers());
 afterEach(() => void vi.useRealTimers());
@@ -15,11 +14,11 @@ const leased = (id: string, lease = 1) =>
     confirmedAt: performance.now(),
   }) as unknown as LeasedJob;
 
-const granted = (leases: readonly JobLease[], cancelled = false): Renewed[] =>
+const granted = (leases: readonly Renewal[], cancelled = false): Renewed[] =>
   leases.map(({ id, queueName, lease }) => ({ id, queueName, lease, cancelled }));
 
 /** Leases of 300 ms, renewed every 100 ms by the function given. */
-function setUp(renew: (leases: readonly JobLease[]) => Promise<Renewed[]> = async (leases) => granted(leases)) {
+function setUp(renew: (leases: readonly Renewal[]) => Promise<Renewed[]> = async (leases) => granted(leases)) {
   const lost: LeasedJob[] = [];
   const cancelled: LeasedJob[] = [];
   const warnings: string[] = [];
@@ -41,6 +40,42 @@ function setUp(renew: (leases: readonly JobLease[]) => Promise<Renewed[]> = asyn
   });
   return { leases, lost, cancelled, warnings, renewed };
 }
+
+describe('the start of a handler', () => {
+  const started = (id: string, alone: boolean) => Object.assign(leased(id), { startedAlone: alone });
+
+  it('is recorded once, together with others, and does not count as a renewal', async () => {
+    const asked: (readonly Renewal[])[] = [];
+    const { leases } = setUp(async (renewals) => {
+      asked.push(renewals);
+      return granted(renewals);
+    });
+    const jobs = [started('a', false), started('b', true)] as [LeasedJob, LeasedJob];
+    const [a, b] = jobs;
+    const before = a.confirmedAt;
+    for (const job of jobs) leases.add(job);
+    await vi.advanceTimersByTimeAsync(10);
+    await Promise.all(jobs.map((job) => leases.recordStart(job)));
+    expect(asked.map((batch) => batch.map(({ id, startedAlone }) => [id, startedAlone]))).toEqual([
+      [
+        ['a', false],
+        ['b', true],
+      ],
+    ]);
+    expect([a.startRecorded, b.startRecorded, a.confirmedAt]).toEqual([true, true, before]);
+    await vi.advanceTimersByTimeAsync(100);
+    expect(asked[1]?.map(({ startedAlone }) => startedAlone)).toEqual([undefined, undefined]);
+    expect(a.confirmedAt).toBeGreaterThan(before);
+  });
+
+  it('is not recorded where the statement fails', async () => {
+    const { leases } = setUp(() => Promise.reject(new Error('away')));
+    const job = started('a', true);
+    leases.add(job);
+    await leases.recordStart(job);
+    expect(job.startRecorded).toBeFalsy();
+  });
+});
 
 describe('renewal', () => {
   it('is made at each third of the duration, in one statement for all jobs', async () => {
@@ -184,7 +219,9 @@ describe('check', () => {
       (asked) => new Promise((resolve) => void answers.push(() => resolve(granted(asked)))),
     );
     for (const id of ['a', 'b', 'c']) leases.add(leased(id));
-    for (const id of ['a', 'b', 'c', 'b']) leases.check(id);
+    leases.check('a');
+    await vi.advanceTimersByTimeAsync(0);
+    for (const id of ['b', 'c', 'b']) leases.check(id);
     expect(renewed).toEqual([['a 1 w']]);
     answers[0]!();
     await vi.advanceTimersByTimeAsync(0);

@@ -14,6 +14,8 @@ export interface RunnerOptions {
   readonly schemas: Record<string, StandardSchemaV1> | undefined;
   /** Asked right before the handler is called. */
   isClosed(): boolean;
+  /** The time limit of the job has passed; its signal has aborted. */
+  timedOut(job: LeasedJob, timeout: number): void;
   /** Called once per job, when its attempt can be settled. */
   ended(job: LeasedJob, end: AttemptEnd): void;
 }
@@ -78,7 +80,7 @@ function endIfStopped(leased: LeasedJob, options: RunnerOptions): boolean {
 }
 
 /** A timeout overrides what the handler decided before it returned, and that overrides what it returned. */
-function end(leased: LeasedJob, returned: AttemptEnd, options: RunnerOptions): void {
+export function end(leased: LeasedJob, returned: AttemptEnd, options: Pick<RunnerOptions, 'ended'>): void {
   const { attempt } = leased;
   if (attempt.ended) return;
   attempt.ended = true;
@@ -88,7 +90,7 @@ function end(leased: LeasedJob, returned: AttemptEnd, options: RunnerOptions): v
 
 /**
  * At the time limit the signal aborts, and the attempt has failed. The last attempt is settled at once; one that is
- * followed by another only when the handler has really ended, so that the two never overlap.
+ * followed by another only when the handler has ended, so that the two do not overlap, or when its grace is over.
  */
 function armTimeout(leased: LeasedJob, options: RunnerOptions): NodeJS.Timeout | undefined {
   const { opts, id, attemptsMade, discarded } = leased.stored.job;
@@ -101,6 +103,7 @@ function armTimeout(leased: LeasedJob, options: RunnerOptions): NodeJS.Timeout |
     attempt.controller.abort(attempt.timedOut);
     const last = attemptsMade + 1 >= (opts.attempts ?? 1) || discarded || attempt.discarded;
     if (last) end(leased, { kind: 'failed', error: attempt.timedOut }, options);
+    options.timedOut(leased, timeout);
   }, timeout);
   // A handler that a forced close abandoned must not keep the process alive.
   timer.unref();

@@ -23,6 +23,8 @@ export class Capacity {
   readonly #unsettled: () => number;
   readonly #estimate = new PrefetchEstimate();
   #running = 0;
+  /** A job runs that must be alone. */
+  #exclusive = false;
 
   /** @param unsettled attempts that have ended and are not settled yet */
   constructor(options: CapacityOptions, unsettled: () => number) {
@@ -43,7 +45,17 @@ export class Capacity {
 
   /** Jobs that can start now. */
   free(): number {
-    return (this.#options.concurrency - this.#running) * this.batchSize;
+    return this.#exclusive ? 0 : (this.#options.concurrency - this.#running) * this.batchSize;
+  }
+
+  /** Never more than one job runs. */
+  get single(): boolean {
+    return this.#options.concurrency === 1 && this.batchSize === 1;
+  }
+
+  /** Whether jobs are so short that a statement for each of them would slow them down. */
+  get short(): boolean {
+    return this.#estimate.short;
   }
 
   /**
@@ -53,18 +65,23 @@ export class Capacity {
   prefetch(): number {
     const { concurrency, maxGlobalConcurrency, limiter, group } = this.#options;
     const counted = maxGlobalConcurrency !== undefined || limiter !== undefined || group?.limiter !== undefined;
-    if (counted || this.#unsettled() > MAX_UNSETTLED) return 0;
+    if (counted || this.#exclusive || this.#unsettled() > MAX_UNSETTLED) return 0;
     const jobs = this.#estimate.jobs(concurrency);
     return group ? Math.min(jobs, GROUP_ROUNDS * concurrency) : jobs;
   }
 
-  /** Takes up a slot with so many jobs; returns what frees it. */
-  take(jobs: number): () => void {
+  /** Takes up a slot with so many jobs, or with `exclusive` all slots. Returns what frees it, and may be called twice. */
+  take(jobs: number, exclusive = false): () => void {
     this.#running++;
+    this.#exclusive = exclusive;
     const startedAt = performance.now();
+    let taken = true;
     return () => {
+      if (!taken) return;
+      taken = false;
       this.#estimate.record((performance.now() - startedAt) / jobs);
       this.#running--;
+      if (exclusive) this.#exclusive = false;
     };
   }
 

@@ -64,7 +64,7 @@ export class Claimer {
     const from = performance.now() < this.#skipUntil ? this.#last : undefined;
     if (!from) return this.#claim(limit, undefined);
     const claimed = await this.#claim(limit, from);
-    if (claimed.jobs.length >= limit) return claimed;
+    if (claimed.jobs.length >= limit || claimed.more) return claimed;
     // No more jobs follow that point; there may be some before it.
     try {
       const earlier = await this.#claim(limit - claimed.jobs.length, undefined);
@@ -86,6 +86,8 @@ export class Claimer {
     const claimed = await claimWithin(engine.executor, request, this.#limits);
     this.#unanswered = false;
     const jobs = claimed.jobs.map((stored) => lease(stored, sentAt));
+    // For the others that have passed over rows which this claim locked and left for their size.
+    if (claimed.more) engine.notifier.wake(queueName);
     // Only the plain order is that of the index, in which a claim can start anywhere.
     if (!lifo && !group) this.#noteEnd(claimed.jobs, limit, from, performance.now() - sentAt);
     return { ...claimed, jobs };

@@ -1,49 +1,68 @@
 import { ClosedError, LeaseLostError } from '../../model/errors.js';
+import type { Logger } from '../../model/logger.js';
 import type { StoredJob } from '../../store/rows/job-row.js';
 import type { Engine } from '../../store/runtime/engine.js';
 import type { EventBus } from '../event-bus.js';
-import { Attempt } from '../job/attempt.js';
+import { Attempt, type AttemptEnd } from '../job/attempt.js';
 import { cancelledError } from '../job/cancel.js';
 import { Job } from '../job/job.js';
 import type { JobOf } from '../job/typed-job.js';
-import { type RunnerOptions, runAttempt, runAttempts } from './attempt-runner.js';
+import { end, type RunnerOptions, runAttempt, runAttempts } from './attempt-runner.js';
 import type { Capacity } from './capacity.js';
-import type { LeasedJob } from './leased-job.js';
+import { GracePeriods } from './grace-periods.js';
+import type { HandlerCall, LeasedJob } from './leased-job.js';
 import type { Leases } from './leases.js';
 import { settleInTransaction, transactionOutcome } from './settle-in-transaction.js';
 import type { SettlementRules } from './settlement.js';
 import type { Settler } from './settler.js';
+import type { StartRecords } from './start-records.js';
 import type { WorkerEvents } from './worker-types.js';
 
 export interface DispatcherOptions<T> {
   readonly engine: Engine;
   readonly events: EventBus<WorkerEvents<T>>;
   readonly rules: SettlementRules;
-  readonly runner: Omit<RunnerOptions, 'ended'>;
+  readonly runner: Omit<RunnerOptions, 'ended' | 'timedOut'>;
   readonly batched: boolean;
   readonly capacity: Capacity;
   readonly leases: Leases;
   readonly settler: Settler;
+  readonly startRecords: StartRecords;
+  /** How often a job may stall; beyond it, it runs alone. */
+  readonly maxStalledCount: number;
+  /** ms that a handler may go on after its signal has aborted. */
+  readonly timeoutGrace: number;
+  readonly logger: Logger;
   /** A slot is free again. */
   freed(): void;
   error(error: unknown): void;
 }
 
+/** A job that must be alone and could not be is delayed by this, up to twice as long, in ms. */
+const POSTPONE_MS = 10_000;
+const NOT_STARTED = { call: undefined, startedAlone: undefined, startRecorded: false };
+
 /** Takes claimed jobs through their attempts: leases them, starts them, and stops those that must not go on. */
 export class Dispatcher<T> {
   readonly #options: DispatcherOptions<T>;
   readonly #runner: RunnerOptions;
+  readonly #gracePeriods: GracePeriods;
 
   constructor(options: DispatcherOptions<T>) {
     this.#options = options;
-    this.#runner = { ...options.runner, ended: (job, end) => options.settler.settle(job, end) };
+    this.#runner = {
+      ...options.runner,
+      ended: (job, end) => options.settler.settle(job, end),
+      timedOut: (job, timeout) => this.#timedOut(job, timeout),
+    };
+    this.#gracePeriods = new GracePeriods({ grace: options.timeoutGrace, expired: (job) => this.#abandon(job) });
   }
 
   /** Takes charge of a claimed job. @param claimedAt `performance.now()` when the claim was sent */
   lease(stored: StoredJob, claimedAt: number): LeasedJob {
     const { engine, rules, leases } = this.#options;
     const attempt = new Attempt({ lease: stored.lease, workerId: rules.workerId });
-    const job: LeasedJob = { stored, attempt, confirmedAt: claimedAt, settledInTransaction: undefined };
+    const job: LeasedJob = { stored, attempt, confirmedAt: claimedAt, settledInTransaction: undefined, ...NOT_STARTED };
     attempt.settleInTransaction = async (transaction, end) => {
       job.settledInTransaction = await settleInTransaction(engine, transaction, job, end, rules);
     };
@@ -69,6 +88,19 @@ export class Dispatcher<T> {
     await Promise.all(jobs.map((job) => this.#release(job)));
   }
 
+  /**
+   * Whether the job may run only while nothing else does. It has stalled more often than it may, beside others: alone, it
+   * is found to be the cause or not, and the others are safe from it.
+   */
+  mustBeAlone({ stored }: LeasedJob): boolean {
+    return stored.stalledCount > this.#options.maxStalledCount;
+  }
+
+  /** Delays a job that must be alone and could not be. Never rejects. */
+  async postpone(job: LeasedJob): Promise<void> {
+    await this.#return(job, { kind: 'delayed', until: Date.now() + POSTPONE_MS * (1 + Math.random()) });
+  }
+
   /** Aborts what is running, and returns all leased jobs to waiting. */
   abandonAll(): void {
     for (const job of this.#options.leases.all()) {
@@ -91,12 +123,50 @@ export class Dispatcher<T> {
     }
   }
 
-  cancelled({ attempt, stored }: LeasedJob): void {
+  /** A handler that has not ended at its time limit is not waited for again. */
+  cancelled(job: LeasedJob): void {
+    const { attempt } = job;
     if (attempt.cancelled || attempt.ended) return;
     attempt.cancelled = true;
-    attempt.controller.abort(cancelledError());
-    const { events, runner } = this.#options;
-    events.emit('cancelled', new Job(stored.job, runner.store, attempt) as JobOf<T>);
+    this.#abort(job, cancelledError());
+    if (this.#options.events.has('cancelled')) this.#options.events.emit('cancelled', this.#asJob(job));
+    if (attempt.timedOut) this.#gracePeriods.expire(job);
+  }
+
+  #timedOut(job: LeasedJob, timeout: number): void {
+    const { events, logger, timeoutGrace } = this.#options;
+    this.#gracePeriods.begin(job);
+    logger.warn(
+      `conveyor: job "${job.stored.job.id}" has not ended within its timeout of ${timeout} ms: its signal has aborted, ` +
+        `and its handler has ${timeoutGrace} ms more (timeoutGrace)`,
+    );
+    if (events.has('timeout')) events.emit('timeout', { job: this.#asJob(job), timeout });
+  }
+
+  #abort(job: LeasedJob, reason: Error): void {
+    job.attempt.controller.abort(reason);
+    if (job.call) this.#gracePeriods.begin(job);
+  }
+
+  /**
+   * The handler goes on although its signal has aborted: the worker does not wait for it any more. The attempt is
+   * settled, and what the handler still writes is refused, because it no longer holds the lease.
+   */
+  #abandon(job: LeasedJob): void {
+    const { events, logger, timeoutGrace } = this.#options;
+    const { id } = job.stored.job;
+    logger.warn(
+      `conveyor: the handler of job "${id}" has not returned ${timeoutGrace} ms after its signal aborted. It is abandoned: ` +
+        'its slot is free, and what it still writes to the job is refused',
+    );
+    end(job, { kind: 'failed', error: job.attempt.controller.signal.reason }, this.#runner);
+    if (events.has('abandoned')) events.emit('abandoned', { job: this.#asJob(job), grace: timeoutGrace });
+    // The handler of a batch is still waited for by its other jobs.
+    if (job.call?.jobs.every(({ attempt }) => attempt.ended)) this.#free(job.call);
+  }
+
+  #asJob({ stored, attempt }: LeasedJob): JobOf<T> {
+    return new Job(stored.job, this.#options.runner.store, attempt) as JobOf<T>;
   }
 
   #lost(job: LeasedJob): void {
@@ -105,7 +175,7 @@ export class Dispatcher<T> {
     attempt.lost = true;
     this.#options.leases.delete(job);
     const error = new LeaseLostError(stored.job.id, stored.job.queueName);
-    attempt.controller.abort(error);
+    this.#abort(job, error);
     this.#options.error(error);
   }
 
@@ -122,23 +192,68 @@ export class Dispatcher<T> {
   }
 
   #release(job: LeasedJob): Promise<void> {
+    return this.#return(job, { kind: 'released' });
+  }
+
+  #return(job: LeasedJob, to: AttemptEnd): Promise<void> {
     if (job.attempt.ended) return Promise.resolve();
     job.attempt.ended = true;
-    return new Promise((resolve) => this.#options.settler.settle(job, { kind: 'released' }, resolve));
+    return new Promise((resolve) => this.#options.settler.settle(job, to, resolve));
   }
 
   #run(batch: readonly LeasedJob[]): void {
-    const { engine, events, batched, capacity, runner, freed } = this.#options;
-    const free = capacity.take(batch.length);
-    for (const { stored, attempt } of batch) {
-      const { id, queueName } = stored.job;
-      if (events.has('active')) events.emit('active', new Job(stored.job, runner.store, attempt) as JobOf<T>);
+    const { capacity } = this.#options;
+    const exclusive = this.mustBeAlone(batch[0] as LeasedJob);
+    const call = { jobs: batch, free: capacity.take(batch.length, exclusive) };
+    for (const job of batch) {
+      job.call = call;
+      job.startedAlone = capacity.single || exclusive;
+    }
+    if (batch.some(hasLostWorker)) void this.#recordAndRun(call);
+    else {
+      this.#noteStart(batch);
+      this.#call(batch, call);
+    }
+  }
+
+  /** The next statement of the leases records the start, or, where jobs are short, one that comes later. */
+  #noteStart(batch: readonly LeasedJob[]): void {
+    const { capacity, leases, startRecords } = this.#options;
+    if (capacity.short) startRecords.expect();
+    else for (const job of batch) void leases.recordStart(job);
+  }
+
+  /**
+   * Jobs whose worker was lost before start only when that start is recorded, so that one that kills its process at once
+   * is known as well. Jobs whose start cannot be recorded are released.
+   */
+  async #recordAndRun(call: HandlerCall): Promise<void> {
+    await Promise.all(call.jobs.map((job) => this.#options.leases.recordStart(job)));
+    for (const job of call.jobs) if (!job.startRecorded) void this.#release(job);
+    const ready = call.jobs.filter((job) => job.startRecorded && this.#canStart(job));
+    if (ready.length > 0) this.#call(ready, call);
+    else this.#free(call);
+  }
+
+  #free(call: HandlerCall): void {
+    call.free();
+    this.#options.freed();
+  }
+
+  #call(batch: readonly LeasedJob[], call: HandlerCall): void {
+    const { engine, events, batched } = this.#options;
+    for (const job of batch) {
+      const { id, queueName } = job.stored.job;
+      if (events.has('active')) events.emit('active', this.#asJob(job));
       engine.notifier.publish('job:active', queueName, id);
     }
     const running = batched ? runAttempts(batch, this.#runner) : runAttempt(batch[0] as LeasedJob, this.#runner);
     void running.then(() => {
-      free();
-      freed();
+      for (const job of batch) this.#gracePeriods.end(job);
+      this.#free(call);
     });
   }
 }
+
+/** The lease of such a job has expired before, whether or not its handler had started. */
+const hasLostWorker = ({ stored }: LeasedJob): boolean => stored.stalledCount > 0 || stored.startedLease === 0;

@@ -1,9 +1,10 @@
 import { ClosedError } from '../../model/errors.js';
+import { MAX_CLAIM_BYTES } from '../../store/claim/bytes.js';
 import type { LeasedJob } from './leased-job.js';
 
 export interface ClaimedJobs {
   readonly jobs: LeasedJob[];
-  /** Other claims were in the way: there may be more jobs right now. */
+  /** Other claims were in the way, or payloads are large: there may be more jobs right now. */
   readonly more: boolean;
   /** ms until a rate limit allows the next job; null: none is in the way. */
   readonly opensIn: number | null;
@@ -18,6 +19,12 @@ export interface FetcherOptions {
   release(jobs: LeasedJob[]): Promise<void>;
   /** Jobs that can start now. */
   free(): number;
+  /** Nothing runs. */
+  idle(): boolean;
+  /** The job may start only when nothing runs, and nothing else while it runs. */
+  mustBeAlone(job: LeasedJob): boolean;
+  /** Puts off a job that must be alone and could not be. Never rejects. */
+  postpone(job: LeasedJob): Promise<void>;
   /** Jobs to hold beyond that, ready to start, where claiming them one by one would be slower than running them. */
   prefetch(): number;
   failed(error: unknown): void;
@@ -30,7 +37,11 @@ const RETRY_MIN_MS = 100;
 const RETRY_MAX_MS = 5_000;
 /** Prefetched jobs that find no free slot within this time are released: another worker may have one. */
 const PREFETCH_HOLD_MS = 250;
+/** A job that must be alone waits this long for those that run, while no others start. */
+const ALONE_HOLD_MS = 60_000;
 const MAX_CLAIM = 1_000;
+/** With prefetched payloads of this length, no more jobs are claimed: parsed, they take up a multiple of it. */
+const MAX_PREFETCHED_LENGTH = MAX_CLAIM_BYTES / 4;
 
 /**
  * Decides when to claim jobs, and how many: one claim at a time, for the free slots and a few jobs ahead. A claim that
@@ -38,7 +49,7 @@ const MAX_CLAIM = 1_000;
  */
 export class Fetcher {
   readonly #options: FetcherOptions;
-  #prefetched: LeasedJob[] = [];
+  readonly #prefetched: LeasedJob[] = [];
   #running = false;
   #claiming: Promise<void> | undefined;
   #mayHaveMore = true;
@@ -48,6 +59,7 @@ export class Fetcher {
   #retryAt = 0;
   #retryTimer: NodeJS.Timeout | undefined;
   #prefetchTimer: NodeJS.Timeout | undefined;
+  #aloneTimer: NodeJS.Timeout | undefined;
   #wakeTimer: NodeJS.Timeout | undefined;
 
   constructor(options: FetcherOptions) {
@@ -70,6 +82,7 @@ export class Fetcher {
     clearTimeout(this.#retryTimer);
     clearTimeout(this.#prefetchTimer);
     clearTimeout(this.#wakeTimer);
+    this.#clearAloneTimer();
     this.#retryTimer = undefined;
     this.#prefetchTimer = undefined;
     this.#releasePrefetched();
@@ -89,25 +102,46 @@ export class Fetcher {
     if (!this.#running || this.#starting) return;
     this.#starting = true;
     // Repeatedly, because `start` skips jobs that were lost or cancelled while they were prefetched.
-    for (let free = this.#options.free(); free > 0 && this.#prefetched.length > 0; free = this.#options.free()) {
-      this.#options.start(this.#prefetched.splice(0, free));
-    }
+    for (let n = this.#startable(); n > 0; n = this.#startable()) this.#options.start(this.#prefetched.splice(0, n));
     this.#starting = false;
     // A listener may have stopped it.
     if (!this.#running) return;
     if (this.#prefetched.length > 0) {
-      this.#armPrefetchTimer();
+      this.#armTimers();
     } else {
       clearTimeout(this.#prefetchTimer);
       this.#prefetchTimer = undefined;
+      this.#clearAloneTimer();
     }
-    if (this.#claiming || this.#retryTimer || !this.#mayHaveMore) return;
+    if (this.#claiming || this.#retryTimer || !this.#mayHaveMore || this.#waitsToBeAlone) return;
     const free = this.#options.free();
     const prefetch = this.#options.prefetch();
     // A claim for every started job would be many small ones: wait until half of the prefetched jobs are started.
     if (free <= 0 && this.#prefetched.length > prefetch / 2) return;
     const limit = Math.min(MAX_CLAIM, free + prefetch - this.#prefetched.length);
-    if (limit > 0) this.#claim(limit);
+    if (limit > 0 && this.#prefetchedLength < MAX_PREFETCHED_LENGTH) this.#claim(limit);
+  }
+
+  /** Of the payloads, in characters of JSON text. */
+  get #prefetchedLength(): number {
+    return this.#prefetched.reduce((sum, { stored }) => sum + stored.payloadLength, 0);
+  }
+
+  /** How many of the prefetched jobs can start now, from the first one on. */
+  #startable(): number {
+    const free = Math.min(this.#options.free(), this.#prefetched.length);
+    for (let i = 0; i < free; i++) {
+      if (!this.#options.mustBeAlone(this.#prefetched[i] as LeasedJob)) continue;
+      if (i > 0) return i;
+      return this.#options.idle() ? 1 : 0;
+    }
+    return free;
+  }
+
+  /** The next job is one that must be alone: nothing else starts until it has. */
+  get #waitsToBeAlone(): boolean {
+    const [next] = this.#prefetched;
+    return next !== undefined && this.#options.mustBeAlone(next);
   }
 
   #claim(limit: number): void {
@@ -115,10 +149,10 @@ export class Fetcher {
     this.#claiming = this.#options
       .claim(limit)
       .then(
-        async ({ jobs, more, opensIn }) => {
+        ({ jobs, more, opensIn }) => {
           this.#failures = 0;
           if (jobs.length >= limit || (more && jobs.length > 0)) this.#mayHaveMore = true;
-          this.#prefetched.push(...(await this.#withoutRisky(jobs)));
+          this.#prefetched.push(...jobs);
           if (!this.#running) this.#releasePrefetched();
           else if (opensIn !== null) this.#wakeIn(opensIn);
           // An open transaction holds the rows: claiming at once would fail in the same way.
@@ -137,18 +171,6 @@ export class Fetcher {
         this.#claiming = undefined;
         this.pump();
       });
-  }
-
-  /**
-   * Releases jobs that have stalled before and cannot start now. One of them may crash its worker: the prefetched jobs
-   * would stall with it, and in the end fail without ever having run. They are released before any other job starts.
-   */
-  async #withoutRisky(jobs: LeasedJob[]): Promise<LeasedJob[]> {
-    const slots = this.#options.free();
-    const risky = new Set(jobs.filter(({ stored }, i) => stored.stalledCount > 0 && i >= slots));
-    if (risky.size === 0) return jobs;
-    await this.#options.release([...risky]);
-    return jobs.filter((job) => !risky.has(job));
   }
 
   /** After a failure. Of two calls the earlier time applies. */
@@ -170,16 +192,29 @@ export class Fetcher {
     this.#wakeTimer.unref();
   }
 
-  #armPrefetchTimer(): void {
+  #armTimers(): void {
     this.#prefetchTimer ??= setTimeout(() => {
       this.#prefetchTimer = undefined;
-      this.#releasePrefetched();
+      this.#releasePrefetched(this.#waitsToBeAlone ? 1 : 0);
     }, PREFETCH_HOLD_MS);
+    if (!this.#waitsToBeAlone) this.#clearAloneTimer();
+    else {
+      this.#aloneTimer ??= setTimeout(() => {
+        this.#aloneTimer = undefined;
+        const job = this.#prefetched.shift();
+        if (job) void this.#options.postpone(job);
+        this.pump();
+      }, ALONE_HOLD_MS);
+    }
   }
 
-  #releasePrefetched(): void {
-    const jobs = this.#prefetched;
-    this.#prefetched = [];
+  #clearAloneTimer(): void {
+    clearTimeout(this.#aloneTimer);
+    this.#aloneTimer = undefined;
+  }
+
+  #releasePrefetched(except = 0): void {
+    const jobs = this.#prefetched.splice(except);
     if (jobs.length === 0) return;
     this.#mayHaveMore = true;
     void this.#options.release(jobs);

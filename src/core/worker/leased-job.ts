@@ -9,8 +9,21 @@ export interface LeasedJob {
   readonly attempt: Attempt;
   /** `performance.now()` when the claim or renewal was sent that last confirmed the lease. */
   confirmedAt: number;
+  /** Set when it starts: the call of the handler that it is part of. */
+  call: HandlerCall | undefined;
+  /** Set when the handler starts: whether nothing else runs in the worker. */
+  startedAlone: boolean | undefined;
+  /** The database knows that the handler has started. */
+  startRecorded: boolean;
   /** Set by `completeIn` and `failIn`: it counts if that transaction commits. */
   settledInTransaction: SettledInTransaction | undefined;
+}
+
+/** One call of the handler, for one job or a batch. */
+export interface HandlerCall {
+  readonly jobs: readonly LeasedJob[];
+  /** Frees its slot; no effect the second time. */
+  free(): void;
 }
 
 /** An attempt with what was written for its end, and what the database made of that. */

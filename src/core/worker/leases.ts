@@ -2,8 +2,7 @@ import { withDeadline } from '../../db/deadline.js';
 import { ConnectionError } from '../../model/errors.js';
 import type { Logger } from '../../model/logger.js';
 import { errorText } from '../../model/payload/values.js';
-import type { Renewed } from '../../store/lease/renew.js';
-import type { JobLease } from '../../store/rules/lease.js';
+import type { Renewal, Renewed } from '../../store/lease/renew.js';
 import type { LeasedJob } from './leased-job.js';
 
 export interface LeasesOptions {
@@ -11,23 +10,32 @@ export interface LeasesOptions {
   /** ms. */
   readonly lockDuration: number;
   readonly logger: Logger;
-  /** Extends leases by `lockDuration`; resolves to those that are still held. */
-  renew(leases: readonly JobLease[], lockDuration: number): Promise<Renewed[]>;
+  /** Extends leases by `lockDuration`, and records starts; resolves to the leases that are still held. */
+  renew(leases: readonly Renewal[], lockDuration: number): Promise<Renewed[]>;
   /** The job is not active under its lease any more. */
   lost(job: LeasedJob): void;
   cancelled(job: LeasedJob): void;
 }
 
+/** Its handler has started, and the database does not know. */
+export const startsUnrecorded = ({ startedAlone, startRecorded }: LeasedJob): boolean =>
+  startedAlone !== undefined && !startRecorded;
+
 /** A lease is renewed this often in its duration, so that two renewals may fail. */
 const RENEWALS = 3;
 
-/** Renews the leases of all jobs that a worker has, in one statement. */
+/**
+ * Renews the leases of all jobs that a worker has, in one statement, and has the database know which of them have
+ * started: only those count as stalled when the worker is lost.
+ */
 export class Leases {
   readonly #options: LeasesOptions;
   readonly #period: number;
   readonly #jobs = new Map<string, LeasedJob>();
   #unchecked = new Set<LeasedJob>();
   #checking = new Set<LeasedJob>();
+  #checked: Promise<void> = Promise.resolve();
+  #nextCheck: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: LeasesOptions) {
@@ -68,9 +76,12 @@ export class Leases {
    */
   check(id: string): void {
     const job = this.#jobs.get(id);
-    if (!job || job.attempt.ended) return;
-    this.#unchecked.add(job);
-    if (this.#checking.size === 0) void this.#checkAll();
+    if (job && !job.attempt.ended) void this.#check(job);
+  }
+
+  /** Records that the job's handler starts; resolves when that is written, or could not be (`startRecorded`). */
+  async recordStart(job: LeasedJob): Promise<void> {
+    await this.#check(job);
   }
 
   /** The job is about to be checked, or the answer has not come yet. */
@@ -78,13 +89,19 @@ export class Leases {
     return this.#unchecked.has(job) || this.#checking.has(job);
   }
 
-  async #checkAll(): Promise<void> {
-    while (this.#unchecked.size > 0) {
+  /** With all others that are to be checked, in the statement after the one that is under way. */
+  #check(job: LeasedJob): Promise<void> {
+    this.#unchecked.add(job);
+    this.#nextCheck ??= this.#checked.then(async () => {
       this.#checking = this.#unchecked;
       this.#unchecked = new Set();
-      await this.#renew([...this.#checking]);
-    }
-    this.#checking = new Set();
+      this.#nextCheck = undefined;
+      this.#checked = this.#renew([...this.#checking], true).then(() => {
+        this.#checking = new Set();
+      });
+      await this.#checked;
+    });
+    return this.#nextCheck;
   }
 
   #stop(): void {
@@ -93,14 +110,16 @@ export class Leases {
   }
 
   /** Never rejects. */
-  async #renew(jobs: readonly LeasedJob[]): Promise<void> {
+  async #renew(jobs: readonly LeasedJob[], recordStarts = false): Promise<void> {
     const sentAt = performance.now();
+    const started = new Set(recordStarts ? jobs.filter(startsUnrecorded) : []);
     try {
-      const renewed = new Map((await this.#renewInTime(jobs)).map((r) => [`${r.id} ${r.lease}`, r]));
+      const renewed = new Map((await this.#renewInTime(jobs, started)).map((r) => [`${r.id} ${r.lease}`, r]));
       for (const job of jobs) {
         const answer = renewed.get(`${job.stored.job.id} ${job.stored.lease}`);
         if (answer) {
-          job.confirmedAt = Math.max(job.confirmedAt, sentAt);
+          if (started.has(job)) job.startRecorded = true;
+          else job.confirmedAt = Math.max(job.confirmedAt, sentAt);
           if (answer.cancelled) this.#options.cancelled(job);
         } else if (!job.attempt.ended) {
           this.#options.lost(job);
@@ -114,14 +133,13 @@ export class Leases {
   }
 
   /** Fails after one period without an answer: a renewal that hangs must not delay the next. */
-  #renewInTime(jobs: readonly LeasedJob[]): Promise<Renewed[]> {
+  #renewInTime(jobs: readonly LeasedJob[], started: ReadonlySet<LeasedJob>): Promise<Renewed[]> {
     const { workerId, lockDuration, renew } = this.#options;
-    const leases = jobs.map(({ stored: { job, lease } }) => ({
-      queueName: job.queueName,
-      id: job.id,
-      lease,
-      workerId,
-    }));
+    const leases = jobs.map((leased) => {
+      const { job, lease } = leased.stored;
+      const startedAlone = started.has(leased) ? leased.startedAlone : undefined;
+      return { queueName: job.queueName, id: job.id, lease, workerId, startedAlone };
+    });
     const period = this.#period;
     return withDeadline(
       renew(leases, lockDuration),

@@ -22,10 +22,15 @@ export class PrefetchEstimate {
     this.#meanMs = Math.max(this.#meanMs ?? 0, SHORT_MS * 10);
   }
 
+  /** Jobs have been short so far. */
+  get short(): boolean {
+    return this.#meanMs !== undefined && this.#meanMs <= SHORT_MS;
+  }
+
   /** None before the first job has shown how long they take. */
   jobs(concurrency: number): number {
     const mean = this.#meanMs;
-    if (mean === undefined || mean > SHORT_MS) return 0;
+    if (mean === undefined || !this.short) return 0;
     return Math.min(MAX_PREFETCH, Math.ceil((concurrency * PREFETCH_MS) / Math.max(mean, MIN_MEAN_MS)));
   }
 }

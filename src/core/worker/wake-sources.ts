@@ -1,6 +1,6 @@
 import type { Engine } from '../../store/runtime/engine.js';
 import { tickSchedules } from '../../store/schedules/list.js';
-import { promoteDue, sweepQueue } from './maintenance.js';
+import { promoteDue, type SweepListeners, sweepQueue } from './maintenance.js';
 
 /** Events after which a job may not be under its worker's lease any more, or should stop. */
 const LEASE_EVENTS: ReadonlySet<string> = new Set(['job:cancelled', 'job:removed', 'job:stalled', 'job:failed']);
@@ -14,7 +14,7 @@ export interface WakeOptions {
   wake(): void;
   /** The lease on a job may be lost. */
   checkLease(jobId: string): void;
-  stalled(jobId: string): void;
+  readonly swept: SweepListeners;
 }
 
 export interface WakeSources {
@@ -27,7 +27,7 @@ export interface WakeSources {
 /** Subscribes a worker to what wakes it, and has its process look after the queue while the worker runs. */
 export function attachWakeSources(engine: Engine, options: WakeOptions): WakeSources {
   const { notifier, poller } = engine;
-  const { queueName, interval, maxStalledCount, wake, checkLease, stalled } = options;
+  const { queueName, interval, maxStalledCount, wake, checkLease, swept } = options;
   const unsubscribe = notifier.on(
     queueName,
     ({ jobId }) => {
@@ -45,7 +45,7 @@ export function attachWakeSources(engine: Engine, options: WakeOptions): WakeSou
     interval,
     wake,
     promote: () => promoteDue(engine, queueName),
-    sweep: () => sweepQueue(engine, queueName, maxStalledCount, stalled),
+    sweep: () => sweepQueue(engine, queueName, maxStalledCount, swept),
     tick: () => tickSchedules(engine, queueName),
   });
   return {

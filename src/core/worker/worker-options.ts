@@ -31,8 +31,16 @@ export interface WorkerOptions<T = any> {
    * that is given; while notifications arrive the store polls at least that often anyway.
    */
   stalledInterval?: Duration;
-  /** How often a job may stall before it fails. Default 1. */
+  /**
+   * How often a job may stall (lose its worker while its handler runs) before such an end counts as a failed attempt.
+   * Beyond it a job runs alone in its worker, so that no other job is taken for the cause. Default 1.
+   */
   maxStalledCount?: number;
+  /**
+   * How long a handler may go on after its signal has aborted (at its job's `timeout`, when it is cancelled, or when its
+   * lease is lost), ms or a duration. Then its attempt has ended, and its slot is free. Default 30,000.
+   */
+  timeoutGrace?: Duration;
   /** Whether to start on construction. Default true. */
   autoStart?: boolean;
   /** Newest first within a priority. Default false. */
@@ -56,6 +64,7 @@ export interface ResolvedWorkerOptions {
   readonly lockDuration: number;
   readonly stalledInterval: number;
   readonly maxStalledCount: number;
+  readonly timeoutGrace: number;
   readonly autoStart: boolean;
   readonly lifo: boolean;
   readonly batchSize: number | undefined;
@@ -73,6 +82,7 @@ const KNOWN = [
   'lockDuration',
   'stalledInterval',
   'maxStalledCount',
+  'timeoutGrace',
   'autoStart',
   'lifo',
   'batch',
@@ -121,6 +131,7 @@ export function resolveWorkerOptions(options: WorkerOptions): ResolvedWorkerOpti
         ? (store.engine.options.pollInterval ?? 30_000)
         : durationIn(options.stalledInterval, 'stalledInterval', 1, MAX_TIMER_MS),
     maxStalledCount: integerIn(options.maxStalledCount ?? 1, 'maxStalledCount', 0, 1_000_000),
+    timeoutGrace: durationIn(options.timeoutGrace ?? 30_000, 'timeoutGrace', 0, MAX_TIMER_MS),
     autoStart: flag(options.autoStart, 'autoStart', true),
     lifo: flag(options.lifo, 'lifo', false),
     batchSize:

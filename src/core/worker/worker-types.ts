@@ -15,5 +15,9 @@ export interface WorkerEvents<T> {
   /** The id of a job whose lease expired; it was returned to waiting, or failed. */
   stalled: string;
   cancelled: JobOf<T>;
+  /** The handler has not ended within the job's `timeout` (ms); its signal has aborted. */
+  timeout: { job: JobOf<T>; timeout: number };
+  /** The handler has not ended `grace` ms after its signal aborted; its slot is free, and its attempt has ended. */
+  abandoned: { job: JobOf<T>; grace: number };
   error: Error;
 }

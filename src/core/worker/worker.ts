@@ -18,7 +18,9 @@ import { Fetcher } from './fetcher.js';
 import { Leases } from './leases.js';
 import type { SettlementRules } from './settlement.js';
 import { Settler } from './settler.js';
+import { StartRecords } from './start-records.js';
 import { attachWakeSources } from './wake-sources.js';
+import { checkPool, logFailure, warnOfMissingConnection } from './worker-log.js';
 import { type ResolvedWorkerOptions, resolveWorkerOptions, type WorkerOptions } from './worker-options.js';
 import type { BatchProcessor, Processor, WorkerEvents } from './worker-types.js';
 
@@ -29,10 +31,10 @@ const RELEASE_SHARE = 0.2;
 const MAX_RELEASE_MS = 3_000;
 /** A close with a lower limit may still take this long to release leases. */
 const MIN_CLOSE_MS = 2_000;
-/** Connections that a worker needs beside those of its handlers. */
-const OWN_CONNECTIONS = 2;
 /** Timers fire late rather than early. */
 const TIMER_MARGIN_MS = 50;
+/** A worker that has waited for its store to connect for this long says so. */
+const CONNECT_WARNING_MS = 4_000;
 /** Under a limit a worker polls this often, because nothing notifies it when the limit allows more. */
 const LIMITED_POLL_MS = 1_000;
 
@@ -52,6 +54,7 @@ export class Worker<T = unknown> {
   readonly #options: ResolvedWorkerOptions;
   readonly #engine: Engine;
   readonly #leases: Leases;
+  readonly #startRecords: StartRecords;
   readonly #claimer: Claimer;
   readonly #dispatcher: Dispatcher<T>;
   readonly #fetcher: Fetcher;
@@ -63,6 +66,7 @@ export class Worker<T = unknown> {
   #unsubscribe = () => {};
   #offBeforeClose = () => {};
   #closing: Promise<void> | undefined;
+  #connectTimer: NodeJS.Timeout | undefined;
 
   constructor(queueName: string, processor: Processor<T>, options: WorkerOptions<T> & { batch?: never });
   constructor(queueName: string, processor: BatchProcessor<T>, options: WorkerOptions<T> & { batch: { size: number } });
@@ -77,15 +81,18 @@ export class Worker<T = unknown> {
     this.#capacity = new Capacity(this.#options, () => this.#settler.pending);
     const { maxPayloadBytes } = engine.options;
     const rules: SettlementRules = { workerId: this.id, backoffStrategy, maxPayloadBytes, logger };
-    const common = { engine, queueName: this.queueName, rules, lockDuration };
+    const common = { engine, queueName: this.queueName, rules, lockDuration, logger };
     const error = (problem: unknown) => this.#error(problem);
     this.#leases = new Leases({
+      ...common,
       workerId: this.id,
-      lockDuration,
-      logger,
       renew: (leases, duration) => renew(engine.executor, leases, duration),
       lost: (job) => void this.#dispatcher.notRenewed(job),
       cancelled: (job) => this.#dispatcher.cancelled(job),
+    });
+    this.#startRecords = new StartRecords({
+      leased: () => this.#leases.all(),
+      record: (job) => this.#leases.recordStart(job),
     });
     this.#settler = new Settler({
       ...common,
@@ -110,6 +117,9 @@ export class Worker<T = unknown> {
       batched: batchSize !== undefined,
       capacity: this.#capacity,
       leases: this.#leases,
+      startRecords: this.#startRecords,
+      maxStalledCount: this.#options.maxStalledCount,
+      timeoutGrace: this.#options.timeoutGrace,
       settler: this.#settler,
       freed: () => this.#progressed(),
       error,
@@ -129,6 +139,9 @@ export class Worker<T = unknown> {
         return this.#dispatcher.release(jobs);
       },
       free: () => this.#capacity.free(),
+      idle: () => this.#capacity.idle,
+      mustBeAlone: (job) => this.#dispatcher.mustBeAlone(job),
+      postpone: (job) => this.#dispatcher.postpone(job),
       prefetch: () => this.#capacity.prefetch(),
       failed: error,
     });
@@ -146,8 +159,13 @@ export class Worker<T = unknown> {
     if (this.#state === 'running') return;
     const first = this.#state === 'idle';
     this.#state = 'running';
-    if (first) this.#attachWhenConnected();
-    else if (this.#engine.connected) this.#fetcher.start();
+    if (first) {
+      this.#connectTimer = setTimeout(
+        () => warnOfMissingConnection(this.queueName, this.#options.logger),
+        CONNECT_WARNING_MS,
+      );
+      this.#attachWhenConnected();
+    } else if (this.#engine.connected) this.#fetcher.start();
   }
 
   /** Claims no more jobs; running ones go on. Resolves when no job is leased that has not started. */
@@ -183,21 +201,12 @@ export class Worker<T = unknown> {
   #attachWhenConnected(): void {
     this.#detach.push(
       this.#engine.whenConnected(() => {
-        this.#checkPool();
+        clearTimeout(this.#connectTimer);
+        const { concurrency, logger } = this.#options;
+        checkPool(this.queueName, concurrency, this.#engine.sharedConnections, logger);
         this.#attach();
         if (this.#state === 'running') this.#fetcher.start();
       }),
-    );
-  }
-
-  #checkPool(): void {
-    const { concurrency, logger } = this.#options;
-    const max = this.#engine.sharedConnections;
-    if (max === undefined || max >= concurrency + OWN_CONNECTIONS) return;
-    logger.warn(
-      `conveyor: the worker of "${this.queueName}" has concurrency: ${concurrency}, and the client behind \`db\` has ` +
-        `max: ${max}. Handlers that each hold a transaction leave none to renew leases with, and jobs are lost: set ` +
-        `max to ${concurrency + OWN_CONNECTIONS} or more on the client, or lower the concurrency`,
     );
   }
 
@@ -209,7 +218,10 @@ export class Worker<T = unknown> {
       maxStalledCount,
       wake: () => this.#fetcher.wake(),
       checkLease: (jobId) => this.#leases.check(jobId),
-      stalled: (jobId) => this.events.emit('stalled', jobId),
+      swept: {
+        stalled: (jobId) => this.events.emit('stalled', jobId),
+        failed: (stored, error) => this.#failed(stored, {}, error),
+      },
     });
     this.#unsubscribe = sources.unsubscribe;
     this.#offBeforeClose();
@@ -233,6 +245,7 @@ export class Worker<T = unknown> {
   async #close(timeout: number): Promise<void> {
     const started = this.#state !== 'idle';
     this.#state = 'closed';
+    clearTimeout(this.#connectTimer);
     for (const detach of this.#detach.splice(0)) detach();
     if (!started) return;
     await this.#drain(timeout);
@@ -240,6 +253,7 @@ export class Worker<T = unknown> {
     this.#unsubscribe();
     this.#settler.stop();
     this.#leases.clear();
+    this.#startRecords.clear();
   }
 
   /** The store is about to be disconnected: as closing, but the worker goes on with the next connection. */
@@ -267,8 +281,12 @@ export class Worker<T = unknown> {
     this.events.emit('completed', { job: this.#jobNow(stored, changed), result: changed.returnvalue });
   }
 
+  /** Without a listener the end of a job is logged, so that it does not go unnoticed. */
   #failed(stored: StoredJob, changed: Partial<JobData>, error: Error): void {
     if (this.events.has('failed')) this.events.emit('failed', { job: this.#jobNow(stored, changed), error });
+    else if ((changed.state ?? stored.job.state) === 'failed') {
+      logFailure({ ...stored.job, ...changed }, this.#options.logger);
+    }
   }
 
   /** For listeners: the job as it is now, not under this worker's lease any more. */

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Executor } from '../../db/executor.js';
 import { readJob, type StoredJob } from '../rows/job-row.js';
+import { mayBeCut } from './bytes.js';
 import { type ClaimRequest, claim, FROM_THE_START, inOrder } from './claim.js';
 import { orderOf } from './eligible.js';
 import { refreshGroups } from './group-refresh.js';
@@ -12,7 +13,7 @@ export type { FetchLimits } from './limits.js';
 
 export interface Claimed {
   readonly jobs: StoredJob[];
-  /** Other claims were under way all the time: more may be claimable at once. */
+  /** Other claims were under way all the time, or payloads were large: more may be claimable at once. */
   readonly more: boolean;
   /** ms until a rate limit that holds back the rest allows a claim again; null: none does. */
   readonly opensIn: number | null;
@@ -32,7 +33,8 @@ export async function claimJobs(executor: Executor, request: ClaimRequest & Fetc
 /** The same, and when it is worth claiming again. */
 export async function claimWithin(executor: Executor, request: ClaimRequest, limits: Limits): Promise<Claimed> {
   if (!limits.guarded && !limits.grouped) {
-    return { jobs: await claim(executor, request), more: false, opensIn: null };
+    const jobs = await claim(executor, request);
+    return { jobs, more: mayBeCut(jobs), opensIn: null };
   }
   const jobs: StoredJob[] = [];
   const refresh = new GroupRefresh(executor, request.queueName);
@@ -46,6 +48,7 @@ export async function claimWithin(executor: Executor, request: ClaimRequest, lim
   for (let tries = 0; ; ) {
     const answer = await claimOnce(executor, request, limits, request.limit - jobs.length).catch(orElse(FAILED));
     jobs.push(...answer.jobs);
+    if (mayBeCut(jobs)) return { jobs, more: true, opensIn: answer.opensIn };
     const status = await refresh.after(answer).catch(orElse('done' as const));
     if (answer.jobs.length === 0) tries++;
     const enough = jobs.length >= request.limit || tries > (jobs.length > 0 ? MAX_TRIES_FOR_MORE : MAX_TRIES);

@@ -2,6 +2,7 @@ import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 import { cte } from '../../db/cte.js';
 import { alias, type Jobs, literal, type Tables } from '../../db/tables.js';
 import { ALL_NAMES } from '../rules/metrics-buckets.js';
+import { bytesBefore, payloadBytes, withinBytes } from './bytes.js';
 
 /** Which waiting jobs may be claimed, and in what order. */
 
@@ -61,10 +62,17 @@ export function selectFirstJobs(db: Tables, p: Record<OrderParams, SQL>, order: 
 function oldestFirst(db: Tables, p: Record<OrderParams, SQL>, name: SQLWrapper | undefined, limit: SQLWrapper): SQL {
   const j = alias(db.jobs, 'j');
   // Not declared as materialized: FOR UPDATE makes it run once.
-  return firstJobs.inline(sql`
-    select ${j}.ctid ${waitingIn(db, p.queue)}
+  return withinLimits(sql`
+    select ${j}.ctid as place, ${payloadBytes(j)} as size ${waitingIn(db, p.queue)}
       and (${j.priority}, ${j.seq}) > (${p.priority}::int, ${p.seq}::bigint) and ${claimable(j, name)}
     order by ${j.priority}, ${j.seq} limit ${limit} for update skip locked`);
+}
+
+/** `first_jobs` of the locked rows `place, size`, up to the limit in bytes. */
+function withinLimits(lockedRows: SQL): SQL {
+  return firstJobs.inline(sql`
+    select place from (select place, ${bytesBefore(sql`size`)} as before from (${lockedRows}) locked) summed
+    where ${withinBytes(sql`before`)}`);
 }
 
 /**
@@ -80,9 +88,9 @@ function newestFirst(db: Tables, p: Record<OrderParams, SQL>, limit: SQLWrapper)
     union all
     select (select ${j.priority} ${waiting} and ${j.priority} > r.priority ${next})
     from priorities r where r.priority is not null),
-  ${firstJobs.inline(sql`
-    select newest.ctid from priorities r cross join lateral (
-      select ${j}.ctid ${waiting} and ${j.priority} = r.priority
+  ${withinLimits(sql`
+    select newest.place, newest.size from priorities r cross join lateral (
+      select ${j}.ctid as place, ${payloadBytes(j)} as size ${waiting} and ${j.priority} = r.priority
         and ${claimable(j, undefined)} and (${p.name} is null or ${j.name} = ${p.name})
       order by ${j.seq} desc limit ${limit} for update skip locked) newest
     limit ${limit}`)}`;

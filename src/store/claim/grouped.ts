@@ -4,6 +4,7 @@ import { alias, bare, type Tables } from '../../db/tables.js';
 import { epochMs } from '../../db/time.js';
 import { claimedColumns } from '../rows/job-row.js';
 import { stillIn } from '../rules/states.js';
+import { bytesBefore, payloadBytes, withinBytes } from './bytes.js';
 import { takeUnderLease } from './claim.js';
 import { pausedNames, waitingIn } from './eligible.js';
 import { eligibleGroups, wanted } from './eligible-groups.js';
@@ -80,14 +81,16 @@ function chosen(db: Tables, p: Params, lifo: boolean): SQL {
         for update skip locked) c on true
       where exists (select 1 from share)),
     reached as (
-      select t.key, t.served, t.take, h.place, h.id, h.round
+      select t.key, t.served, t.take, h.place, h.id, h.size, h.round
       from locked_groups t cross join lateral (${groupHeads(db, p, lifo)}) h
       where t.locked
       limit (select case when each = 1 then free end from share)),
     chosen as materialized (
       select * from (
-        select r.*, row_number() over (order by r.round, r.served, r.key) as pos from reached r) x
-      where pos <= (select free from share))`;
+        select r.*, row_number() over (order by r.round, r.served, r.key) as pos,
+          ${bytesBefore(sql`r.size`, sql`order by r.round, r.served, r.key`)} as before
+        from reached r) x
+      where pos <= (select free from share) and ${withinBytes(sql`before`)})`;
 }
 
 /** The first jobs of group `t`, `take` of them. `=` does not match null, so jobs without a group need their own branch. */
@@ -100,7 +103,7 @@ function groupHeads(db: Tables, p: Params, lifo: boolean): SQL {
     // Newest first inside a priority is not an order of the index: only the first priority is read, backwards.
     const order = lifo ? sql`and ${j.priority} = (select ${j.priority} ${rows} ${first} limit 1) ${last}` : first;
     return sql`select b.*, row_number() over () as round from (
-      select ${j}.ctid as place, ${j.id} as id ${rows} ${order} limit t.take for update skip locked) b`;
+      select ${j}.ctid as place, ${j.id} as id, ${payloadBytes(j)} as size ${rows} ${order} limit t.take for update skip locked) b`;
   };
   return sql`${branch(sql`${j.groupId} = t.id`)} union all ${branch(sql`t.id is null and ${j.groupId} is null`)}`;
 }

@@ -6,6 +6,12 @@ import { interval, now } from '../../db/time.js';
 import { heldBy, type JobLease } from '../rules/lease.js';
 import { stillIn } from '../rules/states.js';
 
+/** A lease to renew. */
+export interface Renewal extends JobLease {
+  /** Given to record that the handler has started, instead of renewing: whether nothing else runs in the worker. */
+  readonly startedAlone?: boolean | undefined;
+}
+
 export interface Renewed {
   readonly id: string;
   readonly queueName: string;
@@ -15,7 +21,7 @@ export interface Renewed {
 }
 
 /**
- * Touches no indexed column, so that the update is HOT. Rows that a settlement has locked are passed over, so that the
+ * Extends leases, or records under them which handlers have started. Touches no indexed column, so that the update is HOT. Rows that a settlement has locked are passed over, so that the
  * two never wait for each other; they count as renewed, because they are about to end.
  */
 const renewLeases = statement(
@@ -27,19 +33,22 @@ const renewLeases = statement(
     return sql`
       with input as materialized (
         select *, 'active' as active
-        from jsonb_to_recordset(${p.leases}::jsonb) as x(q text, id text, lease int, worker text)),
+        from jsonb_to_recordset(${p.leases}::jsonb) as x(q text, id text, lease int, worker text, alone boolean)),
       held as materialized (
         select ${j.queueName} as q, ${j.id} as id, ${j.lease} as lease, ${j.cancelledAt} is not null as cancelled
         from input i cross join lateral (
           select * from ${db.jobs} as ${j} where ${j.queueName} = i.q and ${j.id} = i.id limit 1) j
         where ${heldBy(j, sql`i.lease`, sql`i.worker`)}),
       free as materialized (
-        select ${j}.ctid from ${db.jobs} as ${j} join input i on ${j.queueName} = i.q and ${j.id} = i.id
+        select ${j}.ctid as place, i.alone from ${db.jobs} as ${j} join input i on ${j.queueName} = i.q and ${j.id} = i.id
         where ${heldBy(j, sql`i.lease`, sql`i.worker`, sql`i.active`)}
         order by ${j.queueName}, ${j.id} for update of j skip locked),
       renewed as (
-        update ${db.jobs} as ${j} set ${col.lockUntil} = ${now} + ${interval(p.lock)}
-        where ${j}.ctid = any(array(select ctid from free)) and ${stillIn(j, 'active')}
+        update ${db.jobs} as ${j} set
+          ${col.lockUntil} = case when alone is null then ${now} + ${interval(p.lock)} else ${j.lockUntil} end,
+          ${col.startedLease} = case when alone is null then ${j.startedLease} else ${j.lease} end,
+          ${col.startedAlone} = coalesce(alone, ${j.startedAlone})
+        from free where ${j}.ctid = place and ${stillIn(j, 'active')}
         returning 1)
       select ${columns(sql`q`, sql`id`, sql`lease`, sql`cancelled`)} from held
       where (select count(*) from renewed) >= 0`;
@@ -47,10 +56,16 @@ const renewLeases = statement(
   { repeatable: true },
 );
 
-export async function renew(executor: Executor, leases: readonly JobLease[], lockDuration: number): Promise<Renewed[]> {
+export async function renew(executor: Executor, leases: readonly Renewal[], lockDuration: number): Promise<Renewed[]> {
   if (leases.length === 0) return [];
   const json = JSON.stringify(
-    leases.map(({ queueName, id, lease, workerId }) => ({ q: queueName, id, lease, worker: workerId })),
+    leases.map(({ queueName: q, id, lease, workerId: worker, startedAlone: alone }) => ({
+      q,
+      id,
+      lease,
+      worker,
+      alone,
+    })),
   );
   const rows = await executor.run(renewLeases, { leases: json, lock: lockDuration });
   return (rows as string[][]).map(([queueName, id, lease, cancelled]) => ({

@@ -2,17 +2,18 @@ import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { columns, statement } from '../../db/statement.js';
 import { alias, bare, type Tables } from '../../db/tables.js';
-import { now } from '../../db/time.js';
+import { isoTime, now } from '../../db/time.js';
 import type { JobState } from '../../model/job.js';
+import { appended, attemptRecord } from '../rules/attempt-record.js';
+import { attemptsOf } from '../rules/attempts.js';
 import { cascadeOf, type ParentChange, parents } from '../rules/cascade.js';
 import { leaseExpired } from '../rules/lease.js';
 import { countMetrics } from '../rules/metrics-buckets.js';
 import { outcomeOf, outcomesWith } from '../rules/outcomes.js';
 import { cancelledReason } from '../rules/reasons.js';
-import { deletedAtOnce, expiresAt, keepMs } from '../rules/retention.js';
+import { expiresAt, keepMs } from '../rules/retention.js';
 import { firstId, notSetAside, SetAside, sparing } from '../rules/set-aside.js';
 import { stillIn } from '../rules/states.js';
-import type { Settled } from '../settle/settle.js';
 
 /** Rows of one sweep statement: it must not hold many locks for long. */
 export const SWEEP_CHUNK = 500;
@@ -31,19 +32,34 @@ const sweepHead = statement('sweep head', ['queue', 'skip'], (db, p) => {
 });
 
 /**
- * Returns stalled jobs to waiting, or ends them with all that follows: as cancelled, or as stalled once too often.
+ * Returns stalled jobs to waiting, or ends them with all that follows. Whether a stall counts, and what for, is decided
+ * on what was recorded under the lease that has expired:
+ * - The handler had not started: it does not count. `started_lease` 0 has the next worker record the start before it
+ *   calls the handler, so that a job which kills its process at once is known as well.
+ * - It had: the job has stalled once more.
+ * - It had, nothing else ran in that worker, and the job has stalled as often as it may: nothing but this job can be the
+ *   cause, and its attempt has failed.
+ *
  * Locked rows are passed over: another statement is ending or sweeping them.
  */
 const sweepStalled = statement('sweep', ['queue', 'max', 'limit', 'shard', 'skip'], (db, p) => {
   const j = alias(db.jobs, 'j');
   const col = bare(db.jobs);
-  const fails = sql`(${j.cancelledAt} is not null or ${j.stalledCount} >= ${p.max}::int)`;
-  const reason = sql`case when ${j.cancelledAt} is not null then ${cancelledReason}
-    else 'Job stalled more than ' || ${p.max} || ' time(s): its worker died or lost its connection' end`;
-  const keep = keepMs(j.opts, 'failed');
-  const deletes = sql`(${fails} and ${deletedAtOnce(keep)})`;
-  const picked = sql`${j}.ctid = any(array(select ctid from stalled)) and ${stillIn(j, 'active')}`;
   const cancelled = sql`${j.cancelledAt} is not null`;
+  const started = sql`coalesce(${j.startedLease} = ${j.lease}, false)`;
+  const blamed = sql`(${started} and ${j.startedAlone} and ${j.stalledCount} >= ${p.max}::int)`;
+  const attempted = sql`(${blamed} or (${started} and ${cancelled}))`;
+  const fails = sql`(${cancelled} or (${blamed} and (${j.discarded} or ${j.attemptsMade} + 1 >= ${attemptsOf(j.opts)})))`;
+  const reason = sql`case when ${cancelled} then ${cancelledReason}
+    else 'Job stalled more than ' || ${p.max} || ' time(s): its worker died or lost its connection' end`;
+  const record = attemptRecord({
+    attempt: sql`${j.attemptsMade} + 1`,
+    startedAt: isoTime(j.processedAt),
+    completed: sql`false`,
+    error: reason,
+    stack: sql`null::text`,
+    logs: sql`null::jsonb`,
+  });
   return sql`
     with stalled as materialized (
       select ${j}.ctid ${stalledJobs(db, p.queue, p.skip)} limit ${p.limit}::int for update skip locked),
@@ -51,17 +67,17 @@ const sweepStalled = statement('sweep', ['queue', 'max', 'limit', 'shard', 'skip
       update ${db.jobs} as ${j} set
         ${col.state} = case when ${fails} then 'failed' else 'waiting' end,
         ${col.failedAt} = case when ${fails} then ${now} else ${j.failedAt} end,
-        ${col.failedReason} = case when ${fails} then ${reason} else ${j.failedReason} end,
-        ${col.removeAt} = case when ${fails} then ${expiresAt(keep)} end,
-        ${col.stalledCount} = ${j.stalledCount} + 1, ${col.lease} = ${j.lease} + 1,
-        ${col.lockUntil} = null, ${col.lockedBy} = null
-      where ${picked} and not ${deletes}
+        ${col.failedReason} = case when ${fails} or ${blamed} then ${reason} else ${j.failedReason} end,
+        ${col.removeAt} = case when ${fails} then ${expiresAt(keepMs(j.opts, 'failed'))} end,
+        ${col.attemptsMade} = ${j.attemptsMade} + case when ${attempted} then 1 else 0 end,
+        ${col.attemptLogs} = case when ${attempted} then ${appended(j.attemptLogs, record)} else ${j.attemptLogs} end,
+        ${col.stalledCount} = ${j.stalledCount} + case when ${started} then 1 else 0 end,
+        ${col.startedLease} = case when ${started} then ${j.startedLease} else 0 end,
+        ${col.lease} = ${j.lease} + 1, ${col.lockUntil} = null, ${col.lockedBy} = null
+      where ${j}.ctid = any(array(select ctid from stalled)) and ${stillIn(j, 'active')}
       returning ${outcomeOf(j, { state: j.state, reason: j.failedReason, expires: sql`${j.removeAt} is not null` })},
         ${cancelled}),
-    deleted as (
-      delete from ${db.jobs} as ${j} where ${picked} and ${deletes}
-      returning ${outcomeOf(j, { state: sql`'failed'`, reason, expires: sql`true` })}, ${cancelled}),
-    ${outcomes.as(sql`select * from swept union all select * from deleted`)},
+    ${outcomes.as(sql`select * from swept`)},
     ${cascadeOf(db, outcomes)},
     ${countMetrics(db, outcomes, p.shard)}
     select ${columns(outcomes.queueName, outcomes.id, outcomes.state, outcomes.cancelled, sql`false`, outcomes.reason)}
@@ -70,8 +86,17 @@ const sweepStalled = statement('sweep', ['queue', 'max', 'limit', 'shard', 'skip
     select ${parents.queueName}, ${parents.id}, ${parents.state}, 'false', 'true', ${parents.reason} from ${parents.table}`;
 });
 
+export interface SweptJob {
+  readonly queueName: string;
+  readonly id: string;
+  readonly state: JobState;
+  readonly cancelled: boolean;
+  /** Why its last attempt failed. */
+  readonly reason: string | null;
+}
+
 export interface Swept {
-  readonly jobs: (Settled & { readonly queueName: string; readonly id: string; readonly reason: string | null })[];
+  readonly jobs: SweptJob[];
   readonly parents: ParentChange[];
 }
 
@@ -109,7 +134,7 @@ export async function sweep(
         swept.parents.push({ ...key, state: state as ParentChange['state'] });
       } else {
         count++;
-        swept.jobs.push({ ...key, state: state as JobState, cancelled: cancelled === 'true', removed: false });
+        swept.jobs.push({ ...key, state: state as JobState, cancelled: cancelled === 'true' });
       }
     }
     more = count >= size;

@@ -63,6 +63,8 @@ export const JOB_FIELDS = {
   scheduleKey: field('text', 'null', NEW),
   childrenValues: field('jsonb', 'null', INTERNAL),
   stalledCount: field('int', '0', { insert: 'never', reset: true }),
+  startedLease: field('int', 'null', { insert: 'never', reset: true }),
+  startedAlone: field('boolean', 'false', { insert: 'never', read: 'never', reset: true }),
   removeAt: field('time', 'null', { insert: 'never', read: 'never', reset: true }),
 } satisfies Record<keyof (typeof conveyorJobs)['_']['columns'], JobField>;
 

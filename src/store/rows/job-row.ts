@@ -13,8 +13,12 @@ export interface StoredJob {
   readonly priority: number;
   readonly scheduleKey: string | null;
   readonly childrenValues: Record<string, unknown> | null;
-  /** How often its worker was lost. */
+  /** Of its payload, in characters of JSON text. */
+  readonly payloadLength: number;
+  /** How often its lease expired while its handler ran. */
   readonly stalledCount: number;
+  /** The lease under which the start of its handler was recorded; 0: a lease expired before that. */
+  readonly startedLease: number | null;
   /** Fields whose columns were changed by hand to what they cannot hold: the job is shown without them. */
   readonly damaged: readonly string[];
 }
@@ -117,15 +121,18 @@ export function readJob(row: Row, claim?: Claim): StoredJob {
     lease: Number(lease),
     seq: Number(seq),
     priority: Number(priority),
+    payloadLength: (data as string).length,
     scheduleKey: (details?.scheduleKey ?? null) as string | null,
     childrenValues: isObject(details?.childrenValues) ? details.childrenValues : null,
     stalledCount: (details?.stalledCount ?? 0) as number,
+    startedLease: (details?.startedLease ?? null) as number | null,
     damaged: damageOf(state, options, created, details),
   };
 }
 
-/** Fields of a job that its details hold; the others of them are kept beside it. */
-const PUBLIC_DETAILS = DETAILS.filter((name) => !['scheduleKey', 'childrenValues', 'stalledCount'].includes(name));
+/** Details that are kept beside the job. */
+const INTERNAL_DETAILS: readonly JobFieldName[] = ['scheduleKey', 'childrenValues', 'stalledCount', 'startedLease'];
+const PUBLIC_DETAILS = DETAILS.filter((name) => !INTERNAL_DETAILS.includes(name));
 
 function readDetails(job: JobData, details: Details): void {
   const fields = job as unknown as Record<JobFieldName, unknown>;
