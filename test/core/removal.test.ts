@@ -70,7 +70,8 @@ it('the object form applies to every way to fail', async () => {
   const failed = await queue.add('work', 'good');
   await failed.moveToFailed('by hand');
   const stalled = await queue.add('work', 'good');
-  await play.database.sql`update conveyor_jobs set state = 'active', stalled_count = 9 where id = ${stalled.id}`;
+  await play.database.sql`update conveyor_jobs set state = 'active', stalled_count = 9, lease = 1,
+    started_lease = 1, started_alone = true where id = ${stalled.id}`;
   play.worker(queue, store, run);
   await until(async () => (await queue.count('failed')) === 3);
   for (const job of [cancelled, failed, stalled]) {
