@@ -1,6 +1,7 @@
 import { constants } from 'node:os';
+import type { Duration } from '../model/job.js';
 import { defaultLogger, type Logger } from '../model/logger.js';
-import { integerIn } from '../model/options/names.js';
+import { durationIn, MAX_TIMER_MS } from '../model/options/duration.js';
 import { readOptions } from '../model/options/option-object.js';
 import { show } from '../model/text.js';
 import { PgStore } from '../store/contract/pg-store.js';
@@ -16,10 +17,10 @@ export interface CloseOnSignalsOptions {
   /** Default `['SIGTERM', 'SIGINT']`. */
   signals?: NodeJS.Signals[];
   /**
-   * ms for all of it; workers get 3,000 less for the jobs that run. Default 28,000, as orchestrators kill after 30 s.
+   * For all of it, ms or a duration; workers get 3,000 less for the jobs that run. Default 28,000, as orchestrators kill after 30 s.
    * Then the process exits.
    */
-  timeout?: number;
+  timeout?: Duration;
 }
 
 export interface CloseOnSignals {
@@ -62,7 +63,7 @@ export function closeOnSignals(...args: (Closable | CloseOnSignalsOptions)[]): C
   const { signals = ['SIGTERM', 'SIGINT'] } = options;
   const unknown = signals.find((signal) => !(signal in constants.signals) || UNCATCHABLE.includes(signal));
   if (unknown !== undefined) throw new RangeError(`closeOnSignals() cannot receive the signal ${show(unknown)}.`);
-  const timeout = integerIn(options.timeout ?? DEFAULT_TIMEOUT_MS, 'timeout', 1, 2_147_483_647);
+  const timeout = durationIn(options.timeout ?? DEFAULT_TIMEOUT_MS, 'timeout', 1, MAX_TIMER_MS);
 
   let resolve: (signal: NodeJS.Signals) => void;
   const closed = new Promise<NodeJS.Signals>((resolved) => {

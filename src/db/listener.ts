@@ -6,7 +6,7 @@ import { withDeadline } from './deadline.js';
 import { script } from './postgres-js.js';
 import { quoteIdentifier } from './tables.js';
 
-/** A connection that no longer answers is noticed within the sum of the two: less than 15 s. */
+/** By default, a connection that no longer answers is noticed within the sum of the two: less than 15 s. */
 export const HEARTBEAT_MS = 10_000;
 const HEARTBEAT_TIMEOUT_MS = 4_000;
 /** Before each attempt to reconnect, with jitter; the last one repeats. */
@@ -20,6 +20,8 @@ export interface ListenerHooks {
   onReconnect(): void;
   /** Runs a statement on the listening connection, which proves that it is alive. */
   heartbeat(client: postgres.Sql): PromiseLike<unknown>;
+  /** ms between heartbeats; Infinity: none. Default: `HEARTBEAT_MS`. */
+  interval?: number;
   logger: Logger;
   /** Opens the one connection. Default: `openSingle`. */
   open?: typeof openSingle;
@@ -144,8 +146,10 @@ export class Listener {
   }
 
   #scheduleHeartbeat(): void {
+    const { interval = HEARTBEAT_MS } = this.#hooks;
+    if (interval === Number.POSITIVE_INFINITY) return;
     const generation = this.#generation;
-    this.#heartbeatTimer = setTimeout(() => void this.#beat(generation), HEARTBEAT_MS);
+    this.#heartbeatTimer = setTimeout(() => void this.#beat(generation), interval);
     this.#heartbeatTimer.unref();
   }
 

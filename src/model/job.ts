@@ -5,8 +5,8 @@ export type JobState = (typeof JOB_STATES)[number];
 /** A duration: milliseconds, or a number and a unit such as `'5s'`, `'10 minutes'`, `'1 day'`. */
 export type Duration = number | string;
 
-/** A custom backoff: receives the number of failed attempts and the last error, returns the pause in ms. */
-export type BackoffStrategy = (attemptsMade: number, error?: unknown) => number | Promise<number>;
+/** A custom backoff: receives the number of failed attempts and the last error, returns the pause: ms, or a duration. */
+export type BackoffStrategy = (attemptsMade: number, error?: unknown) => Duration | Promise<Duration>;
 
 export interface BackoffOptions {
   /** `exponential` doubles per attempt from `delay`, at most 24 h; both built-in types vary by ±25 %. */
@@ -39,8 +39,19 @@ export interface DeduplicationOptions {
   key?: string;
   /** Derive the key from the job's name and data. */
   hash?: boolean;
-  /** ms after the job's creation until it loses the key. Default: when the job ends. */
-  ttl?: number;
+  /** After the job's creation, ms or a duration, until it loses the key. Default: when the job ends. Stored as ms. */
+  ttl?: Duration;
+}
+
+/** How long, and how many, ended jobs of a queue are kept. At least one of the two; a job goes by whichever comes first. */
+export interface Retention {
+  /** Deleted this long after its end: ms, or a duration. Stored as ms. */
+  age?: Duration;
+  /**
+   * The newest so many jobs of the queue in that state are kept, and older ones that have a `count` are deleted, within
+   * about a minute. The limit is that of the newest ended job that has one. 0 deletes at once. At most 1,000,000.
+   */
+  count?: number;
 }
 
 export interface GroupOptions {
@@ -66,12 +77,15 @@ export interface JobOptions {
   /** Put this job in front of its priority. */
   lifo?: boolean;
   deduplication?: DeduplicationOptions;
-  /** `true`: delete on success at once; a number: after that many ms. */
-  removeOnComplete?: boolean | number;
-  /** `true`: delete on final failure at once; a number: after that many ms. */
-  removeOnFail?: boolean | number;
-  /** ms per attempt. */
-  timeout?: number;
+  /**
+   * What becomes of the job when it has completed. `true`: deleted at once; `{ age, count }`: kept so long, and among so
+   * many; `false`, the default: kept. A number is an age in ms, not a count: `1000` keeps the job for a second.
+   */
+  removeOnComplete?: boolean | Duration | Retention;
+  /** The same for a job that has failed for good. */
+  removeOnFail?: boolean | Duration | Retention;
+  /** Time limit of each attempt: ms, or a duration, from 1 ms to 24.8 days. Stored as ms. */
+  timeout?: Duration;
   /** The caller's own id, 1 to 255 characters. Adding an id that exists returns the existing job. */
   jobId?: string;
   /** On a parent; default `fail`. */

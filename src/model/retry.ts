@@ -38,9 +38,18 @@ export function calculateBackoff(
   return Math.min(CAP_MS, Math.round(nominal * factor));
 }
 
+function durationOrNone(text: string): number {
+  try {
+    return parseDelay(text);
+  } catch {
+    return 0;
+  }
+}
+
 function customDelay(attemptsMade: number, backoff: BackoffOptions): number {
   if (typeof backoff.customStrategy !== 'function') return 0;
   const delay = backoff.customStrategy(attemptsMade);
+  if (typeof delay === 'string') return durationOrNone(delay);
   if (typeof delay === 'number') return Number.isFinite(delay) && delay > 0 ? Math.round(delay) : 0;
   // The promise is not awaited, so its rejection must be handled here.
   Promise.resolve(delay).catch(() => {});

@@ -1,5 +1,5 @@
 import type { StoreEvent, StoreEventCallback } from './event.js';
-import type { JobData, JobState, NewJobData } from './job.js';
+import type { Duration, JobData, JobState, NewJobData } from './job.js';
 
 export interface UpdateJobOptions {
   /** Fail with `InvalidJobStateError` unless the job is in this state, or one of these. */
@@ -9,8 +9,15 @@ export interface UpdateJobOptions {
 export interface RateLimit {
   /** Successful fetches in any window of `duration` ms. */
   max: number;
+  /** ms, or a duration. */
+  duration: Duration;
+}
+
+/** The same after its check. */
+export interface ResolvedRateLimit {
+  readonly max: number;
   /** ms. */
-  duration: number;
+  readonly duration: number;
 }
 
 /** Filters and limits of a fetch. Limits hold over all workers. */
@@ -110,11 +117,11 @@ export interface StoreInterface {
   fetchNextJob(
     queueName: string,
     workerId: string,
-    lockDuration: number,
+    lockDuration: Duration,
     options?: FetchOptions,
   ): Promise<JobData | null>;
   /** Renews the lock of an active job for `duration` ms from now; false if the job is not active. */
-  extendLock(queueName: string, jobId: string, duration: number): Promise<boolean>;
+  extendLock(queueName: string, jobId: string, duration: Duration): Promise<boolean>;
   /** Clears `lockUntil` and `lockedBy`; the state stays. */
   releaseLock(queueName: string, jobId: string): Promise<void>;
   /** Active jobs of the queue. */
@@ -137,7 +144,7 @@ export interface StoreInterface {
    * Deletes jobs that have been in `state` for more than `grace` ms; returns their number. Never an active job with
    * a live lock.
    */
-  clean(queueName: string, state: JobState, grace: number): Promise<number>;
+  clean(queueName: string, state: JobState, grace: Duration): Promise<number>;
   /** Deletes the jobs that are waiting, delayed or waiting for children. */
   drain(queueName: string): Promise<void>;
   /** Deletes everything of the queue. @throws ConveyorError if jobs are active, unless `force` is set */

@@ -7,9 +7,11 @@ const play = usePlayground();
 
 const run = (job: { data: unknown }) => (job.data === 'bad' ? Promise.reject(new Error('bad')) : 'good');
 
-it.each([
+it.each<[string, NonNullable<JobOptions['removeOnComplete']>]>([
   ['true', true],
   ['0', 0],
+  ['{ age: 0 }', { age: 0 }],
+  ['{ count: 0 }', { count: 0 }],
 ])('removeOnComplete and removeOnFail %s: gone with the end, which is told all the same', async (_name, remove) => {
   const store = await play.open();
   const queue = play.queue(store, { defaultJobOptions: { removeOnComplete: remove, removeOnFail: remove } });
@@ -49,14 +51,48 @@ it('a number keeps the job so long, and then it is deleted, each by its own age'
   play.worker(queue, store, run, { stalledInterval: 50 });
   const short = await queue.add('work', 'good', { removeOnComplete: 200 });
   const shortBad = await queue.add('work', 'bad', { removeOnFail: 200 });
-  const long = await queue.add('work', 'good', { removeOnComplete: 60_000 });
+  const aged = await queue.add('work', 'good', { removeOnComplete: { age: '200ms', count: 1_000 } });
+  const long = await queue.add('work', 'good', { removeOnComplete: '1 minute' });
   const forever = await queue.add('work', 'good', { removeOnComplete: false });
   expect(await short.waitUntilFinished()).toBe('good');
   await forever.waitUntilFinished();
-  await until(async () => !(await rowOf(play, short)) && !(await rowOf(play, shortBad)));
+  await until(async () => !(await rowOf(play, short)) && !(await rowOf(play, shortBad)) && !(await rowOf(play, aged)));
   const row = await rowOf(play, long);
   expect(Number(row?.['remove_at']) - Number(row?.['completed_at'])).toBe(60_000);
   expect((await rowOf(play, forever))?.['remove_at']).toBeNull();
+});
+
+it('the object form applies to every way to fail', async () => {
+  const store = await play.open();
+  const queue = play.queue(store, { defaultJobOptions: { removeOnFail: { age: '1 minute', count: 50 } } });
+  const cancelled = await queue.add('work', 'good');
+  await cancelled.cancel();
+  const failed = await queue.add('work', 'good');
+  await failed.moveToFailed('by hand');
+  const stalled = await queue.add('work', 'good');
+  await play.database.sql`update conveyor_jobs set state = 'active', stalled_count = 9, lease = 1,
+    started_lease = 1, started_alone = true where id = ${stalled.id}`;
+  play.worker(queue, store, run);
+  await until(async () => (await queue.count('failed')) === 3);
+  for (const job of [cancelled, failed, stalled]) {
+    const row = await rowOf(play, job);
+    expect(Number(row?.['remove_at']) - Number(row?.['failed_at'])).toBe(60_000);
+  }
+});
+
+it('a count keeps the newest ones; the others go with the next upkeep of a process with a worker', async () => {
+  const store = await play.open();
+  const queue = play.queue(store, { defaultJobOptions: { removeOnComplete: { count: 3 } } });
+  const worker = play.worker(queue, store, run);
+  const jobs = await queue.addBulk(Array.from({ length: 10 }, () => ({ name: 'work', data: 'good' })));
+  for (const job of jobs) await job.waitUntilFinished('10s');
+  await worker.close();
+  // It begins with one.
+  play.worker(queue, await play.open(), run);
+  await until(async () => (await queue.count('completed')) === 3);
+  expect((await queue.getJobs('completed')).map(({ opts }) => opts.removeOnComplete)).toEqual(
+    Array.from({ length: 3 }, () => ({ count: 3 })),
+  );
 });
 
 it('a job that is retried is not deleted by the age of its first end', async () => {

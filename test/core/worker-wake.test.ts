@@ -117,7 +117,8 @@ it.each(['cancel', 'remove', 'moveToFailed'] as const)('so does one that ignores
     opts: { failParentOnChildFailure: 'ignore' },
     children: [{ name: 'child', queueName: queue.name, data: null, opts: { delay: 3_600_000 } }],
   });
-  await (await queue.getJob(children?.[0]?.job.id ?? ''))?.[how]('ended');
+  const child = await queue.getJob(children?.[0]?.job.id ?? '');
+  await (how === 'moveToFailed' ? child?.moveToFailed('ended') : child?.[how]());
   await until(() => ran.length === 1, SOON);
   expect(statements.count('poll')).toBe(0);
 });

@@ -114,7 +114,7 @@ describe('resolveJobOptions', () => {
     [{ backoff: { type: 'fixed', delay: 0, customStrategy: custom } }, /^opts\.backoff\.customStrategy .*'custom'/],
     [{ deduplication: {} }, /^opts\.deduplication has neither/],
     [{ deduplication: { hash: false } }, /^opts\.deduplication has neither/],
-    [{ removeOnComplete: { age: 5 } }, /^opts\.removeOnComplete is an object/],
+    [{ removeOnComplete: {} }, /^opts\.removeOnComplete has neither age nor count/],
     [{ group: 'g' }, /^opts\.group is "g"/],
     [{ group: {} }, /^opts\.group\.id is undefined/],
     [{ repeat: {} }, /^opts\.repeat has neither cron and every|^opts\.repeat has neither/],

@@ -15,7 +15,7 @@ import { announceParents } from '../../store/events/announce.js';
 import type { Lease } from '../../store/rules/lease.js';
 import type { Engine } from '../../store/runtime/engine.js';
 import type { Attempt, AttemptEnd } from './attempt.js';
-import { cancelAnyJob } from './cancel.js';
+import { type ChildrenOptions, cancelAnyJob, cancelWithChildren, removeWithChildren, withChildren } from './cancel.js';
 import { assertDone, keepNewest, timeToRun } from './job-access.js';
 import { JobFields } from './job-fields.js';
 import { appendLine } from './log-appender.js';
@@ -170,10 +170,20 @@ export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
   /**
    * Deletes the job in any state; one that does not exist is no error. The policy of its parent applies. In its own
    * handler it ends the job: what the handler returns is not stored.
+   *
+   * The children of a parent stay, and run, unless `children` is true: then all its descendants are removed, in whatever
+   * queues, and those that are active are cancelled.
    */
-  async remove(): Promise<void> {
+  async remove(options: ChildrenOptions = {}): Promise<void> {
+    const children = withChildren(options, 'remove options');
     this.#assertNotLost();
     const lease = this.#lease;
+    if (children) {
+      const removed = await removeWithChildren(this.#engine, this.queueName, this.id, lease);
+      if (!removed && lease) throw new LeaseLostError(this.id, this.queueName);
+      if (this.attempt) this.attempt.lost = true;
+      return;
+    }
     const answer = await removeOne(this.#engine.executor, this.queueName, this.id, lease);
     if (!answer.done && lease) throw new LeaseLostError(this.id, this.queueName);
     // So that the worker does not report the lease as taken by another.
@@ -182,8 +192,14 @@ export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
     announceParents(this.#engine.notifier, answer.parents);
   }
 
-  /** Not started: fails as cancelled at once. Active: its signal aborts. True when either happened. */
-  async cancel(): Promise<boolean> {
+  /**
+   * Not started: fails as cancelled at once. Active: its signal aborts. True when either happened.
+   *
+   * The children of a parent run all the same, unless `children` is true: then all its descendants that have not ended
+   * are cancelled, in whatever queues; true when any of them was.
+   */
+  async cancel(options: ChildrenOptions = {}): Promise<boolean> {
+    if (withChildren(options, 'cancel options')) return cancelWithChildren(this.#engine, this.queueName, this.id);
     return cancelAnyJob(this.#engine, this.queueName, this.id);
   }
 

@@ -1,12 +1,9 @@
 import { ClosedError, JobFailedError, JobNotFoundError, WaitTimeoutError } from '../../model/errors.js';
 import type { Duration, JobOptions } from '../../model/job.js';
-import { parseDelay } from '../../model/options/duration.js';
+import { MAX_TIMER_MS, parseDelay } from '../../model/options/duration.js';
 import type { PgStore } from '../../store/contract/pg-store.js';
 import { CANCELLED_REASON } from '../../store/rules/reasons.js';
 import { type JobEnd, JobObservable } from './job-observable.js';
-
-/** A Node.js timer with a longer delay fires at once. */
-const MAX_TIMER_MS = 2_147_483_647;
 
 interface Awaited {
   readonly id: string;
@@ -40,6 +37,7 @@ export async function waitUntilFinished(job: Awaited, store: PgStore, ttl?: Dura
 
 /** Then a job that no longer exists has completed. */
 function isRemovedOnCompletionOnly({ removeOnComplete, removeOnFail }: JobOptions): boolean {
-  const removes = (option: boolean | number | undefined) => option === true || typeof option === 'number';
+  const removes = (option: JobOptions['removeOnComplete']) =>
+    option !== undefined && option !== null && option !== false;
   return removes(removeOnComplete) && !removes(removeOnFail);
 }

@@ -3,8 +3,9 @@ import { ClosedError } from '../../model/errors.js';
 import type { Duration, JobOptions, JobState, RepeatOptions } from '../../model/job.js';
 import type { InputOf, JobName } from '../../model/job-types.js';
 import { checkLogger } from '../../model/logger.js';
+import { durationIn } from '../../model/options/duration.js';
 import { type ResolvedJobOptions, resolveJobOptions, withDefaults } from '../../model/options/job-options.js';
-import { assertJobState, integerIn, oneOf, validateName, validateQueueName } from '../../model/options/names.js';
+import { assertJobState, oneOf, validateName, validateQueueName } from '../../model/options/names.js';
 import { readOptions } from '../../model/options/option-object.js';
 import type { StoredSchedule } from '../../model/schedule/stored-schedule.js';
 import type { JobCounts } from '../../model/store-interface.js';
@@ -162,11 +163,11 @@ export class Queue<T = unknown> {
     this.events.emit('drained', undefined);
   }
 
-  /** Removes jobs of a state that are older than `grace` ms; returns how many. */
-  async clean(state: JobState, grace: number): Promise<number> {
+  /** Removes jobs of a state that are older than `grace` (ms, or a duration); returns how many. */
+  async clean(state: JobState, grace: Duration): Promise<number> {
     this.#assertOpen();
     assertJobState(state);
-    return this.#store.clean(this.name, state, integerIn(grace, 'grace', 0, Number.MAX_SAFE_INTEGER));
+    return this.#store.clean(this.name, state, durationIn(grace, 'grace', 0, Number.MAX_SAFE_INTEGER));
   }
 
   /** Removes everything of this queue. Rejects while jobs are active, unless `force`. */

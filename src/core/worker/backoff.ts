@@ -1,5 +1,5 @@
 import { ConveyorError } from '../../model/errors.js';
-import type { BackoffOptions, BackoffStrategy, JobData } from '../../model/job.js';
+import type { BackoffOptions, BackoffStrategy, Duration, JobData } from '../../model/job.js';
 import { MAX_DURATION_MS, parseDelay } from '../../model/options/duration.js';
 import { errorText } from '../../model/payload/values.js';
 import { calculateBackoff } from '../../model/retry.js';
@@ -25,7 +25,8 @@ export async function backoffAfter(
   try {
     if (backoff.type !== 'custom') return { delayMs: calculateBackoff(attemptsMade, backoff), warning: undefined };
     if (!strategy) return failed(job, backoff, 'the worker has no backoffStrategy');
-    const delayMs = Number(await strategy(attemptsMade, error));
+    const answer: unknown = await strategy(attemptsMade, error);
+    const delayMs = Number.isNaN(Number(answer)) ? parseDelay(answer as Duration, 'its answer') : Number(answer);
     if (!Number.isFinite(delayMs) || delayMs < 0) return failed(job, backoff, `it answered ${delayMs}`);
     // At most what Postgres can add to a time.
     return { delayMs: Math.min(MAX_DURATION_MS, Math.round(delayMs)), warning: undefined };

@@ -3,7 +3,6 @@ import type { DrizzleLike } from '../../db/drizzle-like.js';
 import { LeaseLostError } from '../../model/errors.js';
 import type { AttemptRecord } from '../../model/job.js';
 import { DUE_NOW } from '../../store/events/announce.js';
-import { isDueSoon } from '../../store/events/notifier.js';
 import type { OutgoingMessage } from '../../store/events/wire.js';
 import { getJob } from '../../store/read/find.js';
 import type { StoredJob } from '../../store/rows/job-row.js';
@@ -71,7 +70,7 @@ function wakesOf(
     return wake;
   };
   if (state === 'waiting') wakeOf(queueName).wake = true;
-  else if (state === 'delayed' && delayMs !== undefined && isDueSoon(delayMs)) wakeOf(queueName).dueIn = delayMs;
+  else if (state === 'delayed' && delayMs !== undefined) wakeOf(queueName).dueIn = delayMs;
   for (const parent of parents) {
     if (parent.state === 'waiting') wakeOf(parent.queueName).wake = true;
     else if (parent.state === 'delayed') wakeOf(parent.queueName).dueIn = DUE_NOW;

@@ -36,6 +36,7 @@ export function attachWakeSources(engine: Engine, options: WakeOptions): WakeSou
     LEASE_EVENTS,
   );
   const offWake = notifier.onWake(queueName, (dueIn) => {
+    poller.stirred();
     if (dueIn === null) wake();
     else poller.expect(queueName, dueIn);
   });

@@ -1,9 +1,10 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import type { BackoffStrategy } from '../../model/job.js';
+import type { BackoffStrategy, Duration } from '../../model/job.js';
 import { checkLogger, type Logger, safely } from '../../model/logger.js';
+import { durationIn, MAX_TIMER_MS } from '../../model/options/duration.js';
 import { integerIn } from '../../model/options/names.js';
 import { readOptions } from '../../model/options/option-object.js';
-import type { RateLimit } from '../../model/store-interface.js';
+import type { RateLimit, ResolvedRateLimit } from '../../model/store-interface.js';
 import { show } from '../../model/text.js';
 import type { PgStore } from '../../store/contract/pg-store.js';
 import { checkSchemas } from '../job/schemas.js';
@@ -16,12 +17,20 @@ export interface WorkerOptions<T = any> {
   concurrency?: number;
   /** Active jobs of the queue at once, over all workers. */
   maxGlobalConcurrency?: number;
-  /** At most `max` jobs started in any `duration` ms, over all workers. */
+  /**
+   * At most `max` jobs claimed in any `duration` (ms, or a duration), over all workers. Claims are what is counted, by
+   * the database's clock; a handler starts up to about 10 ms after its claim, later when the process is busy. So within
+   * a window measured at the handlers, one or a few jobs more may start: for an API that counts strictly, lower `max` by
+   * one, or make `duration` a little longer than its window.
+   */
   limiter?: RateLimit;
-  /** Lease on a job, in ms, renewed after each third of it. Default 30,000. */
-  lockDuration?: number;
-  /** Longest time between two sweeps for expired leases, in ms. Default 30,000. */
-  stalledInterval?: number;
+  /** Lease on a job, ms or a duration, renewed after each third of it. Default 30,000. */
+  lockDuration?: Duration;
+  /**
+   * Longest time between two sweeps for expired leases, ms or a duration. Default 30,000, or the store's `pollInterval` if
+   * that is given; while notifications arrive the store polls at least that often anyway.
+   */
+  stalledInterval?: Duration;
   /**
    * How often a job may stall (lose its worker while its handler runs) before such an end counts as a failed attempt.
    * Beyond it a job runs alone in its worker, so that no other job is taken for the cause. Default 1.
@@ -29,9 +38,9 @@ export interface WorkerOptions<T = any> {
   maxStalledCount?: number;
   /**
    * How long a handler may go on after its signal has aborted (at its job's `timeout`, when it is cancelled, or when its
-   * lease is lost), in ms. Then its attempt has ended, and its slot is free. Default 30,000.
+   * lease is lost), ms or a duration. Then its attempt has ended, and its slot is free. Default 30,000.
    */
-  timeoutGrace?: number;
+  timeoutGrace?: Duration;
   /** Whether to start on construction. Default true. */
   autoStart?: boolean;
   /** Newest first within a priority. Default false. */
@@ -51,7 +60,7 @@ export interface ResolvedWorkerOptions {
   readonly store: PgStore;
   readonly concurrency: number;
   readonly maxGlobalConcurrency: number | undefined;
-  readonly limiter: RateLimit | undefined;
+  readonly limiter: ResolvedRateLimit | undefined;
   readonly lockDuration: number;
   readonly stalledInterval: number;
   readonly maxStalledCount: number;
@@ -59,7 +68,7 @@ export interface ResolvedWorkerOptions {
   readonly autoStart: boolean;
   readonly lifo: boolean;
   readonly batchSize: number | undefined;
-  readonly group: { concurrency: number | undefined; limiter: RateLimit | undefined } | undefined;
+  readonly group: { concurrency: number | undefined; limiter: ResolvedRateLimit | undefined } | undefined;
   readonly backoffStrategy: BackoffStrategy | undefined;
   readonly schemas: Record<string, StandardSchemaV1> | undefined;
   readonly logger: Logger;
@@ -84,12 +93,12 @@ const KNOWN = [
 ] as const;
 const MAX_INT = 2_147_483_647;
 
-function rateLimit(value: unknown, name: string): RateLimit | undefined {
+function rateLimit(value: unknown, name: string): ResolvedRateLimit | undefined {
   if (value === undefined) return undefined;
   const { max, duration } = readOptions(value, name, ['max', 'duration']);
   return {
     max: integerIn(max, `${name}.max`, 1, MAX_INT),
-    duration: integerIn(duration, `${name}.duration`, 1, MAX_INT),
+    duration: durationIn(duration, `${name}.duration`, 1, MAX_TIMER_MS),
   };
 }
 
@@ -116,10 +125,13 @@ export function resolveWorkerOptions(options: WorkerOptions): ResolvedWorkerOpti
     concurrency: integerIn(options.concurrency ?? 1, 'concurrency', 1, 100_000),
     maxGlobalConcurrency: optional(options.maxGlobalConcurrency, 'maxGlobalConcurrency', 1),
     limiter: rateLimit(options.limiter, 'limiter'),
-    lockDuration: integerIn(options.lockDuration ?? 30_000, 'lockDuration', 1, MAX_INT),
-    stalledInterval: integerIn(options.stalledInterval ?? 30_000, 'stalledInterval', 1, MAX_INT),
+    lockDuration: durationIn(options.lockDuration ?? 30_000, 'lockDuration', 1, MAX_TIMER_MS),
+    stalledInterval:
+      options.stalledInterval === undefined
+        ? (store.engine.options.pollInterval ?? 30_000)
+        : durationIn(options.stalledInterval, 'stalledInterval', 1, MAX_TIMER_MS),
     maxStalledCount: integerIn(options.maxStalledCount ?? 1, 'maxStalledCount', 0, 1_000_000),
-    timeoutGrace: integerIn(options.timeoutGrace ?? 30_000, 'timeoutGrace', 0, MAX_INT),
+    timeoutGrace: durationIn(options.timeoutGrace ?? 30_000, 'timeoutGrace', 0, MAX_TIMER_MS),
     autoStart: flag(options.autoStart, 'autoStart', true),
     lifo: flag(options.lifo, 'lifo', false),
     batchSize:

@@ -1,8 +1,9 @@
 import { settledWithin } from '../../db/deadline.js';
 import { ClosedError, ConveyorError } from '../../model/errors.js';
 import { generateWorkerId } from '../../model/ids.js';
-import type { JobData } from '../../model/job.js';
-import { integerIn, validateQueueName } from '../../model/options/names.js';
+import type { Duration, JobData } from '../../model/job.js';
+import { durationIn, MAX_TIMER_MS } from '../../model/options/duration.js';
+import { validateQueueName } from '../../model/options/names.js';
 import { renew } from '../../store/lease/renew.js';
 import type { StoredJob } from '../../store/rows/job-row.js';
 import type { Engine } from '../../store/runtime/engine.js';
@@ -39,6 +40,10 @@ const LIMITED_POLL_MS = 1_000;
 
 /**
  * Claims jobs of one queue and runs them. Every write it makes is fenced by the job's lease.
+ *
+ * Any worker of a queue takes any of its jobs, whatever their names: of two workers with different processors on one
+ * queue, each completes some of the other's jobs. Give each set of handlers a queue of its own, or have one processor
+ * that decides by `job.name`.
  *
  * @param processor returns the result, or throws; with `batch` it takes an array and returns one result for each.
  */
@@ -180,12 +185,12 @@ export class Worker<T = unknown> {
    * before its end, but at most 3 s, their signals abort and they are returned to waiting, without using up an attempt.
    * Safe to call twice.
    *
-   * @param forceTimeout ms within which it resolves, also while the database is away; below 2,000 it may take up to that.
-   * Default 25,000
+   * @param forceTimeout ms, or a duration, within which it resolves, also while the database is away; below 2 s it may
+   * take up to that. Default 25,000
    */
-  close(forceTimeout = DEFAULT_CLOSE_MS): Promise<void> {
-    integerIn(forceTimeout, 'forceTimeout', 0, 2_147_483_647);
-    this.#closing ??= this.#close(forceTimeout);
+  close(forceTimeout: Duration = DEFAULT_CLOSE_MS): Promise<void> {
+    const timeout = durationIn(forceTimeout, 'forceTimeout', 0, MAX_TIMER_MS);
+    this.#closing ??= this.#close(timeout);
     return this.#closing;
   }
 

@@ -57,3 +57,24 @@ function textToMs(text: string): number {
   const unit = match[2]!.toLowerCase();
   return Object.hasOwn(UNIT_MS, unit) ? Number(match[1]) * UNIT_MS[unit]! : Number.NaN;
 }
+
+/** The longest delay of a Node.js timer, in ms (24.8 days): one with a longer delay fires at once. */
+export const MAX_TIMER_MS = 2_147_483_647;
+
+/**
+ * Whole milliseconds of a duration option that has bounds: a whole number of ms, or a text as `parseDelay` takes it.
+ *
+ * @param name what the error calls the option
+ * @throws TypeError for neither a number nor a string; RangeError for what is no duration, or out of bounds
+ */
+export function durationIn(value: unknown, name: string, min: number, max: number): number {
+  const allowed = `a whole number of ms, or a number and a unit such as '500ms', '5s', '10 minutes', from ${min} to ${max} ms`;
+  if (typeof value !== 'number' && typeof value !== 'string') {
+    throw new TypeError(`${name} is ${show(value)}; it must be ${allowed}.`);
+  }
+  const ms = typeof value === 'number' ? value : Math.round(textToMs(value));
+  if (!(Number.isInteger(ms) && ms >= min && ms <= max)) {
+    throw new RangeError(`${name} is ${show(value)}; it must be ${allowed}.`);
+  }
+  return ms + 0; // + 0 turns -0 into 0
+}

@@ -5,15 +5,18 @@ import type {
   Duration,
   GroupOptions,
   JobOptions,
+  Retention,
 } from '../job.js';
 import { show } from '../text.js';
 import { timeOf } from './dates.js';
-import { MAX_DURATION_MS, parseDelay } from './duration.js';
+import { durationIn, MAX_DURATION_MS, MAX_TIMER_MS, parseDelay } from './duration.js';
 import { integerIn, oneOf, validateName } from './names.js';
 import { readOptions } from './option-object.js';
 import { validateRepeat } from './repeat-options.js';
 
 const INT_MAX = 2 ** 31 - 1;
+/** Trimming steps over as many entries of an index. */
+const MAX_KEPT_COUNT = 1_000_000;
 const BACKOFF_TYPES = ['fixed', 'exponential', 'custom'] as const;
 const CHILD_FAILURE_POLICIES: readonly ChildFailurePolicy[] = ['fail', 'ignore', 'remove'];
 
@@ -21,7 +24,7 @@ const CHILD_FAILURE_POLICIES: readonly ChildFailurePolicy[] = ['fail', 'ignore',
  * The options of a job after every check. Nothing that takes them checks them again, and nothing changes them.
  */
 export interface ResolvedJobOptions {
-  /** As they were given, without those that are undefined. */
+  /** As they were given, without those that are undefined; durations that SQL reads are ms. */
   readonly options: JobOptions;
   /** `delay` in ms; 0 without one. */
   readonly delayMs: number;
@@ -47,8 +50,7 @@ const CHECKS: { readonly [K in keyof Required<JobOptions>]: Check<K> } = {
   deduplication: deduplicationOption,
   removeOnComplete: (value) => retentionOption(value, 'opts.removeOnComplete'),
   removeOnFail: (value) => retentionOption(value, 'opts.removeOnFail'),
-  // A Node.js timer with a longer delay fires at once.
-  timeout: (value) => integerIn(value, 'opts.timeout', 1, INT_MAX),
+  timeout: (value) => durationIn(value, 'opts.timeout', 1, MAX_TIMER_MS),
   jobId: (value) => validateName(value, 'opts.jobId'),
   failParentOnChildFailure: (value) => oneOf(value, 'opts.failParentOnChildFailure', CHILD_FAILURE_POLICIES),
   group: groupOption,
@@ -94,6 +96,26 @@ function refuseDelayedRepeat(resolved: ResolvedJobOptions): ResolvedJobOptions {
   );
 }
 
+/** Options with a duration that SQL and workers read as a number. */
+const IN_MS = ['timeout', 'deduplication', 'removeOnComplete', 'removeOnFail'] as const;
+
+/**
+ * Options whose durations are ms where SQL and workers read them: for callers who save options as they are. The same
+ * object when they are already.
+ *
+ * @throws RangeError that names the option, for a text that is no duration
+ */
+export function inMilliseconds(opts: JobOptions): JobOptions {
+  const texts = IN_MS.filter((key) => {
+    const value: unknown = opts[key];
+    if (typeof value !== 'object' || value === null) return typeof value === 'string';
+    return typeof (value as Retention).age === 'string' || typeof (value as DeduplicationOptions).ttl === 'string';
+  });
+  if (texts.length === 0) return opts;
+  const parsed: Parsed = { delayMs: 0 };
+  return { ...opts, ...Object.fromEntries(texts.map((key) => [key, CHECKS[key](opts[key], parsed)])) };
+}
+
 /** Resolved options as JSON can hold them: without the backoff function, and with dates as ISO 8601 strings. */
 export function storableOptions(opts: JobOptions): JobOptions {
   const { backoff, repeat, ...stored } = opts as JobOptions & Record<string, unknown>;
@@ -119,10 +141,22 @@ function booleanOption(value: unknown, name: string): boolean {
   throw new TypeError(`${name} is ${show(value)}; it must be true or false.`);
 }
 
-function retentionOption(value: unknown, name: string): boolean | number {
+function retentionOption(value: unknown, name: string): boolean | number | Retention {
   if (typeof value === 'boolean') return value;
-  if (typeof value === 'number') return integerIn(value, name, 0, MAX_DURATION_MS);
-  throw new TypeError(`${name} is ${show(value)}; it must be true, false or the ms to keep the job.`);
+  if (typeof value === 'number' || typeof value === 'string') return durationIn(value, name, 0, MAX_DURATION_MS);
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new TypeError(
+      `${name} is ${show(value)}; it must be true, false, how long to keep the job, or { age, count }.`,
+    );
+  }
+  const { age, count } = readOptions(value, name, ['age', 'count']);
+  if (age === undefined && count === undefined) {
+    throw new TypeError(`${name} has neither age nor count; it needs at least one of them.`);
+  }
+  const retention: Retention = {};
+  if (age !== undefined) retention.age = durationIn(age, `${name}.age`, 0, MAX_DURATION_MS);
+  if (count !== undefined) retention.count = integerIn(count, `${name}.count`, 0, MAX_KEPT_COUNT);
+  return retention;
 }
 
 function backoffOption(value: unknown): BackoffOptions {
@@ -143,7 +177,8 @@ function deduplicationOption(value: unknown): DeduplicationOptions {
   const fields = readOptions(value, 'opts.deduplication', ['key', 'hash', 'ttl']);
   if (fields['key'] !== undefined) validateName(fields['key'], 'opts.deduplication.key');
   if (fields['hash'] !== undefined) booleanOption(fields['hash'], 'opts.deduplication.hash');
-  if (fields['ttl'] !== undefined) integerIn(fields['ttl'], 'opts.deduplication.ttl', 1, MAX_DURATION_MS);
+  const { ttl } = fields;
+  if (ttl !== undefined) fields['ttl'] = durationIn(ttl, 'opts.deduplication.ttl', 1, MAX_DURATION_MS);
   if (fields['key'] === undefined && fields['hash'] !== true) {
     throw new TypeError('opts.deduplication has neither key nor hash: true; it needs one of them.');
   }

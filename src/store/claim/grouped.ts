@@ -10,7 +10,7 @@ import { pausedNames, waitingIn } from './eligible.js';
 import { eligibleGroups, wanted } from './eligible-groups.js';
 import { claimAnswer, given, LIMITED_PARAMS, type LimitedParams } from './limited.js';
 import { nextFetchIn, recentFetches, withFetches } from './rate-window.js';
-import { claimTime, countClaimed, queueOpensIn, queueRoom, unlimitedRoom } from './room.js';
+import { claimTime, countClaimed, limitsChanged, queueOpensIn, queueRoom, unlimitedRoom } from './room.js';
 
 type Params = Record<LimitedParams, SQL>;
 
@@ -137,6 +137,7 @@ function status({ lifo, guarded }: Shape): SQL {
   return sql`case
     when exists (select 1 from missing_cursors)${guarded ? sql` or not exists (select 1 from limits_before)` : sql``} then 'prepared'
     when exists (select 1 from too_many_groups) then 'refresh'
+    ${guarded ? sql`when ${limitsChanged} then 'contended'` : sql``}
     when ${short} and ${taken} > 0 and ${cut} then 'more'
     when ${short} and (${taken} < (select count(*) from chosen)
       or exists (select 1 from locked_groups where locked is null)) then 'contended'

@@ -14,7 +14,7 @@ import {
   selectFirstJobs,
   waitingIn,
 } from './eligible.js';
-import { claimTime, countClaimed, queueOpensIn, queueRoom } from './room.js';
+import { claimTime, countClaimed, limitsChanged, queueOpensIn, queueRoom } from './room.js';
 
 const PARAM_TYPES = {
   queue: 'text',
@@ -77,6 +77,7 @@ export const limitedClaim: (shape: { order: ClaimOrder }) => Statement<LimitedPa
       const j = alias(db.jobs, 'j');
       const work = sql`exists (select 1 ${waitingIn(db, p.queue)} and ${claimable(j, order === 'by name' ? p.name : undefined)})`;
       const status = sql`case when not exists (select 1 from limits_before) then 'prepared'
+        when ${limitsChanged} then 'contended'
         when (select count(*) from claimed_jobs) < (select count(*) from ${firstJobs.table}) then 'contended'
         when (select outdated and free = 0 from room) then 'contended' else 'done' end`;
       return sql`

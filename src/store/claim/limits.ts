@@ -1,3 +1,4 @@
+import { durationIn } from '../../model/options/duration.js';
 import { integerIn, validateName } from '../../model/options/names.js';
 import type { RateLimit } from '../../model/store-interface.js';
 import { show } from '../../model/text.js';
@@ -64,7 +65,7 @@ function rate(limit: unknown, name: string): [max: number, duration: number] | [
   const { max, duration } = limit as Partial<RateLimit>;
   return [
     integerIn(max, `${name}.max`, 1, MAX_COUNT),
-    integerIn(duration, `${name}.duration`, 1, Number.MAX_SAFE_INTEGER),
+    durationIn(duration, `${name}.duration`, 1, Number.MAX_SAFE_INTEGER),
   ];
 }
 

@@ -25,18 +25,21 @@ export function queueRoom(db: Tables, p: Record<RoomParams, SQL>, work: SQLWrapp
   const own = sql`${db.rateLimits} as ${r} where ${r.queueName} = ${p.queue}`;
   const recent = recentFetches(r.fetches, p.rateMs);
   return sql`
-    limits_before as materialized (select ${r.claimed} as claimed, ${r.fetches} as fetches from ${own}),
-    limits_created as (
-      insert into ${db.rateLimits} (${col.queueName}) select ${p.queue} where not exists (select 1 from limits_before)
-      on conflict do nothing returning 1),
     active_jobs as materialized (
       select count(*) as n from (
         select 1 from ${db.jobs} as ${j} where ${p.active} is not null and ${j.queueName} = ${p.queue}
           and ${j.state} = 'active' limit ${p.active}) x),
+    limits_before as materialized (
+      select ${r.claimed} as claimed, ${r.fetches} as fetches,
+        case when coalesce(${p.rateMax} > ${recent}, true)
+          and coalesce((select n from active_jobs) < ${p.active}, true) then ${work} else false end as open
+      from ${own}),
+    limits_created as (
+      insert into ${db.rateLimits} (${col.queueName}) select ${p.queue} where not exists (select 1 from limits_before)
+      on conflict do nothing returning 1),
     limits_locked as (
       select ${r.claimed} as claimed, ${r.fetches} as fetches from ${own}
-        and case when coalesce(${p.rateMax} > ${recent}, true)
-          and coalesce((select n from active_jobs) < ${p.active}, true) then ${work} else false end
+        and (select open from limits_before) and coalesce(${p.rateMax} > ${recent}, true)
       for update),
     room as materialized (
       select g.claimed > s.claimed as outdated, g.rate_left, greatest(0, least(
@@ -58,6 +61,12 @@ function commitMode(p: Record<RoomParams, SQL>): SQL {
   return sql`(case when case when ${p.rateMax} is not null or ${p.groupMax} is not null then 'as it is'
     else set_config('synchronous_commit', 'off', true) end is not null then ${p.limit} end)`;
 }
+
+/**
+ * By the snapshot something could be claimed, but by the time the row is locked the window is full, or the row is gone
+ * (it was idle for long): the next snapshot shows which.
+ */
+export const limitsChanged: SQL = sql`(select open from limits_before) and not exists (select 1 from limits_locked)`;
 
 /** To follow `claimed_jobs`: counts them in the queue's row, which is locked already. */
 export function countClaimed(db: Tables, p: Record<RoomParams, SQL>): SQL {

@@ -1,6 +1,7 @@
 import type { StoreEvent, StoreEventCallback } from '../../model/event.js';
-import type { JobData, JobState, NewJobData } from '../../model/job.js';
-import { assertJobState, integerIn, validateName, validateQueueName } from '../../model/options/names.js';
+import type { Duration, JobData, JobState, NewJobData } from '../../model/job.js';
+import { durationIn, MAX_TIMER_MS } from '../../model/options/duration.js';
+import { assertJobState, validateName, validateQueueName } from '../../model/options/names.js';
 import type {
   FetchOptions,
   JobCounts,
@@ -35,8 +36,6 @@ import { DamagedRows } from './damaged-rows.js';
 import { LeaseMemory } from './lease-memory.js';
 import { saveJobs, saveTree } from './save.js';
 import { extendLock, releaseLock, removeFenced, updateJob } from './update.js';
-
-const MAX_LOCK_MS = 2_147_483_647;
 
 /**
  * Conveyor's store on Postgres 12 or later. It opens nothing before `connect()`.
@@ -119,19 +118,20 @@ export class PgStore implements StoreInterface {
   async fetchNextJob(
     queueName: string,
     workerId: string,
-    lockDuration: number,
+    lockDuration: Duration,
     options: FetchOptions = {},
   ): Promise<JobData | null> {
-    integerIn(lockDuration, 'lockDuration', 1, MAX_LOCK_MS);
-    const [claimed] = await claimJobs(this.#executor, { ...options, queueName, workerId, lockDuration, limit: 1 });
+    const lockMs = durationIn(lockDuration, 'lockDuration', 1, MAX_TIMER_MS);
+    const request = { ...options, queueName, workerId, lockDuration: lockMs, limit: 1 };
+    const [claimed] = await claimJobs(this.#executor, request);
     if (!claimed) return null;
     this.#leases.claimed(queueName, claimed.job.id, claimed.lease);
     return this.#damagedRows.read(claimed);
   }
 
-  async extendLock(queueName: string, jobId: string, duration: number): Promise<boolean> {
-    integerIn(duration, 'duration', 1, MAX_LOCK_MS);
-    return extendLock(this.#executor, this.#leases, queueName, jobId, duration);
+  async extendLock(queueName: string, jobId: string, duration: Duration): Promise<boolean> {
+    const ms = durationIn(duration, 'duration', 1, MAX_TIMER_MS);
+    return extendLock(this.#executor, this.#leases, queueName, jobId, ms);
   }
 
   async releaseLock(queueName: string, jobId: string): Promise<void> {
@@ -168,7 +168,7 @@ export class PgStore implements StoreInterface {
     return this.#nowWaiting(queueName, (await promoteAll(this.#executor, queueName)).count);
   }
 
-  async clean(queueName: string, state: JobState, grace: number): Promise<number> {
+  async clean(queueName: string, state: JobState, grace: Duration): Promise<number> {
     const { count, parents } = await clean(this.#executor, queueName, state, grace);
     announceParents(this.engine.notifier, parents);
     return count;

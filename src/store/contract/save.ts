@@ -1,6 +1,7 @@
 import { generateId } from '../../model/ids.js';
 import type { NewJobData } from '../../model/job.js';
 import { checkNewJob } from '../../model/options/check-job.js';
+import { inMilliseconds } from '../../model/options/job-options.js';
 import { validateName, validateQueueName } from '../../model/options/names.js';
 import { encodeRecord, insertBatch, type JobRecord } from '../add/insert.js';
 import { saveFlow } from '../add/insert-flow.js';
@@ -38,7 +39,11 @@ function recordOf({ options }: Engine, { queueName, job }: NewJob): JobRecord {
   checkNewJob(job);
   const ownId = job.id == null;
   const id = job.id == null ? generateId() : validateName(job.id, 'job.id');
-  return encodeRecord(queueName, id, job, { maxPayloadBytes: options.maxPayloadBytes, ownId });
+  const opts = inMilliseconds(job.opts);
+  return encodeRecord(queueName, id, opts === job.opts ? job : { ...job, opts }, {
+    maxPayloadBytes: options.maxPayloadBytes,
+    ownId,
+  });
 }
 
 function wakeFor({ notifier }: Engine, { queueName, job: { state, delayUntil } }: NewJob): void {

@@ -2,7 +2,7 @@ import { type SQL, sql } from 'drizzle-orm';
 import { alias, bare, literal, type Tables } from '../../db/tables.js';
 import { instantOf } from '../../db/time.js';
 import type { JobData, JobOptions } from '../../model/job.js';
-import { storableOptions } from '../../model/options/job-options.js';
+import { inMilliseconds, storableOptions } from '../../model/options/job-options.js';
 import { assertJobState, integerIn, validateName } from '../../model/options/names.js';
 import { cleanText, encodeLenient, encodePayload, errorText } from '../../model/payload/values.js';
 import { show } from '../../model/text.js';
@@ -54,7 +54,7 @@ function reason(value: unknown): string {
 }
 
 const options: Encode = (value, encoding) =>
-  encodePayload(value === null ? {} : storableOptions(value as JobOptions), encoding);
+  encodePayload(value === null ? {} : storableOptions(inMilliseconds(value as JobOptions)), encoding);
 
 /** What a field of this type takes, unless it has a check of its own. */
 const BY_TYPE: Record<FieldType, Encode> = {

@@ -22,12 +22,6 @@ const notify = statement(
     select ${columns(sql`count(pg_notify(m.c, m.p))`)} from jsonb_to_recordset(${p.messages}::jsonb) as m(c text, p text)`,
 );
 
-/** Polls are more frequent than this, so that what comes due later needs no notification. */
-const MAX_DUE_NOTICE_MS = 15_000;
-
-/** Whether a notification says that a job comes due in so many ms, rather than leaving it to a poll. */
-export const isDueSoon = (dueIn: number): boolean => dueIn <= MAX_DUE_NOTICE_MS;
-
 export interface NotifierOptions {
   /** Undefined while the store is not connected: then nothing is sent. */
   executor: () => Executor | undefined;
@@ -117,9 +111,11 @@ export class Notifier {
     this.#subscriptions.deliver(storeEvent(type, queueName, jobId, timestamp, JSON.parse(data)));
   }
 
-  /** Wakes the queue's workers: jobs can run now, or, with `dueIn`, one comes due in so many ms. */
+  /**
+   * Wakes the queue's workers: jobs can run now, or, with `dueIn`, one comes due in so many ms. However late that is:
+   * another process may poll only when something is due.
+   */
   wake(queueName: string, dueIn: number | null = null): void {
-    if (dueIn !== null && !isDueSoon(dueIn)) return;
     this.#subscriptions.wake(queueName, dueIn);
     this.#outbox.addWake(queueName, dueIn);
   }

@@ -2,8 +2,9 @@ import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import type { Jobs } from '../../db/tables.js';
 import { instantOf } from '../../db/time.js';
-import type { JobState } from '../../model/job.js';
-import { assertJobState, integerIn, validateQueueName } from '../../model/options/names.js';
+import type { Duration, JobState } from '../../model/job.js';
+import { durationIn } from '../../model/options/duration.js';
+import { assertJobState, validateQueueName } from '../../model/options/names.js';
 import { leaseExpired } from '../rules/lease.js';
 import { finishTime, perState } from '../rules/states.js';
 import { type BulkResult, combine, cutoff } from './chunks.js';
@@ -57,19 +58,19 @@ function statementsFor(state: JobState) {
 const statements = perState(statementsFor);
 
 /**
- * Removes jobs of a state that are older than `grace` ms, by the database's clock: by the end of finished jobs, else by
+ * Removes jobs of a state that are older than `grace`, by the database's clock: by the end of finished jobs, else by
  * their creation.
  */
 export async function clean(
   executor: Executor,
   queueName: string,
   state: JobState,
-  grace: number,
+  grace: Duration,
 ): Promise<BulkResult> {
   const queue = validateQueueName(queueName);
   assertJobState(state);
-  integerIn(grace, 'grace', 0, Number.MAX_SAFE_INTEGER);
-  const before = (await cutoff(executor)).time - Math.min(grace, MAX_GRACE_MS);
+  const graceMs = durationIn(grace, 'grace', 0, Number.MAX_SAFE_INTEGER);
+  const before = (await cutoff(executor)).time - Math.min(graceMs, MAX_GRACE_MS);
   const done: BulkResult[] = [];
   for (const each of statements[state]) done.push(await deleteAll(executor, each, { queue, before }));
   return combine(...done);

@@ -47,8 +47,6 @@ export class Connection {
   #opening: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
   readonly #check = new NotificationCheck();
-  /** LISTEN is connected, but no notification arrives. */
-  #unheard = false;
   /** Closed after it was opened, and not opened again. */
   #closed = false;
   #warnedReadOnly = false;
@@ -78,7 +76,7 @@ export class Connection {
 
   /** Whether notifications arrive at present. */
   get listening(): boolean {
-    return !this.#unheard && (this.#listener?.connected ?? false);
+    return this.#check.heard && (this.#listener?.connected ?? false);
   }
 
   /** Runs statements inside a caller's transaction. */
@@ -207,7 +205,7 @@ export class Connection {
   }
 
   async #startListener(executor: Executor): Promise<void> {
-    const { listen, logger } = this.#options;
+    const { listen, logger, heartbeatInterval } = this.#options;
     if (listen === false) return;
     const connection = typeof listen === 'string' ? listen : this.#directConnection();
     if (connection === undefined) {
@@ -223,34 +221,33 @@ export class Connection {
         if (!this.#check.receive(channel)) this.#hooks.onNotification(payload);
       },
       onReconnect: () => {
+        this.#check.reconnected();
         void this.#checkNotifications(executor, listener);
         this.#hooks.onReconnect();
         for (const callback of [...this.#reconnectCallbacks]) callback();
       },
-      heartbeat: (client) => {
+      interval: heartbeatInterval,
+      heartbeat: async (client) => {
         const { statementTimeout: timeout, onStatement } = this.#options;
-        return this.#hooks.heartbeat(
+        await this.#hooks.heartbeat(
           new PreparedExecutor(() => client, this.#tables, { prepare: false, timeout, onStatement }),
         );
+        // It answers, but does it still receive notifications?
+        if (this.#check.due(heartbeatInterval)) void this.#checkNotifications(executor, listener);
       },
     });
     for (const channel of this.#hooks.channels()) void listener.listen(channel);
     this.#listener = listener;
+    this.#check.reconnected();
     await listener.start();
     void this.#checkNotifications(executor, listener);
   }
 
   async #checkNotifications(executor: Executor, listener: Listener): Promise<void> {
-    const arrived = await this.#check.run(executor, listener);
-    if (arrived === undefined || listener !== this.#listener || arrived === !this.#unheard) return;
-    this.#unheard = !arrived;
-    if (arrived) return;
-    this.#options.logger.warn(
-      'conveyor: LISTEN hears no notifications, most likely because it goes through a transaction pooler, or to another ' +
-        'database. The store polls every second instead. Set `listen` to the URL of the server itself',
-    );
+    const { logger } = this.#options;
+    const changed = await this.#check.changed(executor, listener, logger, () => listener === this.#listener);
     // The next poll was scheduled for a store that listens.
-    this.#hooks.onReconnect();
+    if (changed && !this.#check.heard) this.#hooks.onReconnect();
   }
 
   /** Options for a connection of our own; undefined for an app's driver other than postgres.js. */
@@ -279,7 +276,7 @@ export class Connection {
     const listener = this.#listener;
     const pool = this.#pool;
     this.#listener = undefined;
-    this.#unheard = false;
+    this.#check.heard = true;
     this.#pool = undefined;
     this.#executor = undefined;
     this.#opening = undefined;

@@ -1,3 +1,5 @@
+import { MAX_TIMER_MS } from '../../model/options/duration.js';
+
 /** One timer for the earliest of many due times, one per queue. */
 export class DueTimer {
   readonly #onDue: () => void;
@@ -34,7 +36,7 @@ export class DueTimer {
     clearTimeout(this.#timer);
     this.#armedFor = earliest;
     // Timers fire up to a millisecond early; then nothing would be due yet.
-    this.#timer = setTimeout(() => this.#fire(), Math.max(0, earliest - performance.now() + 1));
+    this.#timer = setTimeout(() => this.#fire(), Math.min(MAX_TIMER_MS, Math.max(0, earliest - performance.now() + 1)));
     this.#timer.unref();
   }
 

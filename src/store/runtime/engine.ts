@@ -8,6 +8,8 @@ import { announceParents } from '../events/announce.js';
 import { Notifier } from '../events/notifier.js';
 import { aggregateMetrics } from '../metrics/fold.js';
 import { deleteExpired } from '../remove/delete-expired.js';
+import { IdleRows } from '../remove/idle-rows.js';
+import { Trimmer } from '../remove/trim.js';
 import { METRIC_SHARDS } from '../rules/metrics-buckets.js';
 import { SetAside } from '../rules/set-aside.js';
 import { Batcher, MAX_BATCH } from './batcher.js';
@@ -36,7 +38,7 @@ export class Engine {
   readonly #connection: Connection;
 
   constructor(options: ResolvedOptions) {
-    const { schema, logger, onEventHandlerError, metrics } = options;
+    const { schema, logger, onEventHandlerError, metrics, listen, pollInterval, heartbeatInterval } = options;
     this.options = options;
     this.setAside = new SetAside((id, error) => {
       const { message } = error as Error;
@@ -65,10 +67,19 @@ export class Engine {
       },
       unlisten: (channel) => void this.#connection.unlisten(channel),
     });
+    const trimmer = new Trimmer(() => this.executor, this.setAside);
+    const idleRows = new IdleRows(() => this.executor);
     this.poller = new Poller({
       executor,
       logger,
       listening: () => this.#connection.listening,
+      listens: listen !== false,
+      pollInterval,
+      heartbeatInterval,
+      upkeep: async (queues) => {
+        await trimmer.run(queues);
+        await idleRows.run();
+      },
       deleteExpired: () => deleteExpired(this.executor, this.setAside),
       aggregateMetrics: metrics.enabled ? () => aggregateMetrics(this.executor, metrics) : undefined,
     });

@@ -13,6 +13,8 @@ export interface PollResult {
   readonly delayedIn: number | null;
   /** The lease of an active job has expired. */
   readonly stalled: boolean;
+  /** A job is active, under whichever worker's lease. */
+  readonly active: boolean;
   /** The next tick of a schedule. */
   readonly tickIn: number | null;
   /** A finished job of any queue has expired (`removeOnComplete`, `removeOnFail`). */
@@ -45,13 +47,14 @@ export const pollStatement = statement(
         and ${s.tickAt} is not null order by ${s.tickAt} limit 1)`,
       sql`(select true from ${jobs} where ${j.removeAt} is not null and ${j.removeAt} < now()
         order by ${j.removeAt} limit 1) is not null`,
+      sql`(select true from ${jobs} where ${of} and ${j.state} = 'active' order by ${j.groupId} limit 1) is not null`,
     )} from jsonb_array_elements_text(${p.queues}::jsonb) as q(name)`;
   },
   { repeatable: true },
 );
 
 function readPollResult(row: Row): PollResult {
-  const [queueName, waiting, delayedIn, stalled, tickIn, expired] = row;
+  const [queueName, waiting, delayedIn, stalled, tickIn, expired, active] = row;
   const ms = (text: string | null | undefined) => (text == null ? null : Number(text));
   return {
     queueName: queueName as string,
@@ -60,6 +63,7 @@ function readPollResult(row: Row): PollResult {
     stalled: stalled === 'true',
     tickIn: ms(tickIn),
     expired: expired === 'true',
+    active: active === 'true',
   };
 }
 

@@ -1,8 +1,8 @@
 import type { Executor } from '../../db/executor.js';
-import { HEARTBEAT_MS } from '../../db/listener.js';
 import type { Logger } from '../../model/logger.js';
-import { isDueSoon } from '../events/notifier.js';
+import { MAX_TIMER_MS } from '../../model/options/duration.js';
 import { DueTimer } from './due-timer.js';
+import { type PaceOptions, PollPace } from './poll-pace.js';
 import { heartbeatPoll, type PollResult, pollQueues } from './poll-statement.js';
 
 /** A queue that is polled for one worker, and what to do about what is due. */
@@ -20,24 +20,18 @@ export interface PolledQueue {
   tick(): Promise<number>;
 }
 
-export interface PollerOptions {
+export interface PollerOptions extends PaceOptions {
   /** Undefined while the store is not connected. */
   executor: () => Executor | undefined;
   logger: Logger;
-  /** Whether notifications arrive; without them polls are frequent. */
-  listening: () => boolean;
   /** Deletes finished jobs whose retention has expired. */
   deleteExpired: () => Promise<void>;
+  /** Deletes what these queues have beyond their counts, and rows of groups that are idle. */
+  upkeep?: (queues: readonly string[]) => Promise<void>;
   /** Aggregates metrics and deletes old ones; undefined when metrics are off. */
   aggregateMetrics: (() => Promise<void>) | undefined;
 }
 
-/** Between two polls while notifications arrive: they only find what a lost notification would have said. */
-const LISTENING_POLL_MS = HEARTBEAT_MS;
-/** The heartbeat polls as well. Polls of our own wait this much longer, so that an idle process sends one statement. */
-const HEARTBEAT_MARGIN = 1.25;
-/** Between two polls without notifications. */
-const POLLING_ONLY_MS = 1_000;
 /** Before another poll when another process holds what is due. */
 const CONTENDED_MS = 100;
 /** Between two aggregations of metrics in one process. */
@@ -52,6 +46,7 @@ const KINDS = ['sweep', 'promote', 'tick'] as const;
  */
 export class Poller {
   readonly #options: PollerOptions;
+  readonly #pace: PollPace;
   readonly #polled = new Map<string, Set<PolledQueue>>();
   readonly #due = new DueTimer(() => this.poll());
   /** Work under way, as `kind queue`. */
@@ -65,11 +60,13 @@ export class Poller {
   #pollAgain = false;
   #lastPoll = 0;
   #lastAggregation = Number.NEGATIVE_INFINITY;
+  #keepingUp = false;
   #deleting = false;
   #closed = false;
 
   constructor(options: PollerOptions) {
     this.#options = options;
+    this.#pace = new PollPace(options);
   }
 
   /** Polls a queue, from now on. Returns a function that ends this. */
@@ -93,9 +90,17 @@ export class Poller {
     return [...this.#polled.keys()];
   }
 
-  /** Something of this queue comes due in `ms`. What comes due much later is found by a poll before. */
+  /** Something of this queue comes due in `ms`. */
   expect(queueName: string, ms: number): void {
-    if (!this.#closed && this.#polled.has(queueName) && isDueSoon(ms)) this.#due.add(queueName, ms);
+    if (!this.#closed && this.#polled.has(queueName)) this.#due.add(queueName, ms);
+  }
+
+  /** Something happens in a polled queue: jobs may become active, and their leases must be watched. */
+  stirred(): void {
+    if (!this.#pace.stir() || this.#polling) return;
+    // Not at once: by then it has most likely been claimed, and perhaps ended.
+    this.#lastPoll = performance.now();
+    this.#scheduleNextPoll();
   }
 
   /** Polls all queues; requests during a poll become one more poll. */
@@ -116,9 +121,12 @@ export class Poller {
   /** Polls on the connection that is to be proved alive, also without a queue. Rejects when the poll fails. */
   async heartbeat(executor: Executor): Promise<void> {
     const poll = ++this.#sent;
+    this.#pace.sent();
     const results = await heartbeatPoll(executor, this.queues());
     this.#lastPoll = performance.now();
     this.#act(results, poll);
+    // Without jobs the next poll was never.
+    if (!this.#polling) this.#scheduleNextPoll();
   }
 
   /** Resolves when no poll is under way. `add` starts again. */
@@ -135,17 +143,21 @@ export class Poller {
     const executor = this.#options.executor();
     if (this.#closed || !executor || this.#polled.size === 0) return;
     const poll = ++this.#sent;
+    this.#pace.sent();
     try {
       this.#act(await pollQueues(executor, this.queues()), poll);
     } catch (error) {
+      this.#pace.failed();
       this.#options.logger.warn(`conveyor: could not poll the queues: ${(error as Error).message}`);
     }
   }
 
   #act(results: readonly PollResult[], poll: number): void {
     if (this.#closed) return;
+    this.#pace.answered(results);
     for (const result of results) this.#actOn(result, poll);
     if (results.some(({ expired }) => expired)) this.#deleteExpired();
+    this.#upkeep();
     this.#aggregateMetrics();
   }
 
@@ -202,6 +214,17 @@ export class Poller {
       });
   }
 
+  #upkeep(): void {
+    const { upkeep, logger } = this.#options;
+    if (!upkeep || this.#keepingUp || !this.#pace.takeUpkeep()) return;
+    this.#keepingUp = true;
+    void upkeep(this.queues())
+      .catch((error) => logger.warn(`conveyor: could not remove what is no longer needed: ${(error as Error).message}`))
+      .finally(() => {
+        this.#keepingUp = false;
+      });
+  }
+
   #aggregateMetrics(): void {
     const { aggregateMetrics, logger } = this.#options;
     if (!aggregateMetrics || performance.now() - this.#lastAggregation < AGGREGATE_MS) return;
@@ -220,15 +243,14 @@ export class Poller {
       // The heartbeat may have polled meanwhile.
       () => (nextPoll() <= 0 ? this.poll() : this.#scheduleNextPoll()),
       // Not unref'd: a process with a running worker must not end while the database is away.
-      Math.max(1, nextPoll()),
+      Math.min(MAX_TIMER_MS, Math.max(1, nextPoll())),
     );
   }
 
   #period(): number {
-    const interval = Math.min(...[...this.#polled.values()].flatMap((set) => [...set].map((queue) => queue.interval)));
-    return this.#options.listening()
-      ? Math.min(interval, LISTENING_POLL_MS) * HEARTBEAT_MARGIN
-      : Math.min(interval, POLLING_ONLY_MS);
+    return this.#pace.period(
+      Math.min(...[...this.#polled.values()].flatMap((set) => [...set].map((queue) => queue.interval))),
+    );
   }
 
   #stopTimers(): void {
