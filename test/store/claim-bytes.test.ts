@@ -3,6 +3,7 @@ import { MAX_CLAIM_BYTES } from '../../src/store/claim/bytes.js';
 import { claimJobs, claimWithin } from '../../src/store/claim/dispatch.js';
 import { type FetchLimits, resolveLimits } from '../../src/store/claim/limits.js';
 import { usePlayground } from '../support/playground.js';
+import { spawnScript } from '../support/process.js';
 import { until } from '../support/until.js';
 
 const play = usePlayground();
@@ -63,3 +64,18 @@ it('a worker of short jobs holds no more large ones than that', async () => {
   // One that runs, the ones prefetched, and those of the claim that is under way.
   expect(most).toBeLessThanOrEqual(8);
 });
+
+it('a worker with a small heap gets through large payloads', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  // Short ones first: then jobs are prefetched.
+  await queue.addBulk(Array.from({ length: 300 }, (_, data) => ({ name: 'work', data })));
+  for (let i = 0; i < 16; i++) await queue.add('work', large(8_000_000));
+  const script = spawnScript(new URL('../core/poisoned-worker.script.ts', import.meta.url), {
+    args: [play.database.url, queue.name, JSON.stringify({ concurrency: 2 })],
+    env: { NODE_OPTIONS: '--max-old-space-size=120' },
+  });
+  await until(async () => (await queue.count('completed')) === 316, { timeout: 50_000 });
+  await script.kill();
+  expect(await queue.getJobCounts()).toMatchObject({ completed: 316, failed: 0, active: 0 });
+}, 90_000);
