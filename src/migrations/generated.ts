@@ -35,5 +35,14 @@ export const MIGRATIONS: readonly Migration[] = [
       "CREATE INDEX \"conveyor_metrics_period_idx\" ON \"conveyor_metrics\" USING btree (\"granularity\",\"shard\",\"period_start\")",
       "CREATE INDEX \"conveyor_schedules_tick_idx\" ON \"conveyor_schedules\" USING btree (\"queue_name\",\"tick_at\") WHERE tick_at is not null"
     ]
+  },
+  {
+    "version": 2,
+    "name": "0001_schedules",
+    "statements": [
+      "ALTER TABLE \"conveyor_schedules\" ADD COLUMN \"ended_at\" timestamp with time zone",
+      "CREATE INDEX \"conveyor_jobs_schedule_live_idx\" ON \"conveyor_jobs\" USING btree (\"queue_name\",\"schedule_key\") WHERE schedule_key is not null and state not in ('completed', 'failed')",
+      "CREATE INDEX \"conveyor_schedules_ended_idx\" ON \"conveyor_schedules\" USING btree (\"ended_at\") WHERE tick_at is null"
+    ]
   }
 ];
