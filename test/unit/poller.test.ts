@@ -38,6 +38,7 @@ function pollerWith(options: Partial<PollerOptions> = {}) {
     listening: () => state.listening,
     deleteExpired: async () => {},
     aggregateMetrics: undefined,
+    deleteSpentSchedules: async () => {},
     ...options,
   });
   const calls: string[] = [];

@@ -8,6 +8,7 @@ import { announceParents } from '../events/announce.js';
 import { Notifier } from '../events/notifier.js';
 import { aggregateMetrics } from '../metrics/fold.js';
 import { deleteExpired } from '../remove/delete-expired.js';
+import { deleteSpentSchedules } from '../remove/delete-spent-schedules.js';
 import { METRIC_SHARDS } from '../rules/metrics-buckets.js';
 import { SetAside } from '../rules/set-aside.js';
 import { Batcher, MAX_BATCH } from './batcher.js';
@@ -71,6 +72,7 @@ export class Engine {
       listening: () => this.#connection.listening,
       deleteExpired: () => deleteExpired(this.executor, this.setAside),
       aggregateMetrics: metrics.enabled ? () => aggregateMetrics(this.executor, metrics) : undefined,
+      deleteSpentSchedules: () => deleteSpentSchedules(this.executor),
     });
     this.adds = new Batcher((records) => insertBatch(this.executor, records), ADDS);
     this.contestedAdds = new Batcher((records) => insertBatch(this.executor, records), CONTESTED_ADDS);

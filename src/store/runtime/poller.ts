@@ -30,6 +30,8 @@ export interface PollerOptions {
   deleteExpired: () => Promise<void>;
   /** Aggregates metrics and deletes old ones; undefined when metrics are off. */
   aggregateMetrics: (() => Promise<void>) | undefined;
+  /** Deletes schedules that ended long ago. */
+  deleteSpentSchedules: () => Promise<void>;
 }
 
 /** Between two polls while notifications arrive: they only find what a lost notification would have said. */
@@ -42,6 +44,9 @@ const POLLING_ONLY_MS = 1_000;
 const CONTENDED_MS = 100;
 /** Between two aggregations of metrics in one process. */
 const AGGREGATE_MS = 600_000;
+/** Between two deletions of spent schedules in one process; the first is some minutes after its start. */
+const SPENT_MS = 3_600_000;
+const FIRST_SPENT_MS = 300_000;
 
 /** What is done once for a queue, however many workers poll it. */
 const KINDS = ['sweep', 'promote', 'tick'] as const;
@@ -65,6 +70,7 @@ export class Poller {
   #pollAgain = false;
   #lastPoll = 0;
   #lastAggregation = Number.NEGATIVE_INFINITY;
+  #nextSpent = performance.now() + FIRST_SPENT_MS;
   #deleting = false;
   #closed = false;
 
@@ -147,6 +153,7 @@ export class Poller {
     for (const result of results) this.#actOn(result, poll);
     if (results.some(({ expired }) => expired)) this.#deleteExpired();
     this.#aggregateMetrics();
+    this.#deleteSpentSchedules();
   }
 
   #actOn({ queueName, waiting, delayedIn, stalled, tickIn }: PollResult, poll: number): void {
@@ -208,6 +215,15 @@ export class Poller {
     this.#lastAggregation = performance.now();
     aggregateMetrics().catch((error) =>
       logger.warn(`conveyor: could not aggregate metrics: ${(error as Error).message}`),
+    );
+  }
+
+  #deleteSpentSchedules(): void {
+    if (performance.now() < this.#nextSpent) return;
+    this.#nextSpent = performance.now() + SPENT_MS;
+    const { deleteSpentSchedules, logger } = this.#options;
+    deleteSpentSchedules().catch((error) =>
+      logger.warn(`conveyor: could not delete spent schedules: ${(error as Error).message}`),
     );
   }
 
