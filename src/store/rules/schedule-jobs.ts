@@ -46,10 +46,9 @@ interface Run {
  */
 export function overlaps(db: Tables, { queue, key, overlap, except }: Run): SQL {
   const k = alias(db.jobs, 'k');
-  const others = sql`from ${db.jobs} as ${k} where ${liveJobOf(k, queue, key)} and (${except(k)}) is not true`;
-  // Not EXISTS, which the planner may turn into reading all such jobs once.
-  return sql`(case ${overlap} when 'all' then false
-    when 'queue' then (select true ${others} and ${inState(k, 'waiting')} limit 1) is not null
-      or (select count(*) from (select 1 ${others} limit 2) two) = 2
-    else (select true ${others} limit 1) is not null end)`;
+  // Not filtered by the state in SQL's `where`: the planner might then read all waiting jobs of the queue.
+  return sql`(case when ${overlap} = 'all' then false else (
+    select case ${overlap} when 'queue' then count(*) = 2 or coalesce(bool_or(state = 'waiting'), false) else count(*) > 0 end
+    from (select ${k.state} as state from ${db.jobs} as ${k}
+      where ${liveJobOf(k, queue, key)} and (${except(k)}) is not true limit 2) two) end)`;
 }
