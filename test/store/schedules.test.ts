@@ -127,6 +127,20 @@ describe('registerSchedule', () => {
   });
 });
 
+test('one that is restarted meanwhile, in the same millisecond, has one job', async () => {
+  const key = 'k';
+  await register({ every: HOUR, key });
+  await store().drain(Q);
+  const other = await openTransaction(db.sql);
+  await other.sql`update conveyor_schedules set every_ms = 5`;
+  await insertRow(other.sql, { queue_name: Q, id: 'first', schedule_key: key });
+  const registering = register({ every: HOUR / 2, key });
+  await untilWaiting(db.sql);
+  await other.commit();
+  expect(await registering).toMatchObject({ id: 'first', created: false });
+  expect(await jobs()).toHaveLength(1);
+});
+
 describe('a changed registration', () => {
   const key = 'mine';
 

@@ -91,7 +91,10 @@ describe('resolveJobOptions', () => {
     [{ repeat: { every: 5, startDate: 'job 5' } }, /^opts\.repeat\.startDate/],
     [{ repeat: { every: 5, endDate: new Date(Number.NaN) } }, /^opts\.repeat\.endDate is an invalid Date/],
     [{ repeat: { every: 5, endDate: 8.64e15 } }, /^opts\.repeat\.endDate .*out of range/],
-    [{ repeat: { every: 5, startDate: 2, endDate: 1 } }, /^opts\.repeat\.endDate must be after startDate: .*\.001Z, .*\.002Z/],
+    [
+      { repeat: { every: 5, startDate: 2, endDate: 1 } },
+      /^opts\.repeat\.endDate must be after startDate: .*\.001Z, .*\.002Z/,
+    ],
     [{ repeat: { cron: 'whenever' } }, /^opts\.repeat\.cron is "whenever"; it must be a cron expression/],
     [{ repeat: { cron: '0 0 * * *', tz: 'Mars/Olympus' } }, /^Invalid timezone: opts\.repeat\.tz is "Mars\/Olympus"/],
     [{ repeat: { every: 5, key: '' } }, /^opts\.repeat\.key/],

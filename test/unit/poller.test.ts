@@ -57,6 +57,21 @@ function pollerWith(options: Partial<PollerOptions> = {}) {
 const turn = () => vi.advanceTimersByTimeAsync(0);
 const advance = (ms: number) => vi.advanceTimersByTimeAsync(ms);
 
+it('deletes spent schedules some minutes after its start, and then hourly; a failure is only a warning', async () => {
+  const deleteSpentSchedules = vi.fn(async () => {});
+  const { poller, queue, lines } = pollerWith({ deleteSpentSchedules });
+  poller.add(queue());
+  await advance(240_000);
+  expect(deleteSpentSchedules).not.toHaveBeenCalled();
+  await advance(120_000);
+  expect(deleteSpentSchedules).toHaveBeenCalledTimes(1);
+  deleteSpentSchedules.mockRejectedValueOnce(new Error('away'));
+  await advance(3_600_000);
+  expect(deleteSpentSchedules).toHaveBeenCalledTimes(2);
+  expect(lines.map(({ message }) => message)).toEqual(['conveyor: could not delete spent schedules: away']);
+  await poller.close();
+});
+
 describe('when it polls', () => {
   it('once for each queue that is added, and all queues in one statement', async () => {
     const { poller, polls, queue } = pollerWith();

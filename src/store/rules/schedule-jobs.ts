@@ -8,6 +8,12 @@ import { inState, live } from './states.js';
  * that the overlap policy is decided in one place. Every other job of the schedule is a job like any other.
  */
 
+/**
+ * Which version of a schedule's row this is. A locked row is read in its newest version, its jobs as the statement's
+ * snapshot has them: they belong together only if the snapshot has the same version of the row.
+ */
+export const versionOf = (s: Tables['schedules']): SQL => sql`${s}.xmin::text`;
+
 /** Nothing of job `j` has run: it has not been claimed, not even in a life before a retry. */
 export const unstarted = (j: Jobs): SQL =>
   sql`${j.state} in ('waiting', 'delayed') and ${j.attemptsMade} = 0 and ${j.processedAt} is null

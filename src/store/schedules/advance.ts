@@ -6,7 +6,7 @@ import { epochMs, instantOf, now } from '../../db/time.js';
 import type { StoredSchedule } from '../../model/schedule/stored-schedule.js';
 import { insertInput, insertSelect, type JobRecord } from '../add/insert.js';
 import { jobsOfTicks, NOW_COLUMN, readSchedule, scheduleColumns } from '../rows/schedule-row.js';
-import { isAhead, liveJobOf, overlapOf, overlaps } from '../rules/schedule-jobs.js';
+import { isAhead, liveJobOf, overlapOf, overlaps, versionOf } from '../rules/schedule-jobs.js';
 import { SKIP_NONE } from '../rules/set-aside.js';
 
 const DUE_CHUNK = 100;
@@ -34,8 +34,8 @@ export async function dueSchedules(
 
 /**
  * The schedules to advance, locked, each with the job of its tick if that is still ahead. Schedules and jobs that others
- * hold are passed over. So is a schedule whose jobs have changed since the statement's snapshot (`seen`, not `ahead`):
- * the next statement sees what they are.
+ * hold are passed over. So is a schedule that has changed since the statement's snapshot (`current`, not `due`) or whose
+ * job has (`seen`, not `ahead`): the next statement sees what they are.
  */
 function lockedTicks(db: Tables, p: Slots<'queue' | 'schedules' | 'aside'>): SQL {
   const s = alias(db.schedules, 's');
@@ -52,8 +52,11 @@ function lockedTicks(db: Tables, p: Slots<'queue' | 'schedules' | 'aside'>): SQL
   return sql`
     input as materialized (
       select * from jsonb_to_recordset(${p.schedules}::jsonb) as x (key text, tick bigint, next float8, job jsonb)),
+    current as materialized (
+      select ${s.key} as key, ${versionOf(s)} as version from input
+      join ${db.schedules} as ${s} on ${s.queueName} = ${p.queue} and ${s.key} = input.key),
     due as materialized (
-      select ${s.key} as key, ${s.tickAt} as tick, ${s.runsLeft} as runs, ${overlapOf(s.opts)} as overlap,
+      select ${s.key} as key, ${versionOf(s)} as version, ${s.tickAt} as tick, ${s.runsLeft} as runs, ${overlapOf(s.opts)} as overlap,
         input.next, input.job
       from input join ${db.schedules} as ${s} on ${s.queueName} = ${p.queue} and ${s.key} = input.key
       where ${epochMs(s.tickAt)} = input.tick and ${s.tickAt} <= now()
@@ -65,7 +68,8 @@ function lockedTicks(db: Tables, p: Slots<'queue' | 'schedules' | 'aside'>): SQL
       select key, (array_agg(id order by seq, id))[1] as id, count(*) as jobs from ahead group by 1),
     plan as materialized (
       select due.*, first_ahead.id as job_id, first_ahead.id is not null and ${inTheWay} as skipped
-      from due left join first_ahead on first_ahead.key = due.key left join seen on seen.key = due.key
+      from due join current on current.key = due.key and current.version = due.version
+      left join first_ahead on first_ahead.key = due.key left join seen on seen.key = due.key
       where seen.jobs is not distinct from first_ahead.jobs)`;
 }
 

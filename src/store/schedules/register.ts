@@ -6,8 +6,8 @@ import { epochMs, instantOf, now, statementTime } from '../../db/time.js';
 import { generateId } from '../../model/ids.js';
 import { dateOf, insertInput, insertSelect, type JobRecord, type Saved } from '../add/insert.js';
 import { jobsOfTicks } from '../rows/schedule-row.js';
-import { liveJobOf, overlaps, unstarted } from '../rules/schedule-jobs.js';
-import { ended, live } from '../rules/states.js';
+import { liveJobOf, overlaps, unstarted, versionOf } from '../rules/schedule-jobs.js';
+import { ended, inState, live } from '../rules/states.js';
 import { untilSettled } from './contended.js';
 
 export interface Registration {
@@ -59,8 +59,9 @@ function given(db: Tables, p: Given): SQL {
   const s = alias(db.schedules, 's');
   const own = sql`${s.queueName} = ${p.queue} and ${s.key} = ${p.key}`;
   return sql`
-    seen as materialized (select ${s.tickAt} as tick from ${db.schedules} as ${s} where ${own}),
-    before as materialized (select ${s}.* from ${db.schedules} as ${s} where ${own} for update of s),
+    seen as materialized (select ${versionOf(s)} as version from ${db.schedules} as ${s} where ${own}),
+    before as materialized (
+      select ${s}.*, ${versionOf(s)} as version from ${db.schedules} as ${s} where ${own} for update of s),
     r as materialized (
       select ${p.queue} as q, ${p.key} as key, ${p.name} as name, ${p.data}::jsonb as data, ${p.opts}::jsonb as opts,
         ${p.cron} as cron, ${p.every}::bigint as every, ${p.tz} as tz, ${instantOf(p.start)} as start_at,
@@ -68,11 +69,11 @@ function given(db: Tables, p: Given): SQL {
         ${p.first}::float8 as first_ms, ${p.limit}::int as runs, ${p.job}::jsonb as job, ${p.spare} as spare,
         ${instantOf(p.first)} <= ${statementTime} as at_once
       where (select count(*) from seen) = (select count(*) from before)
-        and not exists (select 1 from seen, before where seen.tick is distinct from ${bareBefore(db).tickAt}))`;
+        and not exists (select 1 from seen, before where seen.version <> before.version))`;
 }
 
-/** The columns of the CTE `before`, which are those of the table. */
-const bareBefore = (db: Tables) => alias(db.schedules, 'before');
+/** The CTE `before`, whose columns are those of the table. */
+const beforeOf = (db: Tables) => alias(db.schedules, 'before');
 
 /**
  * Compares the existing schedule with its new registration. Another expression, interval or zone under the same key
@@ -80,7 +81,7 @@ const bareBefore = (db: Tables) => alias(db.schedules, 'before');
  * tick, because every deploy registers its schedules again.
  */
 function decide(db: Tables): SQL {
-  const b = bareBefore(db);
+  const b = beforeOf(db);
   const oldLimit = sql`case when jsonb_typeof(${b.opts} #> '{repeat,limit}') = 'number'
     then (${b.opts} #>> '{repeat,limit}')::numeric end`;
   return sql`
@@ -164,7 +165,8 @@ const register = statement(
       queue: sql`r.q`,
       key: sql`r.key`,
       overlap: sql`coalesce(r.opts #>> '{repeat,overlap}', 'skip')`,
-      except: unstarted,
+      // One that waits is adopted, or else was claimed since the snapshot.
+      except: (k) => sql`${unstarted(k)} and ${inState(k, 'delayed')}`,
     });
     const insert = (id: SQL, where: SQL) => sql`
       insert into ${db.jobs} ${insertSelect(db)} from (${insertInput(

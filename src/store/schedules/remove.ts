@@ -2,12 +2,12 @@ import { sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { columns, statement } from '../../db/statement.js';
 import { alias } from '../../db/tables.js';
-import { liveJobOf, unstarted } from '../rules/schedule-jobs.js';
+import { liveJobOf, unstarted, versionOf } from '../rules/schedule-jobs.js';
 import { untilSettled } from './contended.js';
 
 /**
- * The schedule's row is locked first, as everywhere. If it moved to another tick while the lock was waited for, the new
- * tick's job is invisible to this statement: then it deletes nothing. Without a schedule it deletes the jobs that one
+ * The schedule's row is locked first, as everywhere. If it changed while the lock was waited for, its new jobs are
+ * invisible to this statement: then it deletes nothing. Without a schedule it deletes the jobs that one
  * has left behind.
  */
 const deleteSchedule = statement(
@@ -18,9 +18,9 @@ const deleteSchedule = statement(
     const j = alias(db.jobs, 'j');
     const own = sql`${s.queueName} = ${p.queue} and ${s.key} = ${p.key}`;
     return sql`
-      with seen as materialized (select ${s.tickAt} as tick from ${db.schedules} as ${s} where ${own}),
+      with seen as materialized (select ${versionOf(s)} as version from ${db.schedules} as ${s} where ${own}),
       gone as (
-        delete from ${db.schedules} as ${s} where ${own} and ${s.tickAt} is not distinct from (select tick from seen)
+        delete from ${db.schedules} as ${s} where ${own} and ${versionOf(s)} = (select version from seen)
         returning 1),
       unstarted as materialized (
         select ${j.id} as id from ${db.jobs} as ${j}
