@@ -90,14 +90,10 @@ export async function prepareRepeating(
     data: encodePayload(job.data, { path: 'data', maxBytes: maxPayloadBytes }),
     opts: encodePayload(job.opts, { path: 'opts', maxBytes: maxPayloadBytes }),
   };
+  // Past by any clock, such as seconds given for milliseconds.
+  firstTickAfter(repeat, LONG_PAST);
   const time = await now();
-  const first = firstTick(repeat, time);
-  if (first === null) {
-    throw new RangeError(
-      `opts.repeat never fires: ${JSON.stringify(repeat)} has no tick before its endDate. By the database's clock it is ` +
-        `${new Date(time).toISOString()}.`,
-    );
-  }
+  const first = firstTickAfter(repeat, time);
   const delayed = first > time;
   job.state = delayed ? 'delayed' : 'waiting';
   job.delayUntil = delayed ? new Date(first) : null;
@@ -121,4 +117,16 @@ export async function prepareRepeating(
       limit: repeat.limit ?? null,
     },
   };
+}
+
+/** Before this package existed. */
+const LONG_PAST = Date.UTC(2025, 0, 1);
+
+function firstTickAfter(repeat: RepeatOptions, time: number): number {
+  const first = firstTick(repeat, time);
+  if (first !== null) return first;
+  throw new RangeError(
+    `opts.repeat never fires: ${JSON.stringify(repeat)} has no tick after ${new Date(time).toISOString()}, ` +
+      (time === LONG_PAST ? 'which is long past.' : "which it is by the database's clock."),
+  );
 }
