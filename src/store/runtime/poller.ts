@@ -16,7 +16,7 @@ export interface PolledQueue {
   promote(): Promise<number>;
   /** Leases have expired. Resolves to the number of jobs that were returned or ended. */
   sweep(): Promise<number>;
-  /** A schedule's tick is due. Resolves to the number of jobs that were made. */
+  /** A schedule's tick is due. Resolves to the number of schedules that were advanced. */
   tick(): Promise<number>;
 }
 

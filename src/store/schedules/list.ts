@@ -7,7 +7,8 @@ import type { StoredSchedule } from '../../model/schedule/stored-schedule.js';
 import { readSchedule, scheduleColumns } from '../rows/schedule-row.js';
 
 export { type Advanced, advanceSchedules, dueSchedules, type Tick } from './advance.js';
-export { type Registered, type Registration, registerSchedule } from './register.js';
+export { type Registered, registerSchedule } from './register.js';
+export type { Registration } from './registration.js';
 export { type RemovedSchedule, removeSchedule } from './remove.js';
 export { tickSchedules } from './tick.js';
 
