@@ -23,7 +23,8 @@ async function recordTicks(): Promise<void> {
       if tg_op = 'UPDATE' and old.state = 'delayed' and new.state = 'waiting' then
         insert into ran (id, tick) values (new.id, old.delay_until); end if;
       return null; end $$;
-    create or replace trigger note after insert or update on conveyor_jobs for each row execute function note()`);
+    drop trigger if exists note on conveyor_jobs;
+    create trigger note after insert or update on conveyor_jobs for each row execute function note()`);
 }
 
 interface Live {

@@ -11,7 +11,7 @@ const ended = () => ({ every: HOUR, key: 'ended', endDate: new Date(Date.now() +
 
 /** As if all schedules had ended so much earlier, if they have. */
 const age = (ms: number) =>
-  db.sql`update conveyor_schedules set ended_at = ended_at - ${`${ms} milliseconds`}::interval`;
+  db.sql`update conveyor_schedules set ended_at = ended_at - ${`${ms / 1000} seconds`}::interval`;
 const keys = async () => (await listSchedules(executor(), Q)).map(({ key }) => key).sort();
 
 async function runOut(): Promise<void> {

@@ -84,7 +84,7 @@ export function useSchedules() {
         select id, state, delay_until as due, schedule_key as key, data from conveyor_jobs order by seq`,
     /** Moves everything `ms` into the past, as if that time had passed, and promotes what is due then. */
     async pass(ms: number): Promise<void> {
-      const by = `${ms} milliseconds`;
+      const by = `${ms / 1000} seconds`;
       await db.sql`update conveyor_schedules set tick_at = tick_at - ${by}::interval, anchor_at = anchor_at - ${by}::interval,
         start_at = start_at - ${by}::interval, end_at = end_at - ${by}::interval`;
       await db.sql`update conveyor_jobs set delay_until = delay_until - ${by}::interval, created_at = created_at - ${by}::interval`;
