@@ -8,6 +8,7 @@ import type { Migration } from './generated.js';
 export const WORKS_SINCE: Readonly<Record<string, number>> = {
   '0000_init': 1,
   '0001_started_lease': 1,
+  '0002_schedules': 1,
 };
 
 /** In `conveyor_migrations`, after the name of a migration that does not break older code. */

@@ -44,14 +44,18 @@ export interface SchemaStatus {
 
 /** @throws SchemaError for a database that is too new for this code */
 export async function readSchemaStatus(executor: Executor, schema: string | undefined): Promise<SchemaStatus> {
-  const described = await executor.run(describeTables, { schema: schema ?? null });
+  const describe = () => executor.run(describeTables, { schema: schema ?? null });
+  let described = await describe();
   const recorded = await readRecorded(executor, described);
   const versions = recorded.map(({ version }) => version);
   assertNotTooNew(recorded);
+  const pending = MIGRATIONS.filter(({ version }) => !versions.includes(version));
+  // Another process may have migrated between the two reads: what is recorded by now, the tables have.
+  if (pending.length === 0 && differences(described).length > 0) described = await describe();
   return {
     tables: new Set(described.flatMap(([table, column]) => (column && table ? [table] : []))),
     problems: differences(described),
-    pending: MIGRATIONS.filter(({ version }) => !versions.includes(version)),
+    pending,
     newest: Math.max(0, ...versions),
     unrecorded: versions.length === 0,
     adopted: recorded.some(({ adopted }) => adopted),

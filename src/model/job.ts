@@ -17,21 +17,51 @@ export interface BackoffOptions {
   customStrategy?: BackoffStrategy;
 }
 
+/** What a tick does while earlier jobs of its schedule have not ended; see `RepeatOptions.overlap`. */
+export type OverlapPolicy = 'skip' | 'queue' | 'all';
+
+/**
+ * A schedule: when its ticks are. Each tick has one job; the job of the next tick exists ahead, as `delayed`.
+ *
+ * The other options of `add` apply to each job of the schedule, `attempts`, `backoff`, `priority`, `lifo`, `timeout`,
+ * `removeOnComplete`, `removeOnFail` and `group.id` among them. Some mean something else in a schedule:
+ *
+ * - `deduplication` is left out: the schedule itself makes its jobs unique.
+ * - `group.maxSize` is left out: a tick is not refused. The schedule's jobs count in their group for other jobs.
+ * - `jobId` names the first job only, and not if another job has that id already.
+ * - `delay` is refused, and left out of default options: use `startDate`.
+ * - `failParentOnChildFailure` has no effect, because a job of a schedule has no children; `FlowProducer` refuses
+ *   `repeat`.
+ */
 export interface RepeatOptions {
-  /** A cron expression of 5, 6 or 7 fields. Exactly one of `cron` and `every`. */
+  /** A cron expression of 5, 6 or 7 fields; it runs at its ticks only. Exactly one of `cron` and `every`. */
   cron?: string;
-  /** An interval: ms, or a duration. */
+  /** An interval: ms, or a duration. It runs at once, or at `startDate`, and then each interval. */
   every?: Duration;
-  /** Repetitions after the first run. Default: no limit. */
+  /**
+   * Repetitions after the first run: `limit: 2` makes three runs, `limit: 0` one. Ticks that `overlap` skips, and ticks
+   * missed while no worker ran, are not counted. Default: no limit.
+   */
   limit?: number;
-  /** No tick before this time. */
+  /** No tick before this time, by the database's clock. */
   startDate?: Date | string | number;
-  /** No tick after this time. */
+  /** No tick after this time, by the database's clock. */
   endDate?: Date | string | number;
   /** IANA time zone of a cron expression. Default `UTC`. */
   tz?: string;
   /** The schedule's identity within its queue. Default: derived from name, schedule and data. */
   key?: string;
+  /**
+   * What a tick does while earlier jobs of the schedule have not ended, because they run long, wait for their next
+   * attempt, or the queue is paused. Default `skip`.
+   *
+   * - `skip`: while any of them has not ended, no other becomes waiting; the tick is passed over.
+   * - `queue`: one may wait behind one that runs or waits for its next attempt; further ticks are passed over.
+   * - `all`: every tick has its run, however many wait.
+   *
+   * It decides about ticks. Jobs that are promoted or retried by hand are not held back.
+   */
+  overlap?: OverlapPolicy;
 }
 
 export interface DeduplicationOptions {

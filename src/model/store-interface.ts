@@ -136,7 +136,10 @@ export interface StoreInterface {
   getStalledJobs(queueName: string, stalledThreshold: number): Promise<JobData[]>;
   /** When the next delayed job is due, in ms since the epoch; null if none is delayed. */
   getNextDelayedTimestamp(queueName: string): Promise<number | null>;
-  /** Makes the delayed jobs that are due at `timestamp` (ms since the epoch) waiting; returns their number. */
+  /**
+   * Makes the delayed jobs that are due at `timestamp` (ms since the epoch) waiting; returns their number. Jobs of the
+   * next ticks of schedules become waiting with their schedules.
+   */
   promoteDelayedJobs(queueName: string, timestamp: number): Promise<number>;
   /** Makes all delayed jobs waiting; returns their number. */
   promoteJobs(queueName: string): Promise<number>;

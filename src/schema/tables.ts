@@ -108,6 +108,10 @@ function makeTables<N extends string, D>(schema: PgSchema | undefined) {
       index('conveyor_jobs_parent_idx').on(t.parentId, t.parentQueueName).where(sql`parent_id is not null`),
       index('conveyor_jobs_flow_idx').on(t.createdAt, t.seq).where(sql`children_ids <> '[]'::jsonb`),
       index('conveyor_jobs_schedule_idx').on(t.queueName, t.scheduleKey).where(sql`schedule_key is not null`),
+      // Without the history of ended jobs, which each tick would read.
+      index('conveyor_jobs_schedule_live_idx')
+        .on(t.queueName, t.scheduleKey)
+        .where(sql`schedule_key is not null and state not in ('completed', 'failed')`),
       index('conveyor_jobs_remove_idx').on(t.removeAt).where(sql`remove_at is not null`),
     ],
   );
@@ -180,11 +184,14 @@ function makeTables<N extends string, D>(schema: PgSchema | undefined) {
       /** Jobs that may still be made; null: no limit. */
       runsLeft: integer('runs_left'),
       createdAt: instant('created_at').notNull().default(sql`now()`),
+      /** When a schedule without further ticks ended or was last registered: how long it is kept counts from here. */
+      endedAt: instant('ended_at'),
     },
     (t) => [
       primaryKey({ name: 'conveyor_schedules_pkey', columns: [t.queueName, t.key] }),
       check('conveyor_schedules_kind_check', sql`(cron is null) <> (every_ms is null)`),
       index('conveyor_schedules_tick_idx').on(t.queueName, t.tickAt).where(sql`tick_at is not null`),
+      index('conveyor_schedules_ended_idx').on(t.endedAt).where(sql`tick_at is null`),
     ],
   );
 

@@ -1,8 +1,9 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import type { PgStore, Queue } from '../../src/index.js';
+import { GroupFullError, type JobOptions, type PgStore, Queue } from '../../src/index.js';
+import { tickSchedules } from '../../src/store/schedules/list.js';
 import { usePlayground } from '../support/playground.js';
 import { onStatements } from '../support/statements.js';
-import { until } from '../support/until.js';
+import { deferred, until } from '../support/until.js';
 
 const play = usePlayground();
 
@@ -14,6 +15,12 @@ async function runs(queue: Queue): Promise<number[]> {
 
 const schedules = (queue: Queue) =>
   play.database.sql`select * from conveyor_schedules where queue_name = ${queue.name}`;
+
+/** How many ticks of the queue's schedule have passed since `from`. */
+async function ticksSince(queue: Queue, from: Date | null | undefined, every: number): Promise<number> {
+  const [schedule] = await queue.getSchedules();
+  return (Number(schedule?.tickAt) - Number(from)) / every;
+}
 
 /** As if all of this had been registered so many ms earlier. */
 async function age(queue: Queue, ms: number): Promise<void> {
@@ -132,6 +139,211 @@ describe('every', () => {
   });
 });
 
+describe('ticks while earlier jobs have not ended', () => {
+  it.each([
+    ['the queue', {}],
+    ['their name', { jobName: 'tick' }],
+  ])('are passed over while %s is paused: afterwards there is one run, and then one per tick', async (_, paused) => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    await queue.pause(paused);
+    await workers(queue, [store]);
+    await queue.every(50, 'tick', null);
+    const from = (await queue.getSchedules())[0]?.tickAt;
+    await until(async () => (await ticksSince(queue, from, 50)) >= 10);
+    expect(await queue.getJobCounts()).toMatchObject({ waiting: 1, delayed: 1, active: 0 });
+    await queue.resume(paused);
+    await until(async () => (await queue.count('completed')) >= 4);
+  });
+
+  it('are passed over while a handler runs', async () => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    const release = deferred();
+    let ran = 0;
+    await workers(queue, [store], async () => {
+      ran++;
+      await release.promise;
+    });
+    await queue.every(50, 'tick', null);
+    await until(() => ran === 1);
+    const from = (await queue.getSchedules())[0]?.tickAt;
+    await until(async () => (await ticksSince(queue, from, 50)) >= 5);
+    expect(await queue.getJobCounts()).toMatchObject({ waiting: 0, delayed: 1, active: 1 });
+    release.resolve();
+    await until(() => ran >= 4);
+  });
+
+  it('are passed over while a failed job waits for its next attempt', async () => {
+    const stores = await Promise.all([play.open(), play.open()]);
+    const queue = play.queue(stores[0] as PgStore);
+    const attempts: string[] = [];
+    for (const store of stores) {
+      play.worker(queue, store, async (job) => {
+        attempts.push(job.id);
+        throw new Error('on purpose');
+      });
+    }
+    await queue.every(30, 'tick', null, { attempts: 3, backoff: { type: 'fixed', delay: 100 } });
+    await until(() => new Set(attempts).size >= 4);
+    // Each job had all of its attempts before the next one had its first.
+    const order = [...new Set(attempts)].flatMap((id) => [id, id, id]);
+    expect(attempts).toEqual(order.slice(0, attempts.length));
+  });
+
+  it.each(['queue', 'all'] as const)('pile up behind one that runs as overlap %s allows', async (overlap) => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    const release = deferred();
+    await workers(queue, [store], () => release.promise);
+    await queue.every(50, 'tick', null, { repeat: { overlap } });
+    const from = (await queue.getSchedules())[0]?.tickAt;
+    if (overlap === 'all') await until(async () => (await queue.count('waiting')) >= 5);
+    else await until(async () => (await ticksSince(queue, from, 50)) >= 8);
+    const { waiting, active } = await queue.getJobCounts();
+    expect(active).toBe(1);
+    if (overlap === 'queue') expect(waiting).toBe(1);
+    release.resolve();
+  });
+});
+
+describe('options of its jobs', () => {
+  const deduplication = { key: 'report' };
+
+  it.each(['of the call', 'by default'])('deduplication %s does not take its tick from a job', async (from) => {
+    const store = await play.open();
+    const byDefault = from === 'by default';
+    const queue = play.queue(store, byDefault ? { defaultJobOptions: { deduplication } } : {});
+    const job = await queue.every('1h', 'report', null, byDefault ? {} : { deduplication });
+    expect(job.deduplicationKey).toBeNull();
+    expect(job.opts).toEqual({ repeat: { every: '1h' } });
+    await tickSchedules(store.engine, queue.name);
+    expect(await queue.getJobCounts()).toMatchObject({ waiting: 1, delayed: 1 });
+    // Other jobs have the key as ever.
+    const other = await queue.add('report', null, { deduplication });
+    expect(other.id).not.toBe(job.id);
+    expect((await queue.add('report', null, { deduplication })).id).toBe(other.id);
+  });
+
+  it("a group's maxSize refuses no tick, and counts the schedule's jobs", async () => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    const group = { id: 'g', maxSize: 1 };
+    await queue.add('other', null, { group });
+    const job = await queue.every('1h', 'report', null, { group });
+    expect(job.opts.group).toEqual({ id: 'g' });
+    await tickSchedules(store.engine, queue.name);
+    expect(await queue.getJobCounts()).toMatchObject({ waiting: 2, delayed: 1 });
+    await expect(queue.add('other', null, { group: { id: 'g', maxSize: 3 } })).rejects.toThrow(GroupFullError);
+  });
+
+  it('priority, lifo, attempts, backoff, timeout and retention are those of each job', async () => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    const options: JobOptions = {
+      priority: 7,
+      lifo: true,
+      attempts: 4,
+      backoff: { type: 'fixed', delay: 5 },
+      timeout: 50,
+      removeOnComplete: true,
+      removeOnFail: 1000,
+      failParentOnChildFailure: 'ignore',
+    };
+    await queue.every('1h', 'report', null, options);
+    await tickSchedules(store.engine, queue.name);
+    const both = await play.database.sql`select opts, priority, seq < 0 as lifo from conveyor_jobs
+      where queue_name = ${queue.name}`;
+    expect([...both]).toEqual(
+      Array(2).fill({ opts: { ...options, repeat: { every: '1h' } }, priority: 7, lifo: true }),
+    );
+  });
+
+  it('delay is refused, and left out of default options', async () => {
+    const store = await play.open();
+    await expect(play.queue(store).every('1h', 'report', null, { delay: 5 })).rejects.toThrow(/repeat\.startDate/);
+    const queue = play.queue(store, { defaultJobOptions: { delay: '1h' } });
+    expect((await queue.every('1h', 'report', null)).state).toBe('waiting');
+  });
+});
+
+describe('removed and registered again', () => {
+  it('at each of 20 starts, a schedule has one job for its tick', async () => {
+    const queue = play.queue(await play.open());
+    const events: string[] = [];
+    const observer = await play.open();
+    observer.subscribe(queue.name, ({ type, jobId }) => type === 'job:removed' && events.push(jobId as string));
+    const ids: string[] = [];
+    for (let start = 0; start < 20; start++) {
+      const store = await play.open();
+      const own = new Queue(queue.name, { store });
+      await own.removeSchedule('nightly');
+      ids.push((await own.cron('0 3 * * *', 'report', null, { repeat: { key: 'nightly' } })).id);
+      await store.disconnect();
+    }
+    expect(await schedules(queue)).toHaveLength(1);
+    expect(await queue.getJobCounts()).toMatchObject({ delayed: 1, waiting: 0 });
+    await until(() => events.length === 19);
+    expect(events).toEqual(ids.slice(0, -1));
+  });
+
+  it('what an older version left behind is adopted, and its worker is woken', async () => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    const left = await queue.cron('0 0 1 1 *', 'report', 'old', { repeat: { key: 'k' } });
+    await play.database.sql`delete from conveyor_schedules where queue_name = ${queue.name}`;
+    const ran: unknown[] = [];
+    play.worker(queue, store, async (job) => void ran.push([job.id, job.data]));
+    const job = await queue.every('1h', 'report', 'new', { repeat: { key: 'k' } });
+    expect(job.id).toBe(left.id);
+    await until(() => ran.length > 0);
+    expect(ran).toEqual([[left.id, 'new']]);
+  });
+});
+
+describe('startDate and endDate', () => {
+  const startDate = new Date('2099-01-01T00:00:00Z');
+  const endDate = new Date('2099-06-01T00:00:00Z');
+  const window = { startDate, endDate };
+
+  it('come back as dates wherever a job is read', async () => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    const job = await queue.every('1h', 'tick', null, {
+      repeat: { startDate: startDate.toISOString(), endDate: endDate.getTime() },
+    });
+    expect(job.opts.repeat).toMatchObject(window);
+    expect((await queue.getJob(job.id))?.opts.repeat).toMatchObject(window);
+    expect((await queue.getJobs('delayed'))[0]?.opts.repeat).toMatchObject(window);
+    expect((await queue.getSchedules())[0]).toMatchObject({ startAt: startDate, opts: { repeat: window } });
+    expect((await store.getJob(queue.name, job.id))?.opts.repeat).toMatchObject(window);
+    await job.updateData('new');
+    expect(job.opts.repeat).toMatchObject(window);
+    await store.updateJob(queue.name, job.id, { opts: job.opts });
+    expect((await store.getJob(queue.name, job.id))?.opts.repeat).toMatchObject(window);
+    const again = await queue.every('1h', 'tick', null, { repeat: window });
+    expect(again.id).toBe(job.id);
+    expect(again.opts.repeat).toMatchObject(window);
+
+    await job.promote();
+    const handled: unknown[] = [];
+    play.worker(queue, store, async (claimed) => void handled.push(claimed.opts.repeat));
+    await until(() => handled.length > 0);
+    expect(handled[0]).toMatchObject(window);
+  });
+
+  it('the job of a later tick has them, too', async () => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    await queue.every('1h', 'tick', null, { repeat: { endDate } });
+    await tickSchedules(store.engine, queue.name);
+    expect((await queue.getJobs('delayed'))[0]?.opts.repeat).toEqual({ every: '1h', endDate });
+    const [row] = await play.database.sql`select opts from conveyor_jobs where state = 'delayed'
+      and queue_name = ${queue.name}`;
+    expect(row?.['opts']).toEqual({ repeat: { every: '1h', endDate: endDate.toISOString() } });
+  });
+});
+
 describe('the same schedule', () => {
   it('registered again by each deploy is one schedule and one job', async () => {
     const stores = await Promise.all([play.open(), play.open()]);
@@ -189,6 +401,35 @@ describe('cron', () => {
     const queue = play.queue(store);
     await expect(queue.cron(expression, 'bad', null)).rejects.toThrow(RangeError);
     expect(await schedules(queue)).toHaveLength(0);
+  });
+});
+
+describe.each([
+  ['a day fast', 86_400_000],
+  ['a day slow', -86_400_000],
+])('the window of a schedule, registered by a process whose clock is %s', (_, off) => {
+  afterEach(() => void vi.useRealTimers());
+  const HOUR = 3_600_000;
+
+  it.each([
+    ['every', { every: '10m' }],
+    ['cron', { cron: '* * * * *' }],
+  ])('%s: is judged by the clock of the database', async (_, repeat) => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    const now = Date.now();
+    vi.useFakeTimers({ toFake: ['Date'], now: now + off });
+    const add = (start: number | undefined, end: number, key: string) =>
+      queue.add('tick', null, { repeat: { ...repeat, key, endDate: end, ...(start && { startDate: start }) } });
+    const open = await add(now - HOUR, now + HOUR, 'open');
+    expect(open.state).toBe('every' in repeat ? 'waiting' : 'delayed');
+    const later = await add(now + HOUR, now + 2 * HOUR, 'later');
+    expect(later.state).toBe('delayed');
+    expect(Number(later.delayUntil) - now - HOUR).toBeLessThanOrEqual(60_000);
+    await expect(add(undefined, now - HOUR, 'over')).rejects.toThrow(
+      /never fires.*no tick after 20.*by the database's clock/,
+    );
+    expect((await queue.getSchedules()).map(({ key }) => key)).toEqual(['open', 'later']);
   });
 });
 

@@ -1,12 +1,14 @@
 import { describe, expect, test } from 'vitest';
 import type { JobOptions } from '../../src/model/job.js';
 import type { StoredSchedule } from '../../src/model/schedule/stored-schedule.js';
-import { advanceSchedule, dueSchedules } from '../../src/store/schedules/list.js';
+import { advanceSchedules, dueSchedules } from '../../src/store/schedules/list.js';
 import { openStore } from '../support/contract-stores.js';
-import { openTransaction, untilWaiting } from '../support/held.js';
+import { openTransaction } from '../support/held.js';
 import { HOUR, Q, registration, useSchedules } from '../support/schedules.js';
 
 const { db, store, executor, errors, register, tick, only, jobs, pass, finishAll } = useSchedules();
+
+const NOTHING = { keys: [], waiting: [], delayed: [], removed: [] };
 
 describe('ticks', () => {
   test('when the tick has passed, the job of the next one is made', async () => {
@@ -67,6 +69,7 @@ describe('ticks', () => {
     for (let i = 0; i < 6; i++) {
       await pass(HOUR);
       await tick();
+      await finishAll();
     }
     expect(await jobs()).toHaveLength(3);
     expect((await only()).tickAt).toBeNull();
@@ -83,12 +86,12 @@ describe('ticks', () => {
     ).toBe('8:30 AM');
   });
 
-  test('the jobs are like the first: name, data, options, group, key', async () => {
+  test('the jobs are like the first: name, data, options, group', async () => {
     const opts: JobOptions = {
       priority: 3,
       attempts: 4,
       lifo: true,
-      group: { id: 'g' },
+      group: { id: 'g', maxSize: 1 },
       deduplication: { hash: true },
     };
     const { id } = await register({ every: HOUR }, { deep: ['10.5', null] }, opts);
@@ -102,7 +105,7 @@ describe('ticks', () => {
       data: first?.data,
       opts: first?.opts,
       groupId: 'g',
-      deduplicationKey: first?.deduplicationKey,
+      deduplicationKey: null,
     });
     const [row] = await db.sql`select priority, seq < 0 as lifo from conveyor_jobs where state = 'delayed'`;
     expect(row).toEqual({ priority: 3, lifo: true });
@@ -115,23 +118,42 @@ describe('ticks', () => {
       const made = await Promise.all(Array.from({ length: 16 }, (_, i) => tick(stores[i % 4])));
       expect(made.reduce((sum, n) => sum + n)).toBe(1);
       expect(await jobs()).toHaveLength(1 + round);
+      await finishAll();
       await pass(HOUR);
     }
     await Promise.all(stores.map((each) => each.disconnect()));
   });
 
-  test('an advance that waits for another finds the tick moved on', async () => {
+  test('a schedule that another holds is passed over; the others are advanced', async () => {
+    await register({ every: HOUR }, 'held');
+    await register({ every: HOUR }, 'free');
+    const other = await openTransaction(db.sql);
+    await other.sql`select from conveyor_schedules where data = '"held"' for update`;
+    expect(await tick()).toBe(1);
+    await other.commit();
+    expect(await tick()).toBe(1);
+  });
+
+  test('an advance finds a tick that has moved on meanwhile', async () => {
     await register({ every: HOUR });
     const { schedules, now } = await dueSchedules(executor(), Q);
-    const schedule = schedules[0] as StoredSchedule;
     const { record } = registration({ every: HOUR });
-    const other = await openTransaction(db.sql);
-    await other.sql`update conveyor_schedules set tick_at = tick_at + interval '1 hour'`;
-    const advancing = advanceSchedule(executor(), schedule, now + HOUR, record);
-    await untilWaiting(db.sql);
-    await other.commit();
-    expect(await advancing).toEqual({ advanced: false, jobId: null });
+    const ticks = [{ schedule: schedules[0] as StoredSchedule, next: { at: now + HOUR, record } }];
+    await db.sql`update conveyor_schedules set tick_at = tick_at + interval '1 hour'`;
+    expect(await advanceSchedules(executor(), Q, ticks)).toEqual(NOTHING);
     expect(await jobs()).toHaveLength(1);
+  });
+
+  test('a schedule whose job another holds is passed over, and not split from it', async () => {
+    await register({ cron: '0 0 1 1 *' });
+    await pass(366 * 24 * HOUR);
+    const [job] = await jobs();
+    const other = await openTransaction(db.sql);
+    await other.sql`update conveyor_jobs set data = '"new"'`;
+    expect(await tick()).toBe(0);
+    await other.commit();
+    expect(await tick()).toBe(1);
+    expect(await jobs()).toMatchObject([{ id: job?.id, state: 'waiting', data: 'new' }, { state: 'delayed' }]);
   });
 
   test('a limit that is reached meanwhile ends it', async () => {
@@ -140,8 +162,9 @@ describe('ticks', () => {
     const { record } = registration({ every: HOUR, limit: 3 });
     // A deploy with a lower limit.
     await db.sql`update conveyor_schedules set runs_left = 0`;
-    const advanced = await advanceSchedule(executor(), schedules[0] as StoredSchedule, now + HOUR, record);
-    expect(advanced).toEqual({ advanced: true, jobId: null });
+    const schedule = schedules[0] as StoredSchedule;
+    const advanced = await advanceSchedules(executor(), Q, [{ schedule, next: { at: now + HOUR, record } }]);
+    expect(advanced).toEqual({ ...NOTHING, keys: [schedule.key] });
     expect(await only()).toMatchObject({ tickAt: null, runsLeft: 0 });
     expect(await jobs()).toHaveLength(1);
   });
@@ -159,7 +182,8 @@ describe('ticks', () => {
       create trigger refuse before insert on conveyor_jobs for each row execute function refuse()`);
     const { schedules, now } = await dueSchedules(executor(), Q);
     const { record } = registration({ every: HOUR });
-    await expect(advanceSchedule(executor(), schedules[0] as StoredSchedule, now + HOUR, record)).rejects.toThrow('no');
+    const ticks = [{ schedule: schedules[0] as StoredSchedule, next: { at: now + HOUR, record } }];
+    await expect(advanceSchedules(executor(), Q, ticks)).rejects.toThrow('no');
     expect(await only()).toEqual(before);
     await db.sql`drop function refuse cascade`;
     expect(await tick()).toBe(1);

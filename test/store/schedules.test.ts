@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest';
+import type { RepeatOptions } from '../../src/model/job.js';
 import { registerSchedule, removeSchedule } from '../../src/store/schedules/list.js';
 import { openStore } from '../support/contract-stores.js';
 import { openTransaction, untilWaiting } from '../support/held.js';
-import { jobIn } from '../support/rows.js';
+import { insertRow, jobIn } from '../support/rows.js';
 import { HOUR, Q, registration, useSchedules } from '../support/schedules.js';
 
 const { db, store, executor, register, tick, only, jobs, pass, finishAll } = useSchedules();
@@ -49,7 +50,7 @@ describe('registerSchedule', () => {
     expect((await register({ every: HOUR })).id).toBe(first.id);
     await store().removeJob(Q, first.id);
     const { given, record } = registration({ every: HOUR });
-    expect(await registerSchedule(executor(), given, record)).toEqual({
+    expect(await registerSchedule(executor(), given, record)).toMatchObject({
       id: record.id,
       created: false,
       delayUntil: null,
@@ -89,23 +90,55 @@ describe('registerSchedule', () => {
     const first = await register({ every: HOUR });
     const other = await openTransaction(db.sql);
     await other.sql`delete from conveyor_schedules`;
+    await other.sql`delete from conveyor_jobs`;
     const registering = register({ every: HOUR });
     await untilWaiting(db.sql);
     await other.commit();
     expect(await registering).toMatchObject({ created: true });
     expect((await registering).id).not.toBe(first.id);
     await only();
+    expect(await jobs()).toMatchObject([{ id: (await registering).id, state: 'waiting' }]);
   });
 
-  test('a job id or key that is taken does not stop the schedule', async () => {
-    await store().saveJob(Q, jobIn('waiting', { id: 'mine' }));
-    expect(await register({ every: HOUR }, 1, { jobId: 'mine' })).toMatchObject({ id: 'mine', created: false });
-    await pass(HOUR / 2);
-    expect(await tick()).toBe(1);
-    const [, next] = await jobs();
-    expect(next?.id).not.toBe('mine');
-    expect((await store().getJob(Q, next?.id as string))?.opts).toEqual({ repeat: { every: HOUR } });
+  test('one that moves to its next tick meanwhile is registered with the job of that tick', async () => {
+    const key = 'k';
+    await register({ every: HOUR, key });
+    await finishAll();
+    const other = await openTransaction(db.sql);
+    await other.sql`update conveyor_schedules set tick_at = tick_at + interval '1 hour'`;
+    await insertRow(other.sql, { queue_name: Q, id: 'next', state: 'delayed', schedule_key: key });
+    await other.sql`update conveyor_jobs set delay_until = (select tick_at from conveyor_schedules) where id = 'next'`;
+    const registering = register({ cron: '0 0 1 1 *', key });
+    await untilWaiting(db.sql);
+    await other.commit();
+    expect(await registering).toMatchObject({ id: 'next', created: false, adopted: 'delayed' });
+    expect((await jobs()).map(({ state }) => state)).toEqual(['completed', 'delayed']);
   });
+
+  test('a job id names the first job; taken, it loses no tick', async () => {
+    const opts = { jobId: 'mine' };
+    expect(await register({ every: HOUR }, 1, opts)).toMatchObject({ id: 'mine', created: true });
+    await finishAll();
+    await tick();
+    expect((await jobs()).map(({ id }) => id)).toEqual(['mine', expect.not.stringMatching('mine')]);
+    const other = await register({ cron: '0 4 * * *' }, 1, opts);
+    expect(other).toMatchObject({ id: expect.not.stringMatching('mine'), created: true });
+    expect(await store().getJob(Q, other.id)).toMatchObject({ state: 'delayed', delayUntil: other.delayUntil });
+  });
+});
+
+test('one that is restarted meanwhile, in the same millisecond, has one job', async () => {
+  const key = 'k';
+  await register({ every: HOUR, key });
+  await store().drain(Q);
+  const other = await openTransaction(db.sql);
+  await other.sql`update conveyor_schedules set every_ms = 5`;
+  await insertRow(other.sql, { queue_name: Q, id: 'first', schedule_key: key });
+  const registering = register({ every: HOUR / 2, key });
+  await untilWaiting(db.sql);
+  await other.commit();
+  expect(await registering).toMatchObject({ id: 'first', created: false });
+  expect(await jobs()).toHaveLength(1);
 });
 
 describe('a changed registration', () => {
@@ -175,13 +208,146 @@ describe('a changed registration', () => {
 });
 
 describe('removeSchedule', () => {
-  test('ends it; the job that is there stays', async () => {
-    await register({ every: HOUR, key: 'k' });
-    expect(await removeSchedule(executor(), 'other', 'k')).toBe(false);
-    expect(await removeSchedule(executor(), Q, 'k')).toBe(true);
-    expect(await removeSchedule(executor(), Q, 'k')).toBe(false);
+  const key = 'k';
+  const remove = (queue = Q, which = key, by = store()) => removeSchedule(by.engine.executor, queue, which);
+
+  test('ends it, and its jobs that have not begun go with it', async () => {
+    const { id: first } = await register({ every: HOUR, key });
+    await register({ every: HOUR, key: 'other' });
+    await store().saveJob(Q, jobIn('waiting', { id: 'single' }));
+    await tick();
+    const [, , , next] = await jobs();
+    expect(await remove('other')).toEqual({ removed: false, jobIds: [] });
+    const { removed, jobIds } = await remove();
+    expect(removed).toBe(true);
+    expect(jobIds.sort()).toEqual([first, next?.id].sort());
+    expect(await remove()).toEqual({ removed: false, jobIds: [] });
     expect(await tick()).toBe(0);
-    expect(await jobs()).toHaveLength(1);
-    expect(await register({ every: HOUR, key: 'k' })).toMatchObject({ created: true });
+    expect((await jobs()).map(({ key, id }) => key ?? id)).toEqual(['other', 'single', 'other']);
+  });
+
+  test.each([
+    ['runs', `state = 'active', processed_at = now(), lease = 1`],
+    ['waits for its next attempt', `state = 'delayed', attempts_made = 1, delay_until = now()`],
+    ['was returned after its worker was lost', `state = 'waiting', processed_at = now()`],
+    ['is retried by hand', `state = 'waiting', attempt_logs = '[{"attempt": 1}]'`],
+    ['has ended', `state = 'completed', completed_at = now()`],
+  ])('a job that %s stays', async (_, change) => {
+    const { id } = await register({ every: HOUR, key });
+    await tick();
+    await db.sql.unsafe(`update conveyor_jobs set ${change} where id = '${id}'`);
+    expect((await remove()).jobIds).toHaveLength(1);
+    expect((await jobs()).map((job) => job.id)).toEqual([id]);
+  });
+
+  test('while it moves to its next tick: that job goes, too', async () => {
+    await register({ every: HOUR, key });
+    const other = await openTransaction(db.sql);
+    await other.sql`update conveyor_schedules set tick_at = tick_at + interval '1 hour'`;
+    await insertRow(other.sql, { queue_name: Q, id: 'next', state: 'delayed', schedule_key: key });
+    const removing = remove();
+    await untilWaiting(db.sql);
+    await other.commit();
+    expect((await removing).removed).toBe(true);
+    expect(await jobs()).toEqual([]);
+  });
+
+  test('a job that is claimed meanwhile stays', async () => {
+    const { id } = await register({ every: HOUR, key });
+    const other = await openTransaction(db.sql);
+    await other.sql`update conveyor_jobs set state = 'active', processed_at = now(), lease = 1`;
+    const removing = remove();
+    await untilWaiting(db.sql);
+    await other.commit();
+    expect(await removing).toEqual({ removed: true, jobIds: [] });
+    expect(await jobs()).toMatchObject([{ id, state: 'active' }]);
+  });
+
+  test('jobs that an older version left behind go even without their schedule', async () => {
+    const { id } = await register({ cron: '0 4 * * *', key });
+    await db.sql`delete from conveyor_schedules`;
+    expect(await remove()).toEqual({ removed: false, jobIds: [id] });
+  });
+
+  test.each([
+    ['every', { every: HOUR, key }],
+    ['cron', { cron: '0 4 * * *', key }],
+  ])('and registered again 20 times, %s has one job', async (_, repeat) => {
+    for (let i = 0; i < 20; i++) {
+      await remove();
+      await register(repeat);
+      // The ones that ended in between are of ticks of their own.
+      expect(await jobs()).toHaveLength(1);
+    }
+    await only();
+  });
+
+  test('and registered again by four stores at once: one schedule, one job', async () => {
+    const stores = await Promise.all(Array.from({ length: 4 }, () => openStore(db.url)));
+    for (const repeat of [
+      { cron: '0 4 * * *', key },
+      { every: HOUR, key },
+    ]) {
+      await store().truncateAll();
+      await Promise.all(
+        stores.map(async (by) => {
+          for (let i = 0; i < 20; i++) {
+            await remove(Q, key, by);
+            await register(repeat, undefined, undefined, by);
+          }
+        }),
+      );
+      await only();
+      expect(await jobs()).toHaveLength(1);
+    }
+    await Promise.all(stores.map((each) => each.disconnect()));
+  });
+});
+
+describe('jobs that an older version left behind', () => {
+  const key = 'k';
+  const cron = { cron: '0 4 * * *', key };
+
+  /** Removing kept the job, and registering made another. */
+  async function leave(repeat: RepeatOptions, times: number) {
+    for (let i = 0; i < times; i++) {
+      await register(repeat);
+      await db.sql`delete from conveyor_schedules`;
+      await db.sql`update conveyor_jobs set schedule_key = 'left', deduplication_key = 'left-' || id`;
+    }
+    await db.sql`update conveyor_jobs set schedule_key = ${key}`;
+  }
+
+  test('are adopted: one job for the tick', async () => {
+    await leave(cron, 3);
+    const [first, ...others] = await jobs();
+    const registered = await register(cron, 'new');
+    expect(registered).toMatchObject({ id: first?.id, created: false, adopted: 'delayed' });
+    expect(registered.withdrawn.sort()).toEqual(others.map(({ id }) => id).sort());
+    const { tickAt } = await only();
+    expect(await jobs()).toMatchObject([{ id: first?.id, state: 'delayed', due: tickAt, data: 'new' }]);
+    expect((await store().getJob(Q, registered.id))?.deduplicationKey).toBeNull();
+  });
+
+  test('are adopted by an interval that begins now', async () => {
+    await leave({ every: HOUR, key }, 1);
+    const [first] = await jobs();
+    expect(await register({ every: HOUR, key })).toMatchObject({ id: first?.id, adopted: 'waiting', withdrawn: [] });
+    expect(await jobs()).toMatchObject([{ state: 'waiting', due: null }]);
+  });
+
+  test.each(['all', 'skip'] as const)('beside the schedule are reduced to one, overlap %s', async (overlap) => {
+    for (const by of ['registering', 'advancing']) {
+      await store().truncateAll();
+      await leave(cron, 2);
+      await register({ ...cron, overlap });
+      const twin = `insert into conveyor_jobs (queue_name, id, name, data, opts, state, delay_until, schedule_key)
+        select queue_name, id || '-2', name, data, opts, state, delay_until, schedule_key from conveyor_jobs`;
+      await db.sql.unsafe(twin);
+      if (by === 'registering') expect((await register({ ...cron, overlap })).withdrawn).toHaveLength(1);
+      await pass(25 * HOUR);
+      expect(await tick()).toBe(1);
+      expect((await jobs()).map(({ state }) => state).sort()).toEqual(['delayed', 'waiting']);
+    }
   });
 });

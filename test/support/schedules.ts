@@ -3,11 +3,18 @@ import { afterAll, beforeAll, beforeEach, expect } from 'vitest';
 import { createJobData } from '../../src/model/create-job-data.js';
 import { generateId } from '../../src/model/ids.js';
 import type { JobOptions, RepeatOptions } from '../../src/model/job.js';
+import { scheduledOptions } from '../../src/model/options/repeat-options.js';
 import { firstTick, scheduleKey, scheduleOf } from '../../src/model/schedule/schedule.js';
 import type { StoredSchedule } from '../../src/model/schedule/stored-schedule.js';
-import { encodeRecord, type Saved } from '../../src/store/add/insert.js';
+import { encodeRecord } from '../../src/store/add/insert.js';
 import { PgStore } from '../../src/store/contract/pg-store.js';
-import { listSchedules, type Registration, registerSchedule, tickSchedules } from '../../src/store/schedules/list.js';
+import {
+  listSchedules,
+  type Registered,
+  type Registration,
+  registerSchedule,
+  tickSchedules,
+} from '../../src/store/schedules/list.js';
 import { useDatabase } from './database.js';
 import { recordingLogger } from './playground.js';
 
@@ -17,7 +24,7 @@ export const Q = 'q';
 
 /** What `Queue.add` registers: the schedule, and the record of its first job. */
 export function registration(repeat: RepeatOptions, data: unknown = { n: 1 }, more: JobOptions = {}) {
-  const opts: JobOptions = { ...more, repeat };
+  const opts: JobOptions = { ...scheduledOptions(more), repeat };
   const job = createJobData(Q, 'report', data, opts);
   const first = firstTick(repeat, Date.now()) as number;
   const schedule = scheduleOf(repeat);
@@ -59,11 +66,11 @@ export function useSchedules() {
     executor,
     /** The errors that the running test has logged. */
     errors: () => lines.filter(({ level }) => level === 'error').map(({ message }) => message),
-    register(repeat: RepeatOptions, data?: unknown, more?: JobOptions, by = store()): Promise<Saved> {
+    register(repeat: RepeatOptions, data?: unknown, more?: JobOptions, by = store()): Promise<Registered> {
       const { given, record } = registration(repeat, data, more);
       return registerSchedule(by.engine.executor, given, record);
     },
-    /** Advances what is due; resolves to how many jobs were made. */
+    /** Advances what is due; resolves to how many schedules were. */
     tick: (by = store()) => tickSchedules(by.engine, Q),
     /** The only schedule that there is. */
     async only(): Promise<StoredSchedule> {
@@ -77,7 +84,7 @@ export function useSchedules() {
         select id, state, delay_until as due, schedule_key as key, data from conveyor_jobs order by seq`,
     /** Moves everything `ms` into the past, as if that time had passed, and promotes what is due then. */
     async pass(ms: number): Promise<void> {
-      const by = `${ms} milliseconds`;
+      const by = `${ms / 1000} seconds`;
       await db.sql`update conveyor_schedules set tick_at = tick_at - ${by}::interval, anchor_at = anchor_at - ${by}::interval,
         start_at = start_at - ${by}::interval, end_at = end_at - ${by}::interval`;
       await db.sql`update conveyor_jobs set delay_until = delay_until - ${by}::interval, created_at = created_at - ${by}::interval`;

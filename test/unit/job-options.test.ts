@@ -36,7 +36,7 @@ describe('resolveJobOptions', () => {
     { repeat: { cron: '0 9 * * 1-5', tz: 'Europe/Berlin' } },
     { repeat: { cron: '0 0 9 * * *' } },
     { repeat: { cron: '0 0 9 1 1 * 2099' } },
-    { repeat: { every: '1h', limit: 0, key: 'hourly' } },
+    { repeat: { every: '1h', limit: 0, key: 'hourly', overlap: 'queue' } },
     { repeat: { every: 1, startDate: new Date(0), endDate: '9999-12-31T23:59:59.999Z' } },
     { repeat: { every: 1000, startDate: 5, endDate: 5 }, jobId: 'j', delay: 0 },
     { repeat: { every: 1000 }, deduplication: { key: 'k' } },
@@ -86,13 +86,17 @@ describe('resolveJobOptions', () => {
     [{ repeat: { every: 0 } }, /^opts\.repeat\.every is 0; it must be at least 1 ms/],
     [{ repeat: { every: 'often' } }, /^opts\.repeat\.every is "often"/],
     [{ repeat: { every: 5, limit: -1 } }, /^opts\.repeat\.limit/],
+    [{ repeat: { every: 5, overlap: 'drop' } }, /^opts\.repeat\.overlap is "drop"; .*'skip', 'queue', 'all'/],
     [{ repeat: { every: 5, startDate: 'tomorrow' } }, /^opts\.repeat\.startDate is "tomorrow"/],
     [{ repeat: { every: 5, startDate: 'job 5' } }, /^opts\.repeat\.startDate/],
     [{ repeat: { every: 5, endDate: new Date(Number.NaN) } }, /^opts\.repeat\.endDate is an invalid Date/],
     [{ repeat: { every: 5, endDate: 8.64e15 } }, /^opts\.repeat\.endDate .*out of range/],
-    [{ repeat: { every: 5, startDate: 2, endDate: 1 } }, /^opts\.repeat\.startDate .*must not be later/],
+    [
+      { repeat: { every: 5, startDate: 2, endDate: 1 } },
+      /^opts\.repeat\.endDate must be after startDate: .*\.001Z, .*\.002Z/,
+    ],
     [{ repeat: { cron: 'whenever' } }, /^opts\.repeat\.cron is "whenever"; it must be a cron expression/],
-    [{ repeat: { cron: '0 0 * * *', tz: 'Mars/Olympus' } }, /^opts\.repeat\.tz is "Mars\/Olympus"/],
+    [{ repeat: { cron: '0 0 * * *', tz: 'Mars/Olympus' } }, /^Invalid timezone: opts\.repeat\.tz is "Mars\/Olympus"/],
     [{ repeat: { every: 5, key: '' } }, /^opts\.repeat\.key/],
   ])('refuses %o with a RangeError', (opts, message) => {
     expect(() => resolveJobOptions(opts).options).toThrow(RangeError);

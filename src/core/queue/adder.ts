@@ -1,12 +1,13 @@
 import type { DrizzleLike } from '../../db/drizzle-like.js';
 import type { Executor } from '../../db/executor.js';
 import type { ResolvedJobOptions } from '../../model/options/job-options.js';
+import { reviveDates } from '../../model/options/repeat-options.js';
 import { insertBatch, type Saved } from '../../store/add/insert.js';
 import { insertIntoGroup } from '../../store/add/insert-into-group.js';
 import type { PgStore } from '../../store/contract/pg-store.js';
 import { getJobs } from '../../store/read/find.js';
 import type { Engine } from '../../store/runtime/engine.js';
-import { databaseTime, registerSchedule } from '../../store/schedules/list.js';
+import { databaseTime, type Registered, registerSchedule } from '../../store/schedules/list.js';
 import { Job } from '../job/job.js';
 import type { JobSchemas } from '../job/schemas.js';
 import { Announcement } from './announcement.js';
@@ -68,13 +69,10 @@ export class Adder {
     return added as J[];
   }
 
-  async #prepare(queueName: string, name: string, data: unknown, opts: ResolvedJobOptions): Promise<Prepared> {
-    const { maxPayloadBytes } = this.#engine.options;
-    const prepared = await prepare(queueName, name, data, opts, { schemas: this.#schemas, maxPayloadBytes });
-    const { repeat } = opts.options;
-    if (!repeat) return prepared;
-    // Prepared by this process's clock it was only checked.
-    return prepareRepeating(prepared.job, repeat, maxPayloadBytes, await databaseTime(this.#executor));
+  #prepare(queueName: string, name: string, data: unknown, opts: ResolvedJobOptions): Promise<Prepared> {
+    const rules = { schemas: this.#schemas, maxPayloadBytes: this.#engine.options.maxPayloadBytes };
+    if (!opts.options.repeat) return prepare(queueName, name, data, opts, rules);
+    return prepareRepeating(queueName, name, data, opts, rules, () => databaseTime(this.#executor));
   }
 
   async #save(prepared: Prepared): Promise<Job> {
@@ -104,10 +102,11 @@ export class Adder {
   async #announce(prepared: readonly Prepared[], saved: readonly Saved[]): Promise<void> {
     const announcement = new Announcement();
     for (const [i, { job, delayMs, registration }] of prepared.entries()) {
-      const one = saved[i];
-      if (!one || !isNew(job, one)) continue;
+      const one = saved[i] as Saved & Partial<Registered>;
+      for (const id of one.withdrawn ?? []) announcement.removed(job.queueName, id);
+      const state = isNew(job, one) ? stateOf(job, one) : one.adopted;
       // The next tick of a new schedule is computed when this one has passed.
-      announcement.add(job.queueName, one.id, job.state, job.state === 'delayed' || registration ? delayMs : null);
+      if (state) announcement.add(job.queueName, one.id, state, state === 'delayed' || registration ? delayMs : null);
     }
     const { notifier } = this.#engine;
     if (this.#transaction) await announcement.sendIn(notifier, this.#transaction);
@@ -124,9 +123,11 @@ export class Adder {
       const existing = created ? undefined : found.get(id)?.job;
       if (existing) return new Job(existing, this.#store);
       job.id = id;
+      if (created) job.state = stateOf(job, saved[i] as Saved);
       // By the database's clock.
       if (delayUntil) job.delayUntil = delayUntil;
       if (createdAt) job.createdAt = createdAt;
+      reviveDates(job.opts);
       return new Job(job, this.#store);
     });
   }
@@ -135,6 +136,10 @@ export class Adder {
 /** True also when the insert was sent again and found its own row: no other job can have an id made here. */
 const isNew = (job: IdentifiedJob, { created, id }: Saved) =>
   created || (id === job.id && job.opts.jobId === undefined);
+
+/** The first job of a schedule may have to wait for earlier ones. */
+const stateOf = ({ state, opts }: IdentifiedJob, { delayUntil }: Saved) =>
+  opts.repeat && delayUntil ? 'delayed' : state;
 
 /** Saved by a statement of its own. */
 const isSpecial = ({ job, registration }: Prepared) =>

@@ -16,14 +16,24 @@ export class Announcement {
 
   /** @param dueIn ms until the job or its schedule is due; null: it can run now, or waits for its children */
   add(queueName: string, id: string, state: JobState, dueIn: number | null): void {
+    const queue = this.#queue(queueName);
+    queue.events.push([`job:${state}` as StoreEventType, id]);
+    if (state === 'waiting') queue.wake = true;
+    if (dueIn !== null) queue.dueIn = Math.min(queue.dueIn ?? dueIn, dueIn);
+  }
+
+  /** A job was deleted with it. */
+  removed(queueName: string, id: string): void {
+    this.#queue(queueName).events.push(['job:removed', id]);
+  }
+
+  #queue(queueName: string): QueueAnnouncement {
     let queue = this.#queues.get(queueName);
     if (!queue) {
       queue = { events: [], wake: false, dueIn: null };
       this.#queues.set(queueName, queue);
     }
-    queue.events.push([`job:${state}` as StoreEventType, id]);
-    if (state === 'waiting') queue.wake = true;
-    if (dueIn !== null) queue.dueIn = Math.min(queue.dueIn ?? dueIn, dueIn);
+    return queue;
   }
 
   /** Sends it now. */

@@ -4,6 +4,7 @@ import { generateId } from '../../model/ids.js';
 import type { NewJobData, RepeatOptions } from '../../model/job.js';
 import type { ResolvedJobOptions } from '../../model/options/job-options.js';
 import { validateName } from '../../model/options/names.js';
+import { scheduledOptions } from '../../model/options/repeat-options.js';
 import { encodePayload } from '../../model/payload/values.js';
 import { firstTick, scheduleKey, scheduleOf } from '../../model/schedule/schedule.js';
 import { encodeRecord, type JobRecord } from '../../store/add/insert.js';
@@ -45,10 +46,11 @@ export async function newJob(
       { code: 'STRATEGY_NOT_STORABLE' },
     );
   }
-  return newJobData(queueName, name, valid, opts, jobId ?? generateId()) as IdentifiedJob;
+  const resolved = opts.options.repeat ? { ...opts, options: scheduledOptions(opts.options) } : opts;
+  return newJobData(queueName, name, valid, resolved, jobId ?? generateId()) as IdentifiedJob;
 }
 
-/** Checks and encodes a job, without any SQL. */
+/** Checks and encodes a job that does not repeat, without any SQL. */
 export async function prepare(
   queueName: string,
   name: string,
@@ -57,48 +59,54 @@ export async function prepare(
   { schemas, maxPayloadBytes }: PrepareRules,
 ): Promise<Prepared> {
   const job = await newJob(queueName, name, data, opts, schemas);
-  const { repeat, jobId } = opts.options;
-  if (repeat) return prepareRepeating(job, repeat, maxPayloadBytes, Date.now());
   const { delayMs } = opts;
   const record = encodeRecord(queueName, job.id, job, {
     maxPayloadBytes,
     delayMs: delayMs > 0 ? delayMs : undefined,
-    ownId: jobId === undefined,
+    ownId: opts.options.jobId === undefined,
     createdNow: true,
   });
   return { job, record, delayMs, registration: undefined };
 }
 
 /**
- * The job of the first tick, and the schedule that makes the others. Sets the state of `job`.
+ * Checks and encodes a repeating job: that of the first tick, and the schedule that makes the others.
  *
- * @param now epoch ms. Later ticks are computed by the database's clock, so what is saved must use that, too.
+ * @param now resolves to the database's time, in epoch ms: by it all ticks are computed. Called after every check that
+ * does not depend on the time.
  */
-export function prepareRepeating(
-  job: IdentifiedJob,
-  repeat: RepeatOptions,
-  maxPayloadBytes: number,
-  now: number,
-): Prepared {
-  const first = firstTick(repeat, now);
-  if (first === null) {
-    throw new RangeError(`opts.repeat never fires: ${JSON.stringify(repeat)} has no tick before its endDate.`);
-  }
-  const delayed = first > now;
+export async function prepareRepeating(
+  queueName: string,
+  name: string,
+  data: unknown,
+  opts: ResolvedJobOptions,
+  { schemas, maxPayloadBytes }: PrepareRules,
+  now: () => Promise<number>,
+): Promise<Prepared> {
+  const job = await newJob(queueName, name, data, opts, schemas);
+  const repeat = opts.options.repeat as RepeatOptions;
+  const key = scheduleKey(name, repeat, job.data);
+  const texts = {
+    data: encodePayload(job.data, { path: 'data', maxBytes: maxPayloadBytes }),
+    opts: encodePayload(job.opts, { path: 'opts', maxBytes: maxPayloadBytes }),
+  };
+  // Past by any clock, such as seconds given for milliseconds.
+  firstTickAfter(repeat, LONG_PAST);
+  const time = await now();
+  const first = firstTickAfter(repeat, time);
+  const delayed = first > time;
   job.state = delayed ? 'delayed' : 'waiting';
   job.delayUntil = delayed ? new Date(first) : null;
-  const key = scheduleKey(job.name, repeat, job.data);
   const { cron, everyMs, tz, startAt, endAt } = scheduleOf(repeat);
   return {
     job,
-    record: encodeRecord(job.queueName, job.id, job, { maxPayloadBytes, scheduleKey: key, createdNow: true }),
-    delayMs: delayed ? first - now : 0,
+    record: encodeRecord(queueName, job.id, job, { maxPayloadBytes, scheduleKey: key, createdNow: true }),
+    delayMs: delayed ? first - time : 0,
     registration: {
-      queueName: job.queueName,
+      queueName,
       key,
-      jobName: job.name,
-      data: encodePayload(job.data, { path: 'data', maxBytes: maxPayloadBytes }),
-      opts: encodePayload(job.opts, { path: 'opts', maxBytes: maxPayloadBytes }),
+      jobName: name,
+      ...texts,
       cron,
       everyMs,
       tz,
@@ -109,4 +117,16 @@ export function prepareRepeating(
       limit: repeat.limit ?? null,
     },
   };
+}
+
+/** Before this package existed. */
+const LONG_PAST = Date.UTC(2025, 0, 1);
+
+function firstTickAfter(repeat: RepeatOptions, time: number): number {
+  const first = firstTick(repeat, time);
+  if (first !== null) return first;
+  throw new RangeError(
+    `opts.repeat never fires: ${JSON.stringify(repeat)} has no tick after ${new Date(time).toISOString()}, ` +
+      (time === LONG_PAST ? 'which is long past.' : "which it is by the database's clock."),
+  );
 }

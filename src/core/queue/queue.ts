@@ -130,10 +130,16 @@ export class Queue<T = unknown> {
     return listSchedules(this.#store.engine.executor, this.name);
   }
 
-  /** Ends a repeating schedule; its next job, if there is one, stays. True when there was such a schedule. */
+  /**
+   * Ends a repeating schedule and deletes its jobs that have not begun; one that runs, or waits for its next attempt,
+   * stays. True when there was such a schedule.
+   */
   async removeSchedule(key: string): Promise<boolean> {
     this.#assertOpen();
-    return removeSchedule(this.#store.engine.executor, this.name, validateName(key, 'schedule key'));
+    const { executor, notifier } = this.#store.engine;
+    const { removed, jobIds } = await removeSchedule(executor, this.name, validateName(key, 'schedule key'));
+    for (const id of jobIds) notifier.publish('job:removed', this.name, id);
+    return removed;
   }
 
   /** Workers claim no more jobs (of that name) until `resume`; running ones go on. */

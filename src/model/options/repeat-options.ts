@@ -1,10 +1,12 @@
-import type { RepeatOptions } from '../job.js';
+import type { JobOptions, OverlapPolicy, RepeatOptions } from '../job.js';
 import { validateCron, validateTimezone } from '../schedule/schedule.js';
 import { show } from '../text.js';
 import { timeOf } from './dates.js';
 import { parseDelay } from './duration.js';
-import { integerIn, validateName } from './names.js';
+import { integerIn, oneOf, validateName } from './names.js';
 import { readOptions } from './option-object.js';
+
+const OVERLAP_POLICIES: readonly OverlapPolicy[] = ['skip', 'queue', 'all'];
 
 type Checks = { readonly [K in keyof Required<RepeatOptions>]: (value: unknown) => unknown };
 
@@ -22,6 +24,7 @@ const CHECKS: Checks = {
   endDate: (value) => dateOption(value, 'opts.repeat.endDate'),
   tz: (value) => validateTimezone(value as string, 'opts.repeat.tz'),
   key: (value) => validateName(value, 'opts.repeat.key'),
+  overlap: (value) => oneOf(value, 'opts.repeat.overlap', OVERLAP_POLICIES),
 };
 
 const KNOWN = Object.keys(CHECKS) as (keyof RepeatOptions)[];
@@ -53,7 +56,25 @@ function refuseEmptyWindow(startDate: unknown, endDate: unknown): void {
   const end = timeOf(endDate, 'opts.repeat.endDate');
   if (start <= end) return;
   throw new RangeError(
-    `opts.repeat.startDate is ${new Date(start).toISOString()}, after opts.repeat.endDate ` +
-      `${new Date(end).toISOString()}; it must not be later.`,
+    `opts.repeat.endDate must be after startDate: it is ${new Date(end).toISOString()}, and opts.repeat.startDate ` +
+      `${new Date(start).toISOString()}.`,
   );
+}
+
+/** The options of a schedule's jobs: without those that would keep a tick from having its job. */
+export function scheduledOptions({ deduplication: _unique, group, ...options }: JobOptions): JobOptions {
+  return group === undefined ? options : { ...options, group: { id: group.id } };
+}
+
+/** Options as they are read: JSON has the dates of `repeat` as texts. Changes `opts`. */
+export function reviveDates(opts: JobOptions): void {
+  const repeat: unknown = opts.repeat;
+  if (repeat === null || typeof repeat !== 'object') return;
+  for (const name of ['startDate', 'endDate'] as const) {
+    const stored: unknown = (repeat as RepeatOptions)[name];
+    if (typeof stored !== 'string' && typeof stored !== 'number') continue;
+    const date = new Date(stored);
+    // Changed by hand to something else, it is shown as it is.
+    if (!Number.isNaN(date.getTime())) (repeat as RepeatOptions)[name] = date;
+  }
 }

@@ -21,7 +21,7 @@ export function validateTimezone(tz: string, name = 'time zone'): string {
   if (/^[a-z]/i.test(tz) && isKnownZone(tz)) return tz;
   const guess = nearest(tz, Intl.supportedValuesOf('timeZone'));
   throw new RangeError(
-    `${name} is ${show(tz)}; it must be ${allowed}.${guess === undefined ? '' : ` Did you mean '${guess}'?`}`,
+    `Invalid timezone: ${name} is ${show(tz)}; it must be ${allowed}.${guess === undefined ? '' : ` Did you mean '${guess}'?`}`,
   );
 }
 

@@ -1,4 +1,4 @@
-import type { JobOptions } from '../job.js';
+import type { JobOptions, OverlapPolicy } from '../job.js';
 
 /** A repeating schedule of a queue. */
 export interface StoredSchedule {
@@ -17,7 +17,8 @@ export interface StoredSchedule {
   readonly anchorAt: Date;
   /** The tick whose job exists already; null when no more will come. */
   readonly tickAt: Date | null;
-  /** Repetitions that may still be made; null: no limit. */
+  /** Jobs that may still be made, after that of `tickAt`; null: no limit. */
   readonly runsLeft: number | null;
+  readonly overlap: OverlapPolicy;
   readonly createdAt: Date;
 }

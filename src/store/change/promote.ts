@@ -6,6 +6,7 @@ import { instantOf } from '../../db/time.js';
 import { validateQueueName } from '../../model/options/names.js';
 import { show } from '../../model/text.js';
 import { type BulkResult, CHUNK, chunkColumns, cutoff, inChunks, readChunk } from '../remove/chunks.js';
+import { belongsToTick } from '../rules/schedule-jobs.js';
 import { firstId, notSetAside, SetAside, SKIP_NONE, sparing } from '../rules/set-aside.js';
 import { inState, stillIn } from '../rules/states.js';
 import { type ChangeAnswer, change, readAnswer } from './change.js';
@@ -27,10 +28,10 @@ export async function promoteOne(executor: Executor, queueName: string, id: stri
 }
 
 /** A chunk of the delayed jobs `within` a bound; answers with their number, or with `ids` with their ids. */
-function promotion(name: string, within: (j: Jobs, bound: SQL) => SQL) {
+function promotion(name: string, within: (j: Jobs, bound: SQL, db: Tables) => SQL) {
   const candidates = (db: Tables, p: Slots<'queue' | 'bound' | 'skip'>) => {
     const j = alias(db.jobs, 'j');
-    return sql`from ${db.jobs} as ${j} where ${delayed(j, p.queue)} and ${within(j, p.bound)}
+    return sql`from ${db.jobs} as ${j} where ${delayed(j, p.queue)} and ${within(j, p.bound, db)}
       and ${notSetAside(j, p.skip)} order by ${j.delayUntil}`;
   };
   const head = statement(`${name} head`, ['queue', 'bound', 'skip'], (db, p) => {
@@ -71,17 +72,20 @@ export async function promoteAll(executor: Executor, queueName: string): Promise
   });
 }
 
-/** By a time in epoch ms; null: the database's. */
+/**
+ * By a time in epoch ms; null: the database's. The job of a schedule's next tick is passed over: whether it may run by
+ * now is decided when its schedule advances.
+ */
 const promoteDueBy = promotion(
   'promote due',
-  (j, until) => sql`${j.delayUntil} <= coalesce(${instantOf(until)}, now())`,
+  (j, until, db) => sql`${j.delayUntil} <= coalesce(${instantOf(until)}, now()) and not ${belongsToTick(db, j)}`,
 );
 
 /** Beyond it a timestamp promotes everything that has a time, and Postgres cannot read it. */
 const LAST_TIME = Date.UTC(9999, 11, 31);
 
 /**
- * Makes every job waiting that is due at `timestamp` (epoch ms). Locked jobs are passed over: most likely another
+ * Makes every job waiting that is due at `timestamp` (epoch ms), but those of the next ticks of schedules. Locked jobs are passed over: most likely another
  * process is promoting them.
  */
 export async function promoteDue(executor: Executor, queueName: string, timestamp: number): Promise<number> {

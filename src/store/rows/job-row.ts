@@ -3,6 +3,7 @@ import { columns, type Row } from '../../db/statement.js';
 import { type Jobs, literal } from '../../db/tables.js';
 import { epochMs } from '../../db/time.js';
 import { type AttemptRecord, JOB_STATES, type JobData, type JobOptions, type JobState } from '../../model/job.js';
+import { reviveDates } from '../../model/options/repeat-options.js';
 import { fieldsWhere, JOB_FIELDS, type JobFieldName } from './job-fields.js';
 
 /** A job with what the store keeps beside the public fields. */
@@ -85,6 +86,7 @@ export function readJob(row: Row, claim?: Claim): StoredJob {
   const details = more == null ? undefined : (JSON.parse(more) as Details);
   const state = claim ? 'active' : stored;
   const options: unknown = opts === '{}' ? {} : JSON.parse(opts as string);
+  if (isObject(options) && options['repeat'] !== undefined) reviveDates(options as JobOptions);
   const job: JobData = {
     id: id as string,
     name: name as string,

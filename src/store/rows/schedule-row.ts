@@ -1,8 +1,9 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { columns, type Row } from '../../db/statement.js';
 import { alias, type Tables } from '../../db/tables.js';
-import { epochMs, instantOf, statementTime } from '../../db/time.js';
+import { epochMs } from '../../db/time.js';
 import type { JobOptions } from '../../model/job.js';
+import { reviveDates } from '../../model/options/repeat-options.js';
 import type { StoredSchedule } from '../../model/schedule/stored-schedule.js';
 
 export function scheduleColumns(db: Tables): SQL {
@@ -34,12 +35,14 @@ const number = (text: string | null | undefined) => (text == null ? null : Numbe
 export function readSchedule(row: Row): StoredSchedule {
   const [queueName, key, jobName, data, opts, cron, everyMs, tz, start, end, anchor, tick, runsLeft, created] =
     row as string[];
+  const options = (JSON.parse(opts as string) ?? {}) as JobOptions;
+  reviveDates(options);
   return {
     queueName: queueName as string,
     key: key as string,
     jobName: jobName as string,
     data: JSON.parse(data as string),
-    opts: JSON.parse(opts as string) as JobOptions,
+    opts: options,
     cron: cron ?? null,
     everyMs: number(everyMs),
     tz: tz ?? null,
@@ -48,14 +51,13 @@ export function readSchedule(row: Row): StoredSchedule {
     anchorAt: time(anchor) as Date,
     tickAt: time(tick),
     runsLeft: number(runsLeft),
+    overlap: options.repeat?.overlap ?? 'skip',
     createdAt: time(created) as Date,
   };
 }
 
-/** The jobs to insert, as JSON: `record`, delayed until `tickMs` or waiting when that has come, once per row of `from`. */
-export function jobsOfTick(record: SQL, key: SQL, tickMs: SQL, from: SQL): SQL {
-  const later = sql`${instantOf(tickMs)} > ${statementTime}`;
-  return sql`(select jsonb_agg((${record}::jsonb - 'delay_ms') || jsonb_build_object('schedule_key', ${key},
-    'state', case when ${later} then 'delayed' else 'waiting' end,
-    'delay_until', case when ${later} then ${tickMs}::float8 end)) from ${from})`;
+/** The jobs to insert, as JSON: `record`, with the key, state and time (epoch ms, or null) given, once per row of `from`. */
+export function jobsOfTicks(record: SQL, key: SQL, state: SQL, untilMs: SQL, from: SQL): SQL {
+  return sql`(select jsonb_agg((${record} - 'delay_ms' - 'deduplication_key') || jsonb_build_object(
+    'schedule_key', ${key}, 'state', ${state}, 'delay_until', ${untilMs}::float8)) from ${from})`;
 }

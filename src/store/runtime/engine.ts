@@ -8,6 +8,7 @@ import { announceParents } from '../events/announce.js';
 import { Notifier } from '../events/notifier.js';
 import { aggregateMetrics } from '../metrics/fold.js';
 import { deleteExpired } from '../remove/delete-expired.js';
+import { deleteSpentSchedules } from '../remove/delete-spent-schedules.js';
 import { IdleRows } from '../remove/idle-rows.js';
 import { Trimmer } from '../remove/trim.js';
 import { METRIC_SHARDS } from '../rules/metrics-buckets.js';
@@ -79,6 +80,7 @@ export class Engine {
       upkeep: async (queues) => {
         await trimmer.run(queues);
         await idleRows.run();
+        await deleteSpentSchedules(this.executor);
       },
       deleteExpired: () => deleteExpired(this.executor, this.setAside),
       aggregateMetrics: metrics.enabled ? () => aggregateMetrics(this.executor, metrics) : undefined,

@@ -16,7 +16,7 @@ export interface PolledQueue {
   promote(): Promise<number>;
   /** Leases have expired. Resolves to the number of jobs that were returned or ended. */
   sweep(): Promise<number>;
-  /** A schedule's tick is due. Resolves to the number of jobs that were made. */
+  /** A schedule's tick is due. Resolves to the number of schedules that were advanced. */
   tick(): Promise<number>;
 }
 
@@ -26,7 +26,7 @@ export interface PollerOptions extends PaceOptions {
   logger: Logger;
   /** Deletes finished jobs whose retention has expired. */
   deleteExpired: () => Promise<void>;
-  /** Deletes what these queues have beyond their counts, and rows of groups that are idle. */
+  /** Deletes what these queues have beyond their counts, rows of groups that are idle, and schedules that ended long ago. */
   upkeep?: (queues: readonly string[]) => Promise<void>;
   /** Aggregates metrics and deletes old ones; undefined when metrics are off. */
   aggregateMetrics: (() => Promise<void>) | undefined;

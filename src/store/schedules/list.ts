@@ -6,8 +6,10 @@ import { epochMs, now } from '../../db/time.js';
 import type { StoredSchedule } from '../../model/schedule/stored-schedule.js';
 import { readSchedule, scheduleColumns } from '../rows/schedule-row.js';
 
-export { type Advanced, advanceSchedule, dueSchedules } from './advance.js';
-export { type Registration, registerSchedule } from './register.js';
+export { type Advanced, advanceSchedules, dueSchedules, type Tick } from './advance.js';
+export { type Registered, registerSchedule } from './register.js';
+export type { Registration } from './registration.js';
+export { type RemovedSchedule, removeSchedule } from './remove.js';
 export { tickSchedules } from './tick.js';
 
 const selectTime = statement('time', [], () => sql`select ${columns(epochMs(now))}`, { repeatable: true });
@@ -32,20 +34,4 @@ const selectSchedules = statement(
 /** The queue's schedules, oldest first. */
 export async function listSchedules(executor: Executor, queueName: string): Promise<StoredSchedule[]> {
   return (await executor.run(selectSchedules, { queue: queueName })).map(readSchedule);
-}
-
-const deleteSchedule = statement(
-  'remove schedule',
-  ['queue', 'key'],
-  (db, p) => {
-    const s = alias(db.schedules, 's');
-    return sql`delete from ${db.schedules} as ${s} where ${s.queueName} = ${p.queue} and ${s.key} = ${p.key}
-      returning ${columns(s.key)}`;
-  },
-  { repeatable: true },
-);
-
-/** Ends a schedule; the job of its next tick stays. False when there is no such schedule. */
-export async function removeSchedule(executor: Executor, queueName: string, key: string): Promise<boolean> {
-  return (await executor.run(deleteSchedule, { queue: queueName, key })).length > 0;
 }

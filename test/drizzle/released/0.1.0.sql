@@ -142,10 +142,6 @@ CREATE INDEX "conveyor_metrics_period_idx" ON "conveyor_metrics" USING btree ("g
 
 CREATE INDEX "conveyor_schedules_tick_idx" ON "conveyor_schedules" USING btree ("queue_name","tick_at") WHERE tick_at is not null;
 
-ALTER TABLE "conveyor_jobs" ADD COLUMN "started_lease" integer;
-
-ALTER TABLE "conveyor_jobs" ADD COLUMN "started_alone" boolean DEFAULT false NOT NULL;
-
 alter table "conveyor_jobs" set (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0);
 
-insert into "conveyor_migrations" ("version", "name") values (1, '0000_init'), (2, '0001_started_lease');
+insert into "conveyor_migrations" ("version", "name") values (1, '0000_init');
