@@ -235,7 +235,7 @@ describe('cancellation', () => {
     await ended(queue, 3);
     await worker.close();
     const rows = await Promise.all(jobs.map(({ id }) => queue.getJob(id)));
-    expect(rows.map((row) => row?.failedReason ?? row?.returnvalue)).toEqual(['done', 'Job was cancelled', 'done']);
+    expect(rows.map((row) => row?.failedReason ?? row?.returnvalue)).toEqual(['done', 'Job cancelled', 'done']);
     expect(heard.cancelled).toEqual([jobs[1]?.id]);
   });
 
