@@ -14,7 +14,7 @@ export async function cancelAnyJob(engine: Engine, queueName: string, id: string
   const { outcome, parents } = await cancelJob(engine.executor, queueName, id);
   if (outcome === 'ended') {
     engine.notifier.publish('job:cancelled', queueName, id);
-    engine.notifier.publish('job:failed', queueName, id, { failedReason: CANCELLED_REASON, cancelled: true });
+    engine.notifier.publish('job:failed', queueName, id, { data: CANCELLED_REASON, cancelled: true });
   } else if (outcome === 'signalled') {
     engine.notifier.publish('job:cancelled', queueName, id);
   }

@@ -50,7 +50,7 @@ export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
       throw this.#lease ? new LeaseLostError(id, queueName) : new JobNotFoundError(id, queueName);
     }
     this.known.progress = progress;
-    this.#engine.notifier.publish('job:progress', queueName, id, { progress });
+    this.#engine.notifier.publish('job:progress', queueName, id, { data: progress });
   }
 
   /** Appends a line (at most 8,192 characters of it). A job keeps its newest 1,000 lines. */
@@ -152,7 +152,7 @@ export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
     assertDone(answer, this, UNFINISHED);
     this.known.state = 'failed';
     this.known.failedReason = message;
-    this.#engine.notifier.publish('job:failed', this.queueName, this.id, { failedReason: message });
+    this.#engine.notifier.publish('job:failed', this.queueName, this.id, { data: message });
     announceParents(this.#engine.notifier, answer.parents);
   }
 

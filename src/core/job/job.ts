@@ -64,7 +64,7 @@ export class Job<T = unknown, N extends string = string> extends JobWrites<T, N>
   }
 
   observe(): JobObservable {
-    return new JobObservable(this.id, this.queueName, this.store);
+    return new JobObservable(this.id, this.queueName, this.store, this.known);
   }
 
   /**

@@ -140,7 +140,7 @@ export class Queue<T = unknown> {
     this.#assertOpen();
     const jobName = jobNameOf(options);
     await this.#store.pauseJobName(this.name, jobName ?? ALL_NAMES);
-    this.#store.engine.notifier.publish('queue:paused', this.name, undefined, { jobName });
+    this.#store.engine.notifier.publish('queue:paused', this.name, undefined, { data: { jobName } });
     this.events.emit('paused', { jobName });
   }
 
@@ -149,7 +149,7 @@ export class Queue<T = unknown> {
     const jobName = jobNameOf(options);
     await this.#store.resumeJobName(this.name, jobName ?? ALL_NAMES);
     const { notifier } = this.#store.engine;
-    notifier.publish('queue:resumed', this.name, undefined, { jobName });
+    notifier.publish('queue:resumed', this.name, undefined, { data: { jobName } });
     notifier.wake(this.name);
     this.events.emit('resumed', { jobName });
   }
