@@ -113,7 +113,7 @@ export interface JobData<T = unknown> {
   deduplicationKey: string | null;
   /** Lines logged by the handler, oldest first. */
   logs: string[];
-  /** Stack traces of failed attempts, oldest first. */
+  /** One per failed attempt, oldest first: its stack trace, or its reason if nothing with a stack was thrown. The newest 100. */
   stacktrace: string[];
   createdAt: Date;
   /** Start of the latest attempt. */

@@ -1,7 +1,6 @@
 import { settledWithin } from '../../db/deadline.js';
 import { ClosedError, ConveyorError } from '../../model/errors.js';
 import { generateWorkerId } from '../../model/ids.js';
-import type { JobData } from '../../model/job.js';
 import { integerIn, validateQueueName } from '../../model/options/names.js';
 import { renew } from '../../store/lease/renew.js';
 import type { StoredJob } from '../../store/rows/job-row.js';
@@ -9,11 +8,13 @@ import type { Engine } from '../../store/runtime/engine.js';
 import { EventBus } from '../event-bus.js';
 import { Job } from '../job/job.js';
 import type { JobOf } from '../job/typed-job.js';
+import { jobAfter } from './announce-settled.js';
 import { Capacity } from './capacity.js';
 import { Claimer } from './claimer.js';
 import { Condition } from './condition.js';
 import { Dispatcher } from './dispatcher.js';
 import { Fetcher } from './fetcher.js';
+import type { SettledAttempt } from './leased-job.js';
 import { Leases } from './leases.js';
 import type { SettlementRules } from './settlement.js';
 import { Settler } from './settler.js';
@@ -86,8 +87,9 @@ export class Worker<T = unknown> {
       ...common,
       limited: this.#capacity.limited,
       listeners: {
-        completed: (stored, changed) => this.#completed(stored, changed),
-        failed: (stored, changed, failure) => this.#failed(stored, changed, failure),
+        completed: (stored, attempt, result) => this.#completed(stored, attempt, result),
+        failed: (stored, attempt, failure) => this.#failed(stored, attempt, failure),
+        retrying: (stored, attempt, failure) => this.#retrying(stored, attempt, failure),
       },
       done: (job) => this.#leases.delete(job),
       progressed: () => this.#progressed(),
@@ -257,19 +259,27 @@ export class Worker<T = unknown> {
     if (this.#claimer.unanswered && this.#engine.connected) await settledWithin(this.#claimer.releaseUnknown(), left());
   }
 
-  #completed(stored: StoredJob, changed: Partial<JobData>): void {
-    if (!this.events.has('completed')) return;
-    this.events.emit('completed', { job: this.#jobNow(stored, changed), result: changed.returnvalue });
+  #completed(stored: StoredJob, attempt: SettledAttempt, result: unknown): void {
+    if (this.events.has('completed')) this.events.emit('completed', { job: this.#jobAfter(stored, attempt), result });
   }
 
-  #failed(stored: StoredJob, changed: Partial<JobData>, error: Error): void {
-    if (this.events.has('failed')) this.events.emit('failed', { job: this.#jobNow(stored, changed), error });
+  #failed(stored: StoredJob, attempt: SettledAttempt, error: Error): void {
+    if (this.events.has('failed')) this.events.emit('failed', { job: this.#jobAfter(stored, attempt), error });
   }
 
-  /** For listeners: the job as it is now, not under this worker's lease any more. */
-  #jobNow(stored: StoredJob, changed: Partial<JobData>): JobOf<T> {
-    const data = { ...stored.job, ...changed, lockedBy: null, lockUntil: null };
-    return new Job(data, this.#options.store) as JobOf<T>;
+  #retrying(stored: StoredJob, attempt: SettledAttempt, error: Error): void {
+    if (!this.events.has('retrying')) return;
+    const job = this.#jobAfter(stored, attempt);
+    this.events.emit('retrying', {
+      job,
+      error,
+      attemptsMade: job.attemptsMade,
+      delay: attempt.settlement.delayMs ?? 0,
+    });
+  }
+
+  #jobAfter(stored: StoredJob, attempt: SettledAttempt): JobOf<T> {
+    return new Job(jobAfter(stored, attempt), this.#options.store) as JobOf<T>;
   }
 
   #error(error: unknown): void {
