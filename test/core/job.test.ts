@@ -16,6 +16,48 @@ it('can be made over any saved job, and shows all of it', async () => {
   expect(JSON.parse(JSON.stringify(job))).toMatchObject({ id, data: { n: 1 }, groupId: 'g', deduplicationKey: 'k' });
 });
 
+it('gives out copies: changing them changes nothing inside, nor of the job that its listeners get', async () => {
+  const store = await play.open();
+  const queue = play.queue(store, { defaultJobOptions: { group: { id: 'g' } } });
+  const worker = play.worker(queue, store, async (job) => {
+    await job.log('line');
+    if (job.attemptsMade === 0) throw new Error('no');
+    spoil(job);
+    return { list: [1] };
+  });
+  const completed = new Promise<Job>((resolve) => worker.on('completed', ({ job }) => resolve(job as Job)));
+  const job = await queue.add('work', { n: 1 }, { attempts: 2 });
+  const saved = await completed.then(async () => (await queue.getJob(job.id)) as Job);
+  for (const each of [job, saved, await completed]) {
+    const before = each.toJSON();
+    expect(spoil(each)).toBeGreaterThan(2);
+    const copied = each.toJSON();
+    (copied.data as { n: number }).n = 2;
+    copied.logs.push('spoilt');
+    copied.createdAt.setTime(0);
+    expect(each.toJSON()).toEqual(before);
+  }
+  expect((await completed).logs).toEqual(['line', 'line']);
+  expect((await queue.add('work', null)).opts).toEqual({ group: { id: 'g' } });
+  // The payload itself is not one: a handler may build on it.
+  expect(job.data).toBe(job.data);
+});
+
+/** Changes whatever a job gives out, and the copies in it; returns how many. */
+function spoil(job: Job): number {
+  let spoilt = 0;
+  const change = (value: unknown): void => {
+    if (value === null || typeof value !== 'object') return;
+    for (const inner of Object.values(value)) change(inner);
+    spoilt++;
+    if (value instanceof Date) value.setTime(1);
+    else if (Array.isArray(value)) value.push('spoilt');
+    else Object.assign(value, { spoilt: true });
+  };
+  for (const key of Object.keys(job.toJSON()) as (keyof Job)[]) if (key !== 'data') change(job[key]);
+  return spoilt;
+}
+
 it('promote, changeDelay and changePriority', async () => {
   const store = await play.open();
   const queue = play.queue(store);
