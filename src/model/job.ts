@@ -9,10 +9,12 @@ export type Duration = number | string;
 export type BackoffStrategy = (attemptsMade: number, error?: unknown) => number | Promise<number>;
 
 export interface BackoffOptions {
-  /** `exponential` doubles per attempt from `delay`, at most 24 h; both built-in types vary by ±25 %. */
+  /** `fixed`: `delay` each time. `exponential`: doubles per attempt from `delay`, at most 24 h. */
   type: 'fixed' | 'exponential' | 'custom';
   /** Base delay in ms, or a duration. */
   delay: Duration;
+  /** By which share each delay varies either way, 0 to 1. Default 0.25 for `exponential`, 0 for the other types. */
+  jitter?: number;
   /** Only for `custom`. A function cannot be stored: give workers the same one as `backoffStrategy`. */
   customStrategy?: BackoffStrategy;
 }

@@ -144,16 +144,14 @@ describe('backoff', () => {
     return Number(row?.['ms']);
   }
 
-  it('fixed: the same pause each time, give or take a quarter', async () => {
+  it('fixed: exactly the same pause each time', async () => {
     const store = await play.open();
     const queue = play.queue(store);
     play.worker(queue, store, () => Promise.reject(onPurpose));
     const job = await queue.add('work', null, { attempts: 4, backoff: { type: 'fixed', delay: '20s' } });
     for (let attempt = 1; attempt <= 3; attempt++) {
       await until(async () => (await rowOf(play, job))?.['attempts_made'] === attempt);
-      const pause = await pauseOf(queue);
-      expect(pause).toBeGreaterThanOrEqual(15_000);
-      expect(pause).toBeLessThanOrEqual(25_000);
+      expect(await pauseOf(queue)).toBe(20_000);
       await job.promote();
     }
     await until(async () => (await queue.count('failed')) === 1);
@@ -189,6 +187,41 @@ describe('backoff', () => {
       [1, onPurpose],
       [2, onPurpose],
     ]);
+  });
+
+  it('with jitter any type varies', async () => {
+    const store = await play.open();
+    for (const type of ['fixed', 'custom'] as const) {
+      const queue = play.queue(store);
+      play.worker(queue, store, () => Promise.reject(onPurpose), { backoffStrategy: () => 20_000 });
+      const pauses: number[] = [];
+      await queue.addBulk(
+        Array.from({ length: 20 }, () => ({
+          name: 'work',
+          data: null,
+          opts: { attempts: 2, backoff: { type, delay: 20_000, jitter: 0.5 } },
+        })),
+      );
+      await until(async () => (await queue.count('delayed')) === 20);
+      for (const job of await queue.getJobs('delayed')) {
+        pauses.push(Number(job.delayUntil) - Date.parse(job.attemptLogs[0]?.endedAt as string));
+      }
+      expect(new Set(pauses).size).toBeGreaterThan(10);
+      expect(Math.min(...pauses)).toBeGreaterThanOrEqual(10_000);
+      expect(Math.max(...pauses)).toBeLessThanOrEqual(30_000);
+    }
+  });
+
+  it('a delay that 0.1.0 has stored with "in " is kept', async () => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    const job = await queue.add('work', null, { attempts: 2, backoff: { type: 'fixed', delay: 1 }, delay: 60_000 });
+    await play.database.sql`
+      update conveyor_jobs set opts = jsonb_set(opts, '{backoff,delay}', '"in 20 s"') where id = ${job.id}`;
+    const heard = record(play.worker(queue, store, () => Promise.reject(onPurpose)));
+    await job.promote();
+    await until(() => heard.retrying.length === 1);
+    expect(heard).toMatchObject({ retrying: [{ delay: 20_000 }], errors: [] });
   });
 
   it.each<[string, (() => unknown) | undefined]>([

@@ -3,6 +3,7 @@ import { ClosedError } from '../../model/errors.js';
 import type { Duration, JobOptions, JobState, RepeatOptions } from '../../model/job.js';
 import type { InputOf, JobName } from '../../model/job-types.js';
 import { checkLogger } from '../../model/logger.js';
+import { withoutIn } from '../../model/options/duration.js';
 import { type ResolvedJobOptions, resolveJobOptions, withDefaults } from '../../model/options/job-options.js';
 import { assertJobState, integerIn, oneOf, validateName, validateQueueName } from '../../model/options/names.js';
 import { readOptions } from '../../model/options/option-object.js';
@@ -95,7 +96,7 @@ export class Queue<T = unknown> {
     data: InputOf<T, N>,
     opts?: JobOptions,
   ): Promise<AddedJob<T, N>> {
-    return this.add(name, data, { ...opts, delay });
+    return this.add(name, data, { ...opts, delay: withoutIn(delay) });
   }
 
   /** Adds a job that runs as soon as it can, whatever the default options say. */

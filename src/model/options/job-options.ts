@@ -9,7 +9,7 @@ import type {
 import { show } from '../text.js';
 import { timeOf } from './dates.js';
 import { MAX_DURATION_MS, parseDelay } from './duration.js';
-import { integerIn, oneOf, validateName } from './names.js';
+import { integerIn, numberIn, oneOf, validateName } from './names.js';
 import { readOptions } from './option-object.js';
 import { validateRepeat } from './repeat-options.js';
 
@@ -126,7 +126,7 @@ function retentionOption(value: unknown, name: string): boolean | number {
 }
 
 function backoffOption(value: unknown): BackoffOptions {
-  const fields = readOptions(value, 'opts.backoff', ['type', 'delay', 'customStrategy']);
+  const fields = readOptions(value, 'opts.backoff', ['type', 'delay', 'jitter', 'customStrategy']);
   const type = oneOf(fields['type'], 'opts.backoff.type', BACKOFF_TYPES);
   const strategy = fields['customStrategy'];
   if (strategy !== undefined && (type !== 'custom' || typeof strategy !== 'function')) {
@@ -135,7 +135,10 @@ function backoffOption(value: unknown): BackoffOptions {
     );
   }
   // A custom strategy need not use the delay, so the option may be missing.
-  if (type !== 'custom' || fields['delay'] !== undefined) parseDelay(fields['delay'] as Duration, 'opts.backoff.delay');
+  if (type !== 'custom' || fields['delay'] !== undefined) {
+    parseDelay(fields['delay'] as Duration, 'opts.backoff.delay', 'the backoff delay');
+  }
+  if (fields['jitter'] !== undefined) numberIn(fields['jitter'], 'opts.backoff.jitter', 0, 1);
   return { ...fields } as unknown as BackoffOptions;
 }
 
@@ -145,7 +148,7 @@ function deduplicationOption(value: unknown): DeduplicationOptions {
   if (fields['hash'] !== undefined) booleanOption(fields['hash'], 'opts.deduplication.hash');
   if (fields['ttl'] !== undefined) integerIn(fields['ttl'], 'opts.deduplication.ttl', 1, MAX_DURATION_MS);
   if (fields['key'] === undefined && fields['hash'] !== true) {
-    throw new TypeError('opts.deduplication has neither key nor hash: true; it needs one of them.');
+    throw new TypeError('opts.deduplication has neither key nor hash: true. Deduplication requires one of them.');
   }
   return { ...fields };
 }
