@@ -64,7 +64,7 @@ function encode(
   return `[${EVENT_TYPES.indexOf(type)},${id},${timestamp}${details === undefined ? '' : `,${details}`}]`;
 }
 
-/** JSON text; undefined when there is nothing to say. */
+/** JSON text; undefined for an event without details. */
 function encodeDetails(type: StoreEventType, details: AnyDetails): string | undefined {
   const { data, partial, cancelled, attemptsMade, failedReason } = details;
   if (type === 'job:completed' && partial) return PARTIAL;
