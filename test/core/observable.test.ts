@@ -196,9 +196,10 @@ describe('an observer gets the job first', () => {
     observable.subscribe(first.observer);
     await queue.promoteJobs();
     await started.promise;
-    await until(() => first.calls.length === 2);
+    const progressed = ({ calls }: ReturnType<typeof recorder>) => calls.some(([method]) => method === 'onProgress');
+    await until(() => progressed(first));
     observable.subscribe(second.observer);
-    await until(() => second.calls.length === 2);
+    await until(() => progressed(second));
     release.resolve();
     await until(() => ended(first) && ended(second));
     observable.subscribe(late.observer);
@@ -209,7 +210,9 @@ describe('an observer gets the job first', () => {
     const completed = { ...job, state: 'completed', progress: 40, returnvalue: { sum: 3 }, attemptsMade: 0 };
     const end = ['onCompleted', { ...completed, completedAt: expect.any(Date), lockedBy: null }, { sum: 3 }];
     for (const { calls } of [first, second]) {
-      expect(calls).toMatchObject([
+      // A progress that was read may be told by its event as well.
+      const once = calls.filter(([, , value], i) => i === 0 || value !== calls[i - 1]?.[2]);
+      expect(once).toMatchObject([
         ['onActive', { ...job, state: 'active', lockedBy: expect.any(String) }, undefined],
         ['onProgress', { ...job, state: 'active', progress: 40 }, 40],
         end,

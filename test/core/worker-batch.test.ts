@@ -104,7 +104,8 @@ describe('what fails', () => {
       [1, 'failed', 'not yet'],
       [2, 'completed', null],
     ]);
-    expect(heard.failed.map(({ id }) => id)).toEqual([jobs[3]?.id]);
+    expect(heard.retrying.map(({ id }) => id)).toEqual([jobs[3]?.id]);
+    expect(heard.failed).toEqual([]);
   });
 
   it.each<[string, (jobs: Job[]) => unknown, RegExp[]]>([
