@@ -38,7 +38,7 @@ function readerOf(engine: Engine): Batcher<JobKey, JobData | undefined> {
   return reader;
 }
 
-/** The data of an observed job: as it was last read, with what its events say since. */
+/** The data of an observed job: as it was last read, with the changes of its later events. */
 export class ObservedJob {
   readonly #engine: Engine;
   readonly #key: JobKey;

@@ -5,7 +5,7 @@ import { DEFAULT_MAX_PAYLOAD_BYTES, encodeLenient } from '../../model/payload/va
  * An event on the wire: `[type, jobId, timestamp, details]`, the type by its number, about 60 bytes for one of a job.
  *
  * The details are what 0.1.0 had as the event's `data`. Processes of both versions may run at once, so they still travel
- * in that form, and only here do they become `data` and the fields beside it:
+ * in that form, and here they become `data` and the fields beside it:
  *
  * | type | details |
  * |---|---|
