@@ -15,12 +15,11 @@ store.subscribe(QUEUE, (event: StoreEvent) => {
 });
 
 function inWords({ type, data }: StoreEvent): string | undefined {
-  const { progress, returnvalue } = (data ?? {}) as { progress?: number; returnvalue?: { sentBy: string } };
-  if (type === 'job:progress') return `${progress} %`;
+  if (type === 'job:progress') return `${data} %`;
   if (type === 'job:delayed') return 'delayed';
   if (type === 'job:stalled') return 'stalled: its worker gave no sign of life';
-  if (type === 'job:failed') return 'failed';
-  if (type === 'job:completed') return `completed by ${returnvalue?.sentBy}`;
+  if (type === 'job:failed') return `failed: ${data}`;
+  if (type === 'job:completed') return `completed by ${(data as { sentBy: string }).sentBy}`;
   return undefined;
 }
 

@@ -24,7 +24,9 @@ const worker = new Worker<MailJobs>(
   { store, concurrency: 2, lockDuration: 3_000, stalledInterval: 500 },
 );
 
-worker.on('failed', ({ job, error }) => console.log(`${job.id} failed: ${error.message}`));
+worker.on('retrying', ({ job, error, delay }) =>
+  console.log(`${job.id} failed: ${error.message}; again in ${delay} ms`),
+);
 
 await store.connect();
 process.send?.('ready');

@@ -38,7 +38,7 @@ export class InvalidJobStateError extends ConveyorError {
 
   constructor(jobId: string, currentState: JobState, expectedStates: JobState | JobState[]) {
     const expected = Array.isArray(expectedStates) ? expectedStates : [expectedStates];
-    super(`Job "${jobId}" is ${currentState}; this needs it to be ${expected.join(' or ')}.`, {
+    super(`Invalid job state: job "${jobId}" is ${currentState}; this needs it to be ${expected.join(' or ')}.`, {
       code: 'INVALID_JOB_STATE',
     });
     this.jobId = jobId;
@@ -136,7 +136,7 @@ export class WaitTimeoutError extends ConveyorError {
   override readonly name: string = 'WaitTimeoutError';
 
   constructor(jobId: string, ttl: number) {
-    super(`Job "${jobId}" did not finish within ${ttl} ms.`, { code: 'WAIT_TIMEOUT' });
+    super(`Waiting for job "${jobId}" timed out after ${ttl}ms.`, { code: 'WAIT_TIMEOUT' });
   }
 }
 

@@ -9,10 +9,12 @@ export type Duration = number | string;
 export type BackoffStrategy = (attemptsMade: number, error?: unknown) => Duration | Promise<Duration>;
 
 export interface BackoffOptions {
-  /** `exponential` doubles per attempt from `delay`, at most 24 h; both built-in types vary by ±25 %. */
+  /** `fixed`: `delay` each time. `exponential`: doubles per attempt from `delay`, at most 24 h. */
   type: 'fixed' | 'exponential' | 'custom';
   /** Base delay in ms, or a duration. */
   delay: Duration;
+  /** By which share each delay varies either way, 0 to 1. Default 0.25 for `exponential`, 0 for the other types. */
+  jitter?: number;
   /** Only for `custom`. A function cannot be stored: give workers the same one as `backoffStrategy`. */
   customStrategy?: BackoffStrategy;
 }
@@ -157,7 +159,7 @@ export interface JobData<T = unknown> {
   deduplicationKey: string | null;
   /** Lines logged by the handler, oldest first. */
   logs: string[];
-  /** Stack traces of failed attempts, oldest first. */
+  /** One per failed attempt, oldest first: its stack trace, or its reason if nothing with a stack was thrown. The newest 100. */
   stacktrace: string[];
   createdAt: Date;
   /** Start of the latest attempt. */

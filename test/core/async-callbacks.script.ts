@@ -18,7 +18,7 @@ const worker = new Worker(queueName, async ({ data }) => (data === 'fails' ? rej
   logger,
   backoffStrategy: reject as never,
 });
-for (const event of ['active', 'completed', 'failed', 'stalled', 'cancelled', 'error'] as const) {
+for (const event of ['active', 'completed', 'failed', 'retrying', 'stalled', 'cancelled', 'error'] as const) {
   worker.on(event, reject as () => void);
 }
 for (const data of ['works', 'fails']) {

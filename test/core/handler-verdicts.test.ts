@@ -43,12 +43,15 @@ it.each<[string, (job: Job) => unknown]>([
   expect(heard).toMatchObject({ completed: [], failed: [], errors: [] });
 });
 
-it('moveToDelayed takes a Date, and a time that has passed', async () => {
+it('moveToDelayed takes a Date, and no time that has passed', async () => {
   const store = await play.open();
   const queue = play.queue(store);
   let runs = 0;
   play.worker(queue, store, async (job) => {
-    if (++runs === 1) await job.moveToDelayed(new Date(-8.64e15));
+    for (const past of [new Date(-8.64e15), 0, Date.now() - 1, Date.now(), Number.NaN, 8.64e15 + 1]) {
+      await expect(job.moveToDelayed(past)).rejects.toThrow(/moveToDelayed\(.*a time in the future/);
+    }
+    if (++runs === 1) await job.moveToDelayed(new Date(Date.now() + 20));
     return runs;
   });
   expect(await (await queue.add('work', null)).waitUntilFinished()).toBe(2);

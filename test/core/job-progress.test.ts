@@ -18,10 +18,10 @@ it('is told to observers in other processes', async () => {
   const [store, other] = [await play.open(), await play.open()];
   const queue = play.queue(store);
   const job = await queue.add('work', null, { delay: 60_000 });
-  const heard: number[] = [];
+  const heard: unknown[] = [];
   const { Queue } = await import('../../src/index.js');
   const observable = new Queue(queue.name, { store: other }).observe(job.id);
-  observable.subscribe({ onProgress: (progress) => heard.push(progress) });
+  observable.subscribe({ onProgress: (_job, progress) => heard.push(progress) });
   await job.updateProgress(10);
   await until(() => heard.includes(10));
   await job.updateProgress(20);

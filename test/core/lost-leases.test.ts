@@ -34,6 +34,7 @@ it.each<[string, (job: Job) => PromiseLike<unknown>]>([
   ...TAKE_OVERS,
   ['removed', (job) => job.remove()],
   ['failed by somebody else', (job) => job.moveToFailed('from outside')],
+  ['put off by somebody else', (job) => job.moveToDelayed(Date.now() + 60_000)],
 ])('a lost lease aborts the signal, says so, and nothing more is written: %s', async (_name, lose) => {
   const [store, other] = [await play.open(), await play.open()];
   const queue = play.queue(store);
@@ -234,6 +235,7 @@ it('lines that a stale attempt and its successor log at once are told apart', as
 it.each<[string, (job: Job, queue: Queue) => Promise<unknown>]>([
   ['removed', (job) => job.remove()],
   ['failed', (job) => job.moveToFailed('from outside')],
+  ['put off', (job) => job.moveToDelayed(Date.now() + 60_000)],
 ])('a handler whose job is %s by another process is told by the news, not by a renewal', async (_name, take) => {
   const [store, other] = [await play.open(), await play.open()];
   const queue = play.queue(store);

@@ -137,7 +137,7 @@ it("an app's own event with an invalid time takes no other with it on its way to
   const heard: (string | undefined)[] = [];
   other.subscribe(queue.name, ({ jobId }) => void heard.push(jobId));
   const publish = (jobId: string, timestamp: Date) =>
-    store.publish({ type: 'job:progress', queueName: queue.name, jobId, timestamp });
+    store.publish({ type: 'job:active', queueName: queue.name, jobId, timestamp });
   await until(async () => {
     await publish('knock', new Date());
     return heard.length > 0;
@@ -158,7 +158,7 @@ it('what a subscriber here does with an event, or publishes because of it, comes
   const heard: unknown[] = [];
   other.subscribe(queue.name, ({ jobId, data }) => void heard.push([jobId, data]));
   const publish = (jobId: string, data: unknown) =>
-    store.publish({ type: 'job:progress', queueName: queue.name, jobId, data, timestamp: new Date() });
+    store.publish({ type: 'job:completed', queueName: queue.name, jobId, data, timestamp: new Date() });
   await until(async () => {
     await publish('knock', null);
     return heard.length > 0;
@@ -189,11 +189,13 @@ it('what is settled while the store closes reaches other processes, and so does 
   await until(() => heard.some((one) => String(one) === `job:active,${job.id}`));
   // While time stands still, all that follows the first notification waits to travel together.
   vi.useFakeTimers({ toFake: ['performance'] });
-  await store.publish({ type: 'job:progress', queueName: queue.name, jobId: 'first', timestamp: new Date() });
+  const news = (jobId: string) =>
+    ({ type: 'job:removed', queueName: queue.name, jobId, timestamp: new Date() }) as const;
+  await store.publish(news('first'));
   release.resolve();
   const settled = deferred();
   worker.on('completed', () => settled.resolve());
-  const offClose = store.engine.onClose(() => store.engine.notifier.publish('job:progress', queue.name, 'too late'));
+  const offClose = store.engine.onClose(() => store.engine.notifier.publish('job:removed', queue.name, 'too late'));
   const closed = setImmediate().then(() => store.disconnect());
   await settled.promise;
   await closed;
@@ -201,6 +203,6 @@ it('what is settled while the store closes reaches other processes, and so does 
   offClose();
   await until(() => heard.some((one) => String(one) === `job:completed,${job.id}`));
   await store.connect();
-  await store.publish({ type: 'job:progress', queueName: queue.name, jobId: 'back', timestamp: new Date() });
-  await until(() => heard.some((one) => String(one) === 'job:progress,back'));
+  await store.publish(news('back'));
+  await until(() => heard.some((one) => String(one) === 'job:removed,back'));
 });

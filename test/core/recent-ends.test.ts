@@ -2,15 +2,13 @@ import { expect, it } from 'vitest';
 import { RecentEnds } from '../../src/core/job/recent-ends.js';
 import type { StoreEvent, StoreEventType } from '../../src/index.js';
 
-const event = (type: StoreEventType, data?: unknown): StoreEvent => ({
-  ...{ type, queueName: 'q', jobId: 'x', timestamp: new Date() },
-  ...(data !== undefined && { data }),
-});
-const ended = event('job:completed', { returnvalue: 1 });
+const event = (type: StoreEventType, details: object = {}) =>
+  ({ type, queueName: 'q', jobId: 'x', timestamp: new Date(), ...details }) as StoreEvent;
+const ended = event('job:completed', { data: 1 });
 
 it('remembers how jobs ended, and nothing else of them', () => {
   const ends = new RecentEnds();
-  const failed = event('job:failed', { failedReason: 'no' });
+  const failed = event('job:failed', { data: 'no' });
   ends.note('a', ended);
   ends.note('b', failed);
   ends.note('c', event('job:active'));
@@ -30,7 +28,7 @@ it('the last thousand of them', () => {
 
 it('no results that are large or were left out', () => {
   const ends = new RecentEnds();
-  ends.note('large', event('job:completed', { returnvalue: 'x'.repeat(5_000) }));
+  ends.note('large', event('job:completed', { data: 'x'.repeat(5_000) }));
   ends.note('partial', event('job:completed', { partial: true }));
   expect([ends.get('large'), ends.get('partial')]).toEqual([undefined, undefined]);
 });

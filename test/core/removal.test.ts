@@ -31,8 +31,9 @@ it('only the final failure removes a job', async () => {
   const queue = play.queue(store);
   const heard = record(play.worker(queue, store, run));
   const job = await queue.add('work', 'bad', { removeOnFail: true, attempts: 3 });
-  await until(() => heard.failed.length === 3);
-  expect(heard.failed.map(({ state }) => state)).toEqual(['waiting', 'waiting', 'failed']);
+  await until(() => heard.failed.length === 1);
+  expect(heard.retrying.map(({ state }) => state)).toEqual(['waiting', 'waiting']);
+  expect(heard.failed.map(({ state }) => state)).toEqual(['failed']);
   expect(await rowOf(play, job)).toBeUndefined();
 });
 

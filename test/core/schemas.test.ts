@@ -154,7 +154,7 @@ describe('a worker', () => {
     await job.cancel();
     await until(() => heard.cancelled.length === 1);
     go.resolve();
-    await expect(job.waitUntilFinished()).rejects.toThrow('Job was cancelled');
+    await expect(job.waitUntilFinished()).rejects.toThrow('Job cancelled');
     expect(runs).toBe(0);
   });
 

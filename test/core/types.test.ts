@@ -322,3 +322,47 @@ describe('schemas', () => {
     });
   });
 });
+
+describe('events', () => {
+  it('of a store carry the data of their type', () => {
+    unrun(async () => {
+      store.subscribe('emails', (event) => {
+        switch (event.type) {
+          case 'job:progress':
+            return expectTypeOf(event.data).toBeNumber();
+          case 'job:failed':
+            expectTypeOf(event.cancelled).toEqualTypeOf<boolean | undefined>();
+            return expectTypeOf(event.data).toBeString();
+          case 'job:completed':
+            expectTypeOf(event.partial).toEqualTypeOf<boolean | undefined>();
+            return expectTypeOf(event.data).toBeUnknown();
+          case 'job:delayed':
+            expectTypeOf(event.attemptsMade).toEqualTypeOf<number | undefined>();
+            return expectTypeOf(event.data).toBeUndefined();
+          case 'queue:paused':
+            return expectTypeOf(event.data?.jobName).toEqualTypeOf<string | undefined>();
+          default:
+            // @ts-expect-error only of some types
+            return event.partial;
+        }
+      });
+      store.subscribe('emails', ({ type, data }) => type === 'job:progress' && expectTypeOf(data).toBeNumber());
+      const head = { queueName: 'emails', jobId: 'x', timestamp: new Date() };
+      await store.publish({ ...head, type: 'job:progress', data: 5 });
+      // @ts-expect-error the data of 0.1.0
+      await store.publish({ ...head, type: 'job:progress', data: { progress: 5 } });
+    });
+  });
+
+  it('of a worker say how a job ended, or goes on', () => {
+    unrun(() => {
+      const worker = new Worker<Emails>('emails', never, { store });
+      worker.on('failed', (event) => expectTypeOf(event).toEqualTypeOf<{ job: JobOf<Emails>; error: Error }>());
+      worker.on('retrying', ({ job, error, attemptsMade, delay }) => {
+        expectTypeOf(job).toEqualTypeOf<JobOf<Emails>>();
+        expectTypeOf(error).toEqualTypeOf<Error>();
+        expectTypeOf([attemptsMade, delay]).toEqualTypeOf<number[]>();
+      });
+    });
+  });
+});

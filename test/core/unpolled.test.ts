@@ -21,7 +21,7 @@ it('the end of a job that has long ended is told at once', async () => {
   await job.moveToFailed('long ago');
   const heard: string[] = [];
   const late = new Job(job.toJSON(), other);
-  late.observe().subscribe({ onFailed: ({ message }) => void heard.push(message) });
+  late.observe().subscribe({ onFailed: (_job, reason) => void heard.push(reason) });
   await until(() => heard.length > 0);
   expect(heard).toEqual(['long ago']);
   await expect(late.waitUntilFinished()).rejects.toThrow('long ago');
@@ -49,7 +49,7 @@ it('what ended while LISTEN was away is asked for when it is back', async () => 
   const job = await queue.add('work', null, { delay: 60_000 });
   const far = new Job(job.toJSON(), other);
   const heard: number[] = [];
-  far.observe().subscribe({ onProgress: (progress) => void heard.push(progress) });
+  far.observe().subscribe({ onProgress: (_job, progress) => void heard.push(progress) });
   const wait = far.waitUntilFinished();
   await job.updateProgress(1);
   await until(() => heard.includes(1));

@@ -71,9 +71,9 @@ describe.each<Outage>(['LISTEN killed', 'cut and mended', 'half-open'])(
         const said = heard[i] as unknown[];
         remote.observe(id).subscribe({
           onActive: () => said.push('active'),
-          onProgress: (progress) => said.push(progress),
-          onCompleted: (result) => said.push({ completed: result }),
-          onFailed: (error) => said.push({ failed: error.message }),
+          onProgress: (_job, progress) => said.push(progress),
+          onCompleted: (_job, result) => said.push({ completed: result }),
+          onFailed: (_job, reason) => said.push({ failed: reason }),
           onCancelled: () => said.push('cancelled'),
         });
       }
@@ -90,7 +90,7 @@ describe.each<Outage>(['LISTEN killed', 'cut and mended', 'half-open'])(
       expect((await waits).map((wait) => (wait.status === 'fulfilled' ? wait.value : String(wait.reason)))).toEqual([
         'good done',
         expect.stringContaining('out of luck'),
-        expect.stringContaining('Job was cancelled'),
+        expect.stringContaining('Job cancelled'),
         'later done',
       ]);
       const ends = [{ completed: 'good done' }, { failed: 'out of luck' }, 'cancelled', { completed: 'later done' }];
@@ -111,7 +111,7 @@ describe.each<Outage>(['LISTEN killed', 'cut and mended', 'half-open'])(
       expect(await wait).toBe('first done');
       const job = await until(() => remote.add('work', 'second').catch(() => null));
       const heard: unknown[] = [];
-      remote.observe(job.id).subscribe({ onCompleted: (result) => heard.push(result) });
+      remote.observe(job.id).subscribe({ onCompleted: (_job, result) => heard.push(result) });
       expect(await job.waitUntilFinished()).toBe('second done');
       await until(() => heard.length === 1);
       expect(heard).toEqual(['second done']);

@@ -104,7 +104,8 @@ describe('what fails', () => {
       [1, 'failed', 'not yet'],
       [2, 'completed', null],
     ]);
-    expect(heard.failed.map(({ id }) => id)).toEqual([jobs[3]?.id]);
+    expect(heard.retrying.map(({ id }) => id)).toEqual([jobs[3]?.id]);
+    expect(heard.failed).toEqual([]);
   });
 
   it.each<[string, (jobs: Job[]) => unknown, RegExp[]]>([
@@ -235,7 +236,7 @@ describe('cancellation', () => {
     await ended(queue, 3);
     await worker.close();
     const rows = await Promise.all(jobs.map(({ id }) => queue.getJob(id)));
-    expect(rows.map((row) => row?.failedReason ?? row?.returnvalue)).toEqual(['done', 'Job was cancelled', 'done']);
+    expect(rows.map((row) => row?.failedReason ?? row?.returnvalue)).toEqual(['done', 'Job cancelled', 'done']);
     expect(heard.cancelled).toEqual([jobs[1]?.id]);
   });
 

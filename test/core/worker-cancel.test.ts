@@ -20,14 +20,14 @@ describe('a job that has not started', () => {
     const events: string[] = [];
     store.subscribe(queue.name, ({ type }) => void events.push(type));
     expect(await job.cancel()).toBe(true);
-    expect(await queue.getJob(job.id)).toMatchObject({ state: 'failed', failedReason: 'Job was cancelled' });
+    expect(await queue.getJob(job.id)).toMatchObject({ state: 'failed', failedReason: 'Job cancelled' });
     expect((await rowOf(play, job))?.['cancelled_at']).toBeInstanceOf(Date);
     expect(events).toEqual(['job:cancelled', 'job:failed']);
     play.worker(queue, store, async ({ id }) => void ran.push(id));
     const next = await queue.add('work', null);
     await next.waitUntilFinished();
     expect(ran).toEqual([next.id]);
-    await expect(job.waitUntilFinished()).rejects.toThrow('Job was cancelled');
+    await expect(job.waitUntilFinished()).rejects.toThrow('Job cancelled');
   });
 
   it('that has ended or is gone cannot be cancelled', async () => {
@@ -52,7 +52,7 @@ describe('a job that has not started', () => {
     await (await queue.getJob(children?.[0]?.job.id ?? ''))?.cancel();
     expect(await queue.getJob(job.id)).toMatchObject({
       state: 'failed',
-      failedReason: 'Child failed: Job was cancelled',
+      failedReason: 'Child failed: Job cancelled',
     });
   });
 });
@@ -79,7 +79,7 @@ describe('an active job', () => {
       expect(await job.cancel()).toBe(true);
       await until(() => told.length === i + 1);
       took.push((told[i] as number) - asked);
-      await expect(job.waitUntilFinished()).rejects.toThrow('Job was cancelled');
+      await expect(job.waitUntilFinished()).rejects.toThrow('Job cancelled');
     }
     expect(Math.min(...took)).toBeLessThan(100);
   });
@@ -105,17 +105,20 @@ describe('an active job', () => {
     await job.cancel();
     await until(() => heard.cancelled.length === 1);
     release.resolve();
-    await expect(job.waitUntilFinished()).rejects.toThrow('Job was cancelled');
+    await expect(job.waitUntilFinished()).rejects.toThrow('Job cancelled');
     await until(() => heard.failed.length === 1);
     const row = await queue.getJob(job.id);
     expect(row).toMatchObject({
       state: 'failed',
-      failedReason: 'Job was cancelled',
+      failedReason: 'Job cancelled',
       returnvalue: null,
       attemptsMade: 1,
     });
-    expect(row?.attemptLogs).toMatchObject([{ attempt: 1, status: 'failed', error: 'Job was cancelled' }]);
-    expect(heard).toMatchObject({ cancelled: [job.id], completed: [], failed: [{ id: job.id, state: 'failed' }] });
+    expect(row?.attemptLogs).toMatchObject([{ attempt: 1, status: 'failed', error: 'Job cancelled' }]);
+    expect(heard).toMatchObject({ cancelled: [job.id], completed: [], retrying: [] });
+    expect(heard.failed).toMatchObject([
+      { id: job.id, state: 'failed', error: { message: 'Job cancelled', code: 'JOB_CANCELLED' } },
+    ]);
     expect(runs).toBe(1);
   });
 
@@ -139,8 +142,8 @@ describe('an active job', () => {
       locked_by = 'a dead worker', lease = 1 where id = ${job.id}`;
     expect(await job.cancel()).toBe(true);
     play.worker(queue, store, async () => {}, { stalledInterval: 50 });
-    await expect(job.waitUntilFinished()).rejects.toThrow('Job was cancelled');
-    expect(await queue.getJob(job.id)).toMatchObject({ state: 'failed', failedReason: 'Job was cancelled' });
+    await expect(job.waitUntilFinished()).rejects.toThrow('Job cancelled');
+    expect(await queue.getJob(job.id)).toMatchObject({ state: 'failed', failedReason: 'Job cancelled' });
   });
 });
 
@@ -166,7 +169,7 @@ it('claimed but not started yet: its handler is not called', async () => {
   await until(() => ran.includes('long'));
   expect(await next.cancel()).toBe(true);
   release.resolve();
-  await expect(next.waitUntilFinished()).rejects.toThrow('Job was cancelled');
+  await expect(next.waitUntilFinished()).rejects.toThrow('Job cancelled');
   expect(ran).not.toContain('next');
 });
 
@@ -183,7 +186,7 @@ it('taken by a claim whose answer was lost, and cancelled then: it never runs', 
   });
   let runs = 0;
   record(play.worker(queue, store, () => void runs++));
-  await expect(job.waitUntilFinished()).rejects.toThrow('Job was cancelled');
+  await expect(job.waitUntilFinished()).rejects.toThrow('Job cancelled');
   expect(runs).toBe(0);
 });
 
@@ -230,6 +233,6 @@ it('cancelled while the worker writes down its success: it is one or the other',
     return run();
   });
   await job.promote();
-  await expect(job.waitUntilFinished()).rejects.toThrow('Job was cancelled');
+  await expect(job.waitUntilFinished()).rejects.toThrow('Job cancelled');
   expect(await queue.getJob(job.id)).toMatchObject({ state: 'failed', returnvalue: null });
 });

@@ -96,7 +96,9 @@ it('events carry the job as it is by then', async () => {
   );
   const seen: unknown[] = [];
   worker.on('active', (job) => seen.push(['active', job.state, job.attemptsMade, job.lockedBy === worker.id]));
-  worker.on('failed', ({ job }) => seen.push(['failed', job.state, job.attemptsMade, job.failedReason, job.lockedBy]));
+  worker.on('retrying', ({ job }) =>
+    seen.push(['retrying', job.state, job.attemptsMade, job.failedReason, job.lockedBy]),
+  );
   worker.on('completed', ({ job, result }) =>
     seen.push(['completed', job.state, job.attemptsMade, job.returnvalue, result, job.completedAt instanceof Date]),
   );
@@ -104,7 +106,7 @@ it('events carry the job as it is by then', async () => {
   await until(() => seen.length === 4);
   expect(seen).toEqual([
     ['active', 'active', 0, true],
-    ['failed', 'waiting', 1, 'first', null],
+    ['retrying', 'waiting', 1, 'first', null],
     ['active', 'active', 1, true],
     ['completed', 'completed', 1, 'second', 'second', true],
   ]);

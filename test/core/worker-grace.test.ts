@@ -137,7 +137,7 @@ it('the slot of a batch is free when none of its jobs is waited for any more', a
   await worker.pause();
   const [first, second] = await queue.addBulk([
     { name: 'work', data: 1, opts: { timeout: 20 } },
-    { name: 'work', data: 2, opts: { timeout: 80, attempts: 2 } },
+    { name: 'work', data: 2, opts: { timeout: 80, attempts: 2, backoff: { type: 'fixed', delay: 60_000 } } },
   ]);
   const quick = await queue.add('quick', null, { priority: 1 });
   worker.resume();
@@ -147,7 +147,7 @@ it('the slot of a batch is free when none of its jobs is waited for any more', a
   release.resolve();
 });
 
-it.each([-1, 1.5, Number.NaN, '1 day'])('timeoutGrace %s is refused', async (timeoutGrace) => {
+it.each([-1, 1.5, Number.NaN, 'soon'])('timeoutGrace %s is refused', async (timeoutGrace) => {
   const store = await play.open();
   const queue = play.queue(store);
   expect(() => play.worker(queue, store, () => {}, { timeoutGrace: timeoutGrace as number })).toThrow(/timeoutGrace/);

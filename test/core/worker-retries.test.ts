@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { Job } from '../../src/index.js';
 import { longWork } from '../support/pauses.js';
 import { record, rowOf, usePlayground } from '../support/playground.js';
 import { until } from '../support/until.js';
@@ -34,10 +35,11 @@ it('tries again until it works, and keeps a record of each attempt', async () =>
     expect(Date.parse(endedAt ?? '')).toBeGreaterThanOrEqual(Date.parse(startedAt));
   }
   await until(() => heard.completed.length === 1);
-  expect(heard.failed.map(({ error, state }) => [error.message, state])).toEqual([
+  expect(heard.retrying.map(({ error, state }) => [error.message, state])).toEqual([
     ['no 1', 'waiting'],
     ['no 2', 'waiting'],
   ]);
+  expect(heard.failed).toEqual([]);
 });
 
 it('fails for good after its last attempt', async () => {
@@ -56,8 +58,52 @@ it('fails for good after its last attempt', async () => {
   expect(failed?.failedAt).toBeInstanceOf(Date);
   expect(failed?.stacktrace[0]).toContain('worker-retries.test.ts');
   expect(runs).toBe(3);
-  await until(() => heard.failed.length === 3);
-  expect(heard.failed.at(-1)).toMatchObject({ error: onPurpose, state: 'failed' });
+  await until(() => heard.failed.length === 1);
+  expect(heard.failed).toMatchObject([{ error: onPurpose, state: 'failed' }]);
+  expect(heard.retrying.map(({ attemptsMade }) => attemptsMade)).toEqual([1, 2]);
+});
+
+it('a failed attempt is told with what it left on the job, and the pause before the next one', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const worker = play.worker(queue, store, async (job) => {
+    await job.log(`try ${job.attemptsMade}`);
+    // One of them without a stack.
+    throw job.attemptsMade === 1 ? 'just text' : new Error(`no ${job.attemptsMade}`);
+  });
+  const seen: { event: string; job: Job; attemptsMade?: number; delay?: number }[] = [];
+  worker.on('retrying', ({ error: _, ...event }) => void seen.push({ event: 'retrying', ...event }));
+  worker.on('failed', ({ job }) => void seen.push({ event: 'failed', job }));
+  const { id } = await queue.add('work', null, { attempts: 3, backoff: { type: 'fixed', delay: 20 } });
+  await until(() => seen.length === 3);
+  expect(seen.map(({ event, attemptsMade, delay }) => [event, attemptsMade, delay])).toEqual([
+    ['retrying', 1, 20],
+    ['retrying', 2, 20],
+    ['failed', undefined, undefined],
+  ]);
+  const stacks = ['Error: no 0', 'just text', 'Error: no 2'];
+  const saved = (await queue.getJob(id)) as Job;
+  for (const [i, { job }] of [...seen, { job: saved }].entries()) {
+    const made = Math.min(i + 1, 3);
+    expect(job.stacktrace.map((stack) => stack.split('\n')[0])).toEqual(stacks.slice(0, made));
+    expect([job.attemptsMade, job.attemptLogs.length]).toEqual([made, made]);
+  }
+  // As the row has it, but for the exact time.
+  const untimed = (job: Job) => job.attemptLogs.map(({ endedAt: _, ...record }) => record);
+  expect(untimed(seen[2]?.job as Job)).toEqual(untimed(saved));
+  expect(saved.attemptLogs.map(({ logs }) => logs)).toEqual([['try 0'], ['try 1'], ['try 2']]);
+});
+
+it('keeps the stack traces and records of the newest hundred attempts, for listeners too', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const worker = play.worker(queue, store, ({ attemptsMade }) => Promise.reject(`no ${attemptsMade}`));
+  const failed = new Promise<Job>((resolve) => worker.on('failed', ({ job }) => resolve(job)));
+  const { id } = await queue.add('work', null, { attempts: 103 });
+  for (const job of [await failed, (await queue.getJob(id)) as Job]) {
+    expect(job.stacktrace).toEqual(Array.from({ length: 100 }, (_, i) => `no ${i + 3}`));
+    expect(job.attemptLogs.map(({ attempt }) => attempt)).toEqual(Array.from({ length: 100 }, (_, i) => i + 4));
+  }
 });
 
 describe('whatever is thrown', () => {
@@ -98,16 +144,14 @@ describe('backoff', () => {
     return Number(row?.['ms']);
   }
 
-  it('fixed: the same pause each time, give or take a quarter', async () => {
+  it('fixed: exactly the same pause each time', async () => {
     const store = await play.open();
     const queue = play.queue(store);
     play.worker(queue, store, () => Promise.reject(onPurpose));
     const job = await queue.add('work', null, { attempts: 4, backoff: { type: 'fixed', delay: '20s' } });
     for (let attempt = 1; attempt <= 3; attempt++) {
       await until(async () => (await rowOf(play, job))?.['attempts_made'] === attempt);
-      const pause = await pauseOf(queue);
-      expect(pause).toBeGreaterThanOrEqual(15_000);
-      expect(pause).toBeLessThanOrEqual(25_000);
+      expect(await pauseOf(queue)).toBe(20_000);
       await job.promote();
     }
     await until(async () => (await queue.count('failed')) === 1);
@@ -143,6 +187,41 @@ describe('backoff', () => {
       [1, onPurpose],
       [2, onPurpose],
     ]);
+  });
+
+  it('with jitter any type varies', async () => {
+    const store = await play.open();
+    for (const type of ['fixed', 'custom'] as const) {
+      const queue = play.queue(store);
+      play.worker(queue, store, () => Promise.reject(onPurpose), { backoffStrategy: () => 20_000 });
+      const pauses: number[] = [];
+      await queue.addBulk(
+        Array.from({ length: 20 }, () => ({
+          name: 'work',
+          data: null,
+          opts: { attempts: 2, backoff: { type, delay: 20_000, jitter: 0.5 } },
+        })),
+      );
+      await until(async () => (await queue.count('delayed')) === 20);
+      for (const job of await queue.getJobs('delayed')) {
+        pauses.push(Number(job.delayUntil) - Date.parse(job.attemptLogs[0]?.endedAt as string));
+      }
+      expect(new Set(pauses).size).toBeGreaterThan(10);
+      expect(Math.min(...pauses)).toBeGreaterThanOrEqual(10_000);
+      expect(Math.max(...pauses)).toBeLessThanOrEqual(30_000);
+    }
+  });
+
+  it('a delay that 0.1.0 has stored with "in " is kept', async () => {
+    const store = await play.open();
+    const queue = play.queue(store);
+    const job = await queue.add('work', null, { attempts: 2, backoff: { type: 'fixed', delay: 1 }, delay: 60_000 });
+    await play.database.sql`
+      update conveyor_jobs set opts = jsonb_set(opts, '{backoff,delay}', '"in 20 s"') where id = ${job.id}`;
+    const heard = record(play.worker(queue, store, () => Promise.reject(onPurpose)));
+    await job.promote();
+    await until(() => heard.retrying.length === 1);
+    expect(heard).toMatchObject({ retrying: [{ delay: 20_000 }], errors: [] });
   });
 
   it.each<[string, (() => unknown) | undefined]>([

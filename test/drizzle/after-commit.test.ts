@@ -82,9 +82,9 @@ describe('a retry that failIn has committed', () => {
     });
     await until(async () => (await queue.getJob(job.id))?.state === 'active');
     first.mayReturn.resolve();
-    await until(() => heard.failed.length + heard.errors.length > 0);
+    await until(() => heard.retrying.length + heard.errors.length > 0);
     expect(heard.errors).toEqual([]);
-    expect(heard.failed).toMatchObject([{ id: job.id, error: { message: 'not yet' }, state: 'waiting' }]);
+    expect(heard.retrying).toMatchObject([{ id: job.id, error: { message: 'not yet' }, state: 'waiting' }]);
     second.resolve();
     expect(await job.waitUntilFinished(10_000)).toBe('the second time');
     expect((await queue.getJob(job.id))?.attemptLogs).toMatchObject([
@@ -104,8 +104,8 @@ describe('a retry that failIn has committed', () => {
     newWorker(queue, store, () => 'gone');
     await until(async () => (await queue.getJob(job.id)) === null);
     first.mayReturn.resolve();
-    await until(() => heard.failed.length + heard.errors.length > 0);
-    expect(heard).toMatchObject({ errors: [], failed: [{ id: job.id }] });
+    await until(() => heard.retrying.length + heard.errors.length > 0);
+    expect(heard).toMatchObject({ errors: [], failed: [], retrying: [{ id: job.id }] });
   });
 
   it.each([

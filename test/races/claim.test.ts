@@ -62,7 +62,7 @@ it('a job that is cancelled while a claim is under way is told so, and does not 
   let runs = 0;
   play.worker(queue, store, async () => void runs++, { stalledInterval: 50 });
   await until(async () => (await queue.getJob(job.id))?.state === 'failed');
-  expect((await queue.getJob(job.id))?.failedReason).toBe('Job was cancelled');
+  expect((await queue.getJob(job.id))?.failedReason).toBe('Job cancelled');
   expect(runs).toBe(0);
 });
 

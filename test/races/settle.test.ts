@@ -64,7 +64,7 @@ it.each([{}, { removeOnComplete: true }, { removeOnFail: true }])(
     expect(heard.completed).toEqual([]);
     const row = await queue.getJob(job.id);
     if ('removeOnFail' in opts) expect(row).toBeNull();
-    else expect(row).toMatchObject({ state: 'failed', failedReason: 'Job was cancelled', returnvalue: null });
+    else expect(row).toMatchObject({ state: 'failed', failedReason: 'Job cancelled', returnvalue: null });
   },
 );
 

@@ -72,7 +72,7 @@ it('a job that is swept after it was cancelled ends at once', async () => {
   const { job, sweep } = await expired();
   await job.cancel();
   expect(await sweep()).toBe(1);
-  expect(await rowOf(play, job)).toMatchObject({ state: 'failed', failed_reason: 'Job was cancelled' });
+  expect(await rowOf(play, job)).toMatchObject({ state: 'failed', failed_reason: 'Job cancelled' });
 });
 
 it('the worker that completes a job while it is swept loses, and one of the two wins', async () => {

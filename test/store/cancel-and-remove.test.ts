@@ -41,7 +41,7 @@ describe('cancelJob', () => {
     await save('a', { state, delayUntil: new Date(), opts: { removeOnFail: 60_000 } });
     expect(await cancelJob(executor(), Q, 'a')).toEqual({ outcome: 'ended', state, parents: [] });
     const job = await read();
-    expect(job).toMatchObject({ state: 'failed', failedReason: 'Job was cancelled', delayUntil: null });
+    expect(job).toMatchObject({ state: 'failed', failedReason: 'Job cancelled', delayUntil: null });
     expect(job.cancelledAt).not.toBeNull();
     expect(job.failedAt).toEqual(job.cancelledAt);
     expect((await columns()).remove_at).not.toBeNull();
@@ -56,7 +56,7 @@ describe('cancelJob', () => {
     expect((await cancelJob(executor(), Q, 'a')).outcome).toBe('signalled');
     expect((await read()).cancelledAt).toEqual(cancelledAt);
     await complete(claimed);
-    expect(await read()).toMatchObject({ state: 'failed', failedReason: 'Job was cancelled', returnvalue: null });
+    expect(await read()).toMatchObject({ state: 'failed', failedReason: 'Job cancelled', returnvalue: null });
   });
 
   test('a cancelled job whose worker died does not run again', async () => {
@@ -65,7 +65,7 @@ describe('cancelJob', () => {
     await cancelJob(executor(), Q, 'a');
     await db.sql`update conveyor_jobs set lock_until = now() - interval '1 second'`;
     await sweep(executor(), Q, 5);
-    expect(await read()).toMatchObject({ state: 'failed', failedReason: 'Job was cancelled' });
+    expect(await read()).toMatchObject({ state: 'failed', failedReason: 'Job cancelled' });
   });
 
   test.each(['completed', 'failed'] as const)('%s: not any more', async (state) => {
@@ -112,9 +112,7 @@ describe('cancelJob', () => {
     await store.saveFlow(flowOf(parent, [childOf(parent, 'a', { opts: { removeOnFail: true } })]));
     const { outcome, parents } = await cancelJob(executor(), Q, 'a');
     expect(outcome).toBe('ended');
-    expect(parents).toEqual([
-      { queueName: Q, id: 'parent', state: 'failed', reason: 'Child failed: Job was cancelled' },
-    ]);
+    expect(parents).toEqual([{ queueName: Q, id: 'parent', state: 'failed', reason: 'Child failed: Job cancelled' }]);
     expect(await ids()).toEqual(['parent']);
   });
 

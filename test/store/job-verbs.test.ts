@@ -58,10 +58,10 @@ test('a job that does not exist', async () => {
 test.each([
   ['promoteOne', (id: string) => promoteOne(executor(), Q, id), ['delayed']],
   ['changeDelay', (id: string) => changeDelay(executor(), Q, id, 1000), ['delayed']],
-  ['delayOne', (id: string) => delayOne(executor(), Q, id, 1e12, null), ['waiting', 'delayed']],
-  ['changePriority', (id: string) => changePriority(executor(), Q, id, 3), LIVE],
+  ['delayOne', (id: string) => delayOne(executor(), Q, id, 1e12, null), ['active']],
+  ['changePriority', (id: string) => changePriority(executor(), Q, id, 3), ['waiting', 'delayed']],
   ['updateData', (id: string) => updateData(executor(), Q, id, '{"x":1}'), LIVE],
-  ['discardOne', (id: string) => discardOne(executor(), Q, id), LIVE],
+  ['discardOne', (id: string) => discardOne(executor(), Q, id), ['active']],
   ['failOne', (id: string) => failOne(executor(), Q, id, 'x', null, null), LIVE],
   ['retryOne', (id: string) => retryOne(executor(), Q, id), ['failed']],
   ['clearLogs', (id: string) => clearLogs(executor(), Q, id, 0), [...JOB_STATES]],
@@ -79,11 +79,18 @@ test.each([
 describe('delayOne', () => {
   const until = Date.now() + 3_600_000;
 
-  test('a waiting job: later, behind the others', async () => {
+  test('an active job by anybody: later, behind the others, and its worker holds it no more', async () => {
     await save('a');
     await save('b');
-    expect(await delayOne(executor(), Q, 'a', until, null)).toMatchObject({ found: 'waiting', became: 'delayed' });
-    expect(await read()).toMatchObject({ state: 'delayed', delayUntil: new Date(until) });
+    const { lease } = await claimOne();
+    expect(await delayOne(executor(), Q, 'a', until, null)).toMatchObject({ found: 'active', became: 'delayed' });
+    expect(await read()).toMatchObject({
+      state: 'delayed',
+      delayUntil: new Date(until),
+      lockedBy: null,
+      attemptsMade: 0,
+    });
+    expect((await columns()).lease).toBe(lease + 1);
     await store.promoteJobs(Q);
     expect((await claimOne()).job.id).toBe('b');
   });
@@ -91,7 +98,6 @@ describe('delayOne', () => {
   test('an active job by its holder, who holds it no more', async () => {
     await save('a');
     const claimed = await claimOne();
-    expect((await delayOne(executor(), Q, 'a', until, null)).done).toBe(false);
     expect((await delayOne(executor(), Q, 'a', until, { lease: 7, workerId: 'w' })).done).toBe(false);
     expect((await delayOne(executor(), Q, 'a', until, fenceOf(claimed))).done).toBe(true);
     expect(await read()).toMatchObject({ state: 'delayed', lockUntil: null, lockedBy: null, attemptsMade: 0 });
@@ -104,6 +110,7 @@ describe('delayOne', () => {
     const claimed = await claimOne();
     await cancelJob(executor(), Q, 'a');
     expect((await delayOne(executor(), Q, 'a', until, fenceOf(claimed))).done).toBe(false);
+    expect((await delayOne(executor(), Q, 'a', until, null)).done).toBe(false);
   });
 });
 
@@ -132,7 +139,7 @@ describe('the rest', () => {
   });
 
   test('updateData, discardOne', async () => {
-    await save('a');
+    await save('a', { state: 'active' });
     await updateData(executor(), Q, 'a', '"10.5"');
     await discardOne(executor(), Q, 'a');
     expect(await read()).toMatchObject({ data: '10.5', discarded: true });

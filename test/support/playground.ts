@@ -96,6 +96,7 @@ export interface Recorded {
   active: string[];
   completed: { id: string; result: unknown }[];
   failed: { id: string; error: Error; state: string }[];
+  retrying: { id: string; error: Error; state: string; attemptsMade: number; delay: number }[];
   stalled: string[];
   cancelled: string[];
   errors: Error[];
@@ -103,10 +104,13 @@ export interface Recorded {
 
 /** All events of a worker from now on. */
 export function record(worker: AnyWorker): Recorded {
-  const heard: Recorded = { active: [], completed: [], failed: [], stalled: [], cancelled: [], errors: [] };
+  const heard: Recorded = {
+    ...{ active: [], completed: [], failed: [], retrying: [], stalled: [], cancelled: [], errors: [] },
+  };
   worker.on('active', (job) => void heard.active.push(job.id));
   worker.on('completed', ({ job, result }) => void heard.completed.push({ id: job.id, result }));
   worker.on('failed', ({ job, error }) => void heard.failed.push({ id: job.id, error, state: job.state }));
+  worker.on('retrying', ({ job, ...event }) => void heard.retrying.push({ id: job.id, state: job.state, ...event }));
   worker.on('stalled', (id) => void heard.stalled.push(id));
   worker.on('cancelled', (job) => void heard.cancelled.push(job.id));
   worker.on('error', (error) => void heard.errors.push(error));

@@ -11,9 +11,9 @@ describe('calculateBackoff', () => {
     expect(calculateBackoff(1, undefined)).toBe(0);
   });
 
-  it('fixed stays the same', () => {
+  it.each([low, middle, high])('fixed stays exactly the same', (random) => {
     for (const attempt of [1, 2, 50]) {
-      expect(calculateBackoff(attempt, { type: 'fixed', delay: 1000 }, middle)).toBe(1000);
+      expect(calculateBackoff(attempt, { type: 'fixed', delay: 1000 }, random)).toBe(1000);
     }
     expect(calculateBackoff(1, { type: 'fixed', delay: '3 days' }, middle)).toBe(3 * DAY);
   });
@@ -32,7 +32,8 @@ describe('calculateBackoff', () => {
     expect(calculateBackoff(5000, { type: 'exponential', delay: 0 }, high)).toBe(0);
   });
 
-  it.each(['fixed', 'exponential'] as const)('%s varies by 25 % either way', (type) => {
+  it('exponential varies by 25 % either way', () => {
+    const type = 'exponential';
     expect(calculateBackoff(1, { type, delay: 1000 }, low)).toBe(750);
     expect(calculateBackoff(1, { type, delay: 1000 }, high)).toBe(1250);
     const pauses = new Set(Array.from({ length: 200 }, () => calculateBackoff(1, { type, delay: 100_000 })));
@@ -40,6 +41,21 @@ describe('calculateBackoff', () => {
     for (const pause of pauses) {
       expect(pause).toBeGreaterThanOrEqual(75_000);
       expect(pause).toBeLessThanOrEqual(125_000);
+    }
+  });
+
+  it.each(['fixed', 'exponential', 'custom'] as const)('%s varies by the jitter it is given', (type) => {
+    const pause = (jitter: number, random: () => number) =>
+      calculateBackoff(
+        1,
+        { type, delay: 1000, jitter, ...(type === 'custom' && { customStrategy: () => 1000 }) },
+        random,
+      );
+    expect([pause(0, low), pause(0, high)]).toEqual([1000, 1000]);
+    expect([pause(0.1, low), pause(0.1, middle), pause(0.1, high)]).toEqual([900, 1000, 1100]);
+    expect([pause(1, low), pause(1, high)]).toEqual([0, 2000]);
+    for (const jitter of [-0.1, 1.1, Number.NaN, '0.5']) {
+      expect(() => pause(jitter as number, low)).toThrow(/backoff\.jitter is .*a number from 0 to 1/);
     }
   });
 
@@ -51,8 +67,9 @@ describe('calculateBackoff', () => {
     for (const answer of [-5, Number.NaN, Number.POSITIVE_INFINITY, '5', null, undefined]) {
       expect(custom(() => answer)).toBe(0);
     }
-    expect(custom(undefined)).toBe(0);
-    expect(custom('stored as a text')).toBe(0);
+    for (const missing of [undefined, 'stored as a text']) {
+      expect(() => custom(missing)).toThrow(/customStrategy must be a function/);
+    }
   });
 
   it('lets nothing escape from a promise that it does not await', async () => {
@@ -63,6 +80,8 @@ describe('calculateBackoff', () => {
 
   it('refuses attempts below 1 and a bad delay', () => {
     expect(() => calculateBackoff(0, undefined)).toThrow(RangeError);
-    expect(() => calculateBackoff(1, { type: 'fixed', delay: 'soon' })).toThrow(/backoff\.delay is "soon"/);
+    expect(() => calculateBackoff(1, { type: 'fixed', delay: 'soon' })).toThrow(
+      /backoff\.delay is "soon".*backoff delay/,
+    );
   });
 });

@@ -101,7 +101,7 @@ describe('events', () => {
     const { publish, observe } = setUp(() => new Promise(() => {}));
     const [a, b, same] = [observe('q', 'a'), observe('q', 'b'), observe('q', 'a')];
     publish('q', 'a', 'job:active');
-    publish('q', 'b', 'job:completed', { returnvalue: 1 });
+    publish('q', 'b', 'job:completed', 1);
     expect([a.received, b.received, same.received]).toEqual([['job:active'], ['job:completed'], ['job:active']]);
   });
 
@@ -126,7 +126,7 @@ describe('a job whose row is gone', () => {
   it('has the end that its event said, even before it was observed', async () => {
     const { publish, observe } = setUp(missing);
     observe('q', 'another');
-    publish('q', 'a', 'job:completed', { returnvalue: 1 });
+    publish('q', 'a', 'job:completed', 1);
     const { received } = observe('q', 'a');
     await vi.advanceTimersByTimeAsync(1);
     expect(received).toEqual(['job:completed']);

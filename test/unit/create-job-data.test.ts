@@ -72,7 +72,7 @@ describe('createJobData', () => {
   });
 
   it('refuses bad names and options', () => {
-    expect(() => createJobData('', 'n', 1)).toThrow(/^queue name/);
+    expect(() => createJobData('', 'n', 1)).toThrow(/^Invalid queue name/);
     expect(() => createJobData('q\n', 'n', 1)).toThrow(RangeError);
     expect(() => createJobData('q', '', 1)).toThrow(/^job name/);
     expect(() => createJobData('q', 5 as never, 1)).toThrow(TypeError);

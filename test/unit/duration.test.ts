@@ -1,5 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { MAX_DURATION_MS, parseDelay } from '../../src/model/options/duration.js';
+import { MAX_DURATION_MS, parseDelay, withoutIn } from '../../src/model/options/duration.js';
+
+it('withoutIn takes a leading "in " away, and nothing else', () => {
+  const values = ['in 5 minutes', ' In  2h', 'in a while', 'in5s', 'min 5s', '5s', 7];
+  expect(values.map(withoutIn)).toEqual(['5 minutes', '2h', 'in a while', 'in5s', 'min 5s', '5s', 7]);
+});
 
 describe('parseDelay', () => {
   it.each([
@@ -8,6 +13,8 @@ describe('parseDelay', () => {
     [1500, 1500],
     [2.6, 3],
     ['500ms', 500],
+    ['1 millisecond', 1],
+    ['250 milliseconds', 250],
     ['5s', 5000],
     ['5 s', 5000],
     ['1 second', 1000],
@@ -29,8 +36,6 @@ describe('parseDelay', () => {
     ['0s', 0],
     ['10 MINUTES', 600_000],
     ['5S', 5000],
-    ['in 5 minutes', 300_000],
-    ['In 2h', 7_200_000],
     ['  7 s ', 7000],
   ])('%j is %d ms', (value, ms) => {
     expect(Object.is(parseDelay(value), ms)).toBe(true);
@@ -50,6 +55,7 @@ describe('parseDelay', () => {
     '.5s',
     '5.s',
     'in',
+    'in 5 minutes',
     'in5s',
     'tomorrow',
     '5constructor',

@@ -23,6 +23,7 @@ describe('resolveJobOptions', () => {
     { jobId: 'x'.repeat(255) },
     { backoff: { type: 'fixed', delay: '1s' } },
     { backoff: { type: 'exponential', delay: 1000 } },
+    { backoff: { type: 'fixed', delay: 1000, jitter: 0.5 } },
     { backoff: { type: 'custom', delay: 0, customStrategy: custom } },
     { attempts: 3, backoff: { type: 'custom', delay: 0 } },
     { deduplication: { key: 'k' } },

@@ -19,6 +19,16 @@ describe('names', () => {
     expect(validateName(name, 'job name')).toBe(name);
   });
 
+  it('a queue name has none of the control characters, and the error says that the name is what is wrong', () => {
+    for (const code of [...Array(0x20).keys(), 0x7f]) {
+      const name = `a${String.fromCharCode(code)}b`;
+      expect(() => validateQueueName(name), String(code)).toThrow(RangeError);
+    }
+    for (const name of ['', 'a\0', 'a\n', 'x'.repeat(256), undefined, 5]) {
+      expect(() => validateQueueName(name)).toThrow(/^Invalid queue name: /);
+    }
+  });
+
   it.each([undefined, null, 5, {}, ['a'], Symbol('a'), 5n])('refuses what is not a string', (value) => {
     expect(() => validateQueueName(value)).toThrow(TypeError);
     expect(() => validateName(value, 'opts.group.id')).toThrow(/^opts\.group\.id is .*1 to 255 characters/);
@@ -58,8 +68,9 @@ describe('oneOf and assertJobState', () => {
   });
 
   it('knows the six states', () => {
-    for (const state of JOB_STATES) expect(() => assertJobState(state)).not.toThrow();
+    for (const state of JOB_STATES) expect(assertJobState(state)).toBe(state);
     for (const other of ['', 'Waiting', 'paused', 'toString']) expect(() => assertJobState(other)).toThrow(RangeError);
     expect(() => assertJobState(undefined)).toThrow(TypeError);
+    expect(() => assertJobState('done')).toThrow(/^Invalid job state: .*"done".*'waiting-children'/);
   });
 });

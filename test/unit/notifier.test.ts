@@ -199,7 +199,7 @@ describe('a send that hangs', () => {
   it('is bounded by the size of events as well', async () => {
     const { notifier, lines } = await hang();
     const data = 'x'.repeat(1024 * 1024);
-    for (let sent = 0; sent <= MAX_CHARS; sent += data.length) notifier.publish('job:progress', 'busy', 'a', data);
+    for (let sent = 0; sent <= MAX_CHARS; sent += data.length) notifier.publish('job:failed', 'busy', 'a', { data });
     expect(lines).toHaveLength(1);
   });
 
@@ -241,17 +241,22 @@ describe('delivery in this process', () => {
     const received: unknown[] = [];
     notifier.on('q', ({ type }) => received.push(type), new Set(['job:failed']));
     notifier.publish('job:active', 'q', '1');
-    notifier.publish('job:failed', 'q', '1', { failedReason: 'x' });
-    notifier.publishJson('job:completed', 'q', '1', '{"returnvalue":1}');
+    notifier.publish('job:failed', 'q', '1', { data: 'x' });
+    notifier.publishCompleted('q', '1', '1');
     expect(received).toEqual(['job:failed']);
   });
 
-  it('of data that is JSON text already is parsed for a subscriber', () => {
+  it('of a result that is JSON text already is parsed for a subscriber', () => {
     const { notifier } = notifierWith();
     const received: unknown[] = [];
-    notifier.subscribe('q', ({ data }) => received.push(data));
-    notifier.publishJson('job:completed', 'q', '1', '{"returnvalue":[1]}');
-    expect(received).toEqual([{ returnvalue: [1] }]);
+    notifier.subscribe('q', ({ timestamp, ...event }) => received.push(event));
+    notifier.publishCompleted('q', '1', '{"partial":true}');
+    notifier.publishCompleted('q', '2', undefined);
+    const head = { type: 'job:completed', queueName: 'q' };
+    expect(received).toEqual([
+      { ...head, jobId: '1', data: { partial: true } },
+      { ...head, jobId: '2', partial: true },
+    ]);
   });
 
   it('survives subscribers that throw or reject, and an error handler that throws', async () => {

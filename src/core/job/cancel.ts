@@ -25,7 +25,7 @@ export async function cancelAnyJob(engine: Engine, queueName: string, id: string
 function announceCancelled(engine: Engine, queueName: string, id: string, outcome: 'ended' | 'signalled'): void {
   engine.notifier.publish('job:cancelled', queueName, id);
   if (outcome === 'signalled') return;
-  engine.notifier.publish('job:failed', queueName, id, { failedReason: CANCELLED_REASON, cancelled: true });
+  engine.notifier.publish('job:failed', queueName, id, { data: CANCELLED_REASON, cancelled: true });
 }
 
 /** The same for a job and all its descendants. @returns true when it happened to any of them */

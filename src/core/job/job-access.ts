@@ -19,16 +19,12 @@ export function assertDone(
 
 const MAX_DATE_MS = 8.64e15;
 
-/**
- * Epoch ms of a time to run at. One before 1970 becomes 0: it is due all the same, and Postgres cannot hold every
- * earlier time.
- */
+/** Epoch ms of a time to run at; RangeError when it is none, or does not lie in the future. */
 export function timeToRun(timestamp: number | Date): number {
   const until = typeof timestamp === 'number' ? timestamp : Number(timestamp);
-  if (Number.isFinite(until) && Math.abs(until) <= MAX_DATE_MS) return Math.max(0, until);
-  throw new RangeError(
-    `moveToDelayed(${String(timestamp)}): timestamp must be a time, in epoch milliseconds or as a Date.`,
-  );
+  if (until > Date.now() && until <= MAX_DATE_MS) return until;
+  const allowed = 'a time in the future, in epoch milliseconds or as a Date';
+  throw new RangeError(`moveToDelayed(${String(timestamp)}): timestamp must be ${allowed}.`);
 }
 
 /** Appends a line to a list that need not hold more than the newest `MAX_LOG_LINES`. */

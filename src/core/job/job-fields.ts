@@ -1,6 +1,11 @@
 import type { AttemptRecord, JobData, JobOptions, JobState } from '../../model/job.js';
+import { copyOf } from '../../model/payload/copy.js';
 
-/** The fields of a job, as they were last read or written through this object. */
+/**
+ * The fields of a job, as they were last read or written through this object. Lists, dates and objects are copies, made
+ * when they are read, so that changing one changes nothing else; all but `data`, which handlers read often and which may
+ * be of any class that a schema makes.
+ */
 export class JobFields<T, N extends string> {
   /** @internal */
   protected readonly known: JobData<T>;
@@ -18,6 +23,7 @@ export class JobFields<T, N extends string> {
   get queueName(): string {
     return this.known.queueName;
   }
+  /** The payload itself, not a copy: `updateData` stores a change, toJSON() copies it. */
   get data(): T {
     return this.known.data;
   }
@@ -31,43 +37,43 @@ export class JobFields<T, N extends string> {
     return this.known.progress;
   }
   get returnvalue(): unknown {
-    return this.known.returnvalue;
+    return copyOf(this.known.returnvalue);
   }
   get failedReason(): string | null {
     return this.known.failedReason;
   }
   get opts(): JobOptions {
-    return this.known.opts;
+    return copyOf(this.known.opts);
   }
   get deduplicationKey(): string | null {
     return this.known.deduplicationKey;
   }
   get logs(): string[] {
-    return this.known.logs;
+    return copyOf(this.known.logs);
   }
   get stacktrace(): string[] {
-    return this.known.stacktrace;
+    return copyOf(this.known.stacktrace);
   }
   get createdAt(): Date {
-    return this.known.createdAt;
+    return copyOf(this.known.createdAt);
   }
   get processedAt(): Date | null {
-    return this.known.processedAt;
+    return copyOf(this.known.processedAt);
   }
   get completedAt(): Date | null {
-    return this.known.completedAt;
+    return copyOf(this.known.completedAt);
   }
   get failedAt(): Date | null {
-    return this.known.failedAt;
+    return copyOf(this.known.failedAt);
   }
   get delayUntil(): Date | null {
-    return this.known.delayUntil;
+    return copyOf(this.known.delayUntil);
   }
   get lockUntil(): Date | null {
-    return this.known.lockUntil;
+    return copyOf(this.known.lockUntil);
   }
   get cancelledAt(): Date | null {
-    return this.known.cancelledAt;
+    return copyOf(this.known.cancelledAt);
   }
   get lockedBy(): string | null {
     return this.known.lockedBy;
@@ -88,13 +94,14 @@ export class JobFields<T, N extends string> {
     return this.known.discarded;
   }
   get childrenIds(): string[] {
-    return this.known.childrenIds;
+    return copyOf(this.known.childrenIds);
   }
   get attemptLogs(): AttemptRecord[] {
-    return this.known.attemptLogs;
+    return copyOf(this.known.attemptLogs);
   }
 
+  /** A deep copy of all fields. */
   toJSON(): JobData<T> {
-    return { ...this.known };
+    return copyOf(this.known);
   }
 }

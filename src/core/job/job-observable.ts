@@ -1,42 +1,32 @@
-import { JobFailedError, JobNotFoundError } from '../../model/errors.js';
 import type { StoreEvent } from '../../model/event.js';
+import type { JobData } from '../../model/job.js';
 import { validateName, validateQueueName } from '../../model/options/names.js';
+import { copyOf } from '../../model/payload/copy.js';
 import { watched } from '../../model/watched.js';
 import type { PgStore } from '../../store/contract/pg-store.js';
 import type { JobStatus } from '../../store/read/job-status.js';
 import { cancelAnyJob } from './cancel.js';
 import { completionTrackerOf } from './completion-tracker.js';
+import { changeOf, type JobEnd, reasonOf } from './job-end.js';
+import { ObservedJob } from './observed-job.js';
 
+/**
+ * Receives what happens to a job. Each method gets a copy of the job's data first: the row as it was read when the job
+ * became active or ended, so that it may be ahead of the event. Of a job that was removed before it could be read, only
+ * `id`, `queueName`, `state` and how it ended are known. The methods may be async; one that throws or rejects is logged.
+ */
 export interface JobObserver {
-  onActive?(): void;
+  onActive?(job: JobData): void;
   /** @param progress 0 to 100 */
-  onProgress?(progress: number): void;
-  onCompleted?(result: unknown): void;
-  onFailed?(error: Error): void;
-  onCancelled?(): void;
+  onProgress?(job: JobData, progress: number): void;
+  onCompleted?(job: JobData, result: unknown): void;
+  /** It failed for good, or was removed without a trace of how it ended. */
+  onFailed?(job: JobData, reason: string): void;
+  onCancelled?(job: JobData): void;
 }
 
-/** How a job ended, as its observers see it. */
-export type JobEnd =
-  | { readonly kind: 'completed'; readonly returnvalue: unknown }
-  | { readonly kind: 'failed'; readonly reason: string }
-  | { readonly kind: 'cancelled' }
-  /** The job was removed, and no event reported how it had ended. */
-  | { readonly kind: 'missing' }
-  /** The store was disconnected. */
-  | { readonly kind: 'closed' };
-
-/** What events about a job can carry. */
-interface EventData {
-  readonly returnvalue?: unknown;
-  readonly failedReason?: string;
-  readonly progress?: number;
-  readonly cancelled?: boolean;
-  /** The result was too large for a notification. */
-  readonly partial?: boolean;
-  /** Only of an attempt that failed and is followed by another. */
-  readonly attemptsMade?: number;
-}
+/** What the job had not done yet while it is active. */
+const ACTIVE: Partial<JobData> = { state: 'active', returnvalue: null, completedAt: null, failedAt: null };
 
 /** Observes one job, in this process or any other, until it has ended. */
 export class JobObservable {
@@ -44,28 +34,43 @@ export class JobObservable {
   readonly queueName: string;
   readonly #store: PgStore;
   readonly #observers = new Set<JobObserver>();
+  readonly #job: ObservedJob;
+  /** Calls go out one after the other, because each may wait for a read of the job. */
+  #calls: Promise<void> = Promise.resolve();
   #unobserve: (() => void) | undefined;
   #jobEnd: JobEnd | undefined;
+  /** The job as it ended, once that is read. */
+  #endedJob: JobData | undefined;
   #active = false;
   #progress = 0;
   #endCallbacks: ((end: JobEnd) => void)[] = [];
 
   /** @throws TypeError or RangeError for a bad id or queue name */
-  constructor(jobId: string, queueName: string, store: PgStore) {
+  constructor(jobId: string, queueName: string, store: PgStore);
+  /** @internal */
+  constructor(jobId: string, queueName: string, store: PgStore, known?: JobData);
+  constructor(jobId: string, queueName: string, store: PgStore, known?: JobData) {
     this.jobId = validateName(jobId, 'job id');
     this.queueName = validateQueueName(queueName);
     this.#store = store;
+    this.#job = new ObservedJob(store.engine, { queueName, id: jobId }, known);
   }
 
   /**
-   * Calls the observer back, for the end exactly once: at once when the job has ended already.
+   * Calls the observer back, for the end exactly once: also when the job is active, or has ended, already.
    *
    * @returns the unsubscriber
    */
   subscribe(observer: JobObserver): () => void {
     this.#observers.add(observer);
-    if (this.#jobEnd) this.#notifyEnd(observer, this.#jobEnd);
-    else this.#start();
+    if (this.#jobEnd) this.#callEnd([observer], this.#jobEnd);
+    else {
+      if (this.#active) this.#call([observer], ACTIVE, true, (each, job) => each.onActive?.(job));
+      if (this.#progress > 0) this.#callProgress([observer], this.#progress);
+      // While there is a row to read: the job may be removed with its end.
+      this.#calls = this.#calls.then(async () => void (await this.#job.with({}, false)));
+      this.#start();
+    }
     return () => {
       this.#observers.delete(observer);
       if (this.#observers.size === 0 && this.#endCallbacks.length === 0) this.dispose();
@@ -83,6 +88,8 @@ export class JobObservable {
     this.#unobserve = undefined;
     this.#observers.clear();
     this.#endCallbacks = [];
+    this.#active = false;
+    this.#progress = 0;
   }
 
   /** Calls back once the job has ended; `dispose` withdraws the callback. @internal */
@@ -111,22 +118,37 @@ export class JobObservable {
   }
 
   #onEvent(event: StoreEvent): void {
-    const data = (event.data ?? {}) as EventData;
-    // `job:waiting` and `job:delayed` without it are about the adding, and may arrive after `job:active`.
-    if (data.attemptsMade !== undefined) this.#active = false;
-    else if (event.type === 'job:active') this.#notifyActive();
-    else if (event.type === 'job:progress') this.#notifyProgress(Number(data.progress));
-    else if (event.type === 'job:completed' && data.partial !== true && 'returnvalue' in data) {
-      this.#end({ kind: 'completed', returnvalue: data.returnvalue });
-    } else if (event.type === 'job:failed' && typeof data.failedReason === 'string') {
-      this.#end(data.cancelled ? { kind: 'cancelled' } : { kind: 'failed', reason: data.failedReason });
-    } else if (event.type === 'job:completed' || event.type === 'job:failed' || event.type === 'job:removed') {
-      // The event does not say how the job ended, so its row is read.
-      void completionTrackerOf(this.#store.engine)
-        .read(this.queueName, this.jobId)
-        .then((status) => this.#onStatus(status))
-        .catch(() => {});
+    switch (event.type) {
+      case 'job:waiting':
+      case 'job:delayed':
+        // Without it they are about the adding, and may arrive after `job:active`.
+        if (event.attemptsMade !== undefined) this.#active = false;
+        return;
+      case 'job:active':
+        this.#notifyActive();
+        return;
+      case 'job:progress':
+        this.#notifyProgress(Number(event.data));
+        return;
+      case 'job:completed':
+        if (event.data !== undefined) this.#end({ kind: 'completed', returnvalue: event.data });
+        else this.#read();
+        return;
+      case 'job:failed':
+        if (typeof event.data !== 'string') this.#read();
+        else this.#end(event.cancelled ? { kind: 'cancelled' } : { kind: 'failed', reason: event.data });
+        return;
+      case 'job:removed':
+        this.#read();
     }
+  }
+
+  /** The event does not say how the job ended, so its row is read. */
+  #read(): void {
+    void completionTrackerOf(this.#store.engine)
+      .read(this.queueName, this.jobId)
+      .then((status) => this.#onStatus(status))
+      .catch(() => {});
   }
 
   #onStatus({ state, returnvalue, failedReason, cancelled, progress }: JobStatus): void {
@@ -144,13 +166,17 @@ export class JobObservable {
   #notifyActive(): void {
     if (this.#active || this.#jobEnd) return;
     this.#active = true;
-    for (const observer of [...this.#observers]) this.#safely(() => observer.onActive?.());
+    this.#call([...this.#observers], ACTIVE, true, (observer, job) => observer.onActive?.(job));
   }
 
   #notifyProgress(progress: number): void {
     if (this.#jobEnd || !Number.isFinite(progress)) return;
     this.#progress = progress;
-    for (const observer of [...this.#observers]) this.#safely(() => observer.onProgress?.(progress));
+    this.#callProgress([...this.#observers], progress);
+  }
+
+  #callProgress(observers: readonly JobObserver[], progress: number): void {
+    this.#call(observers, { progress }, false, (observer, job) => observer.onProgress?.(job, progress));
   }
 
   #end(end: JobEnd): void {
@@ -158,21 +184,52 @@ export class JobObservable {
     this.#jobEnd = end;
     this.#unobserve?.();
     this.#unobserve = undefined;
-    for (const observer of [...this.#observers]) this.#notifyEnd(observer, end);
+    this.#callEnd([...this.#observers], end);
     for (const callback of this.#endCallbacks.splice(0)) callback(end);
   }
 
-  #notifyEnd(observer: JobObserver, end: JobEnd): void {
-    this.#safely(() => {
-      if (end.kind === 'completed') return observer.onCompleted?.(end.returnvalue);
-      if (end.kind === 'cancelled') return observer.onCancelled?.();
-      if (end.kind === 'failed') return observer.onFailed?.(new JobFailedError(this.jobId, end.reason));
-      return observer.onFailed?.(new JobNotFoundError(this.jobId, this.queueName));
+  /** At once if the ended job was read before. */
+  #callEnd(observers: readonly JobObserver[], end: JobEnd): void {
+    const key = { queueName: this.queueName, id: this.jobId };
+    const call = (observer: JobObserver, job: JobData) => {
+      if (end.kind === 'completed') return observer.onCompleted?.(job, end.returnvalue);
+      if (end.kind === 'cancelled') return observer.onCancelled?.(job);
+      return observer.onFailed?.(job, reasonOf(end, key));
+    };
+    if (this.#endedJob) this.#callAll(observers, this.#endedJob, call);
+    else if (observers.length > 0) {
+      this.#calls = this.#calls.then(async () => {
+        this.#endedJob ??= await this.#job.with(changeOf(end, key), true);
+        this.#callAll(observers, this.#endedJob, call);
+      });
+    }
+  }
+
+  /** Calls those of the observers that are subscribed by then. */
+  #call(
+    observers: readonly JobObserver[],
+    change: Partial<JobData>,
+    reread: boolean,
+    call: (observer: JobObserver, job: JobData) => unknown,
+  ): void {
+    if (observers.length === 0) return;
+    this.#calls = this.#calls.then(async () => {
+      this.#callAll(observers, await this.#job.with(change, reread), call);
     });
   }
 
-  #safely(call: () => unknown): void {
+  #callAll(
+    observers: readonly JobObserver[],
+    job: JobData,
+    call: (observer: JobObserver, job: JobData) => unknown,
+  ): void {
     const { logger } = this.#store.engine.options;
-    watched(call, (error) => logger.error('conveyor: an observer threw', error));
+    for (const observer of observers) {
+      if (!this.#observers.has(observer)) continue;
+      watched(
+        () => call(observer, copyOf(job)),
+        (error) => logger.error('conveyor: an observer threw', error),
+      );
+    }
   }
 }

@@ -4,7 +4,7 @@ import type { Duration, JobData, JobState } from '../../model/job.js';
 import { parseDelay } from '../../model/options/duration.js';
 import { integerIn } from '../../model/options/names.js';
 import { encodePayload, errorText } from '../../model/payload/values.js';
-import { cap } from '../../model/text.js';
+import { cap, show } from '../../model/text.js';
 import { failOne, removeOne } from '../../store/change/end.js';
 import { changeDelay, changePriority, delayOne, discardOne, updateData } from '../../store/change/job-verbs.js';
 import { clearLogs, setProgress } from '../../store/change/log-and-progress.js';
@@ -15,7 +15,14 @@ import { announceParents } from '../../store/events/announce.js';
 import type { Lease } from '../../store/rules/lease.js';
 import type { Engine } from '../../store/runtime/engine.js';
 import type { Attempt, AttemptEnd } from './attempt.js';
-import { type ChildrenOptions, cancelAnyJob, cancelWithChildren, removeWithChildren, withChildren } from './cancel.js';
+import {
+  type ChildrenOptions,
+  cancelAnyJob,
+  cancelledError,
+  cancelWithChildren,
+  removeWithChildren,
+  withChildren,
+} from './cancel.js';
 import { assertDone, keepNewest, timeToRun } from './job-access.js';
 import { JobFields } from './job-fields.js';
 import { appendLine } from './log-appender.js';
@@ -50,7 +57,7 @@ export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
       throw this.#lease ? new LeaseLostError(id, queueName) : new JobNotFoundError(id, queueName);
     }
     this.known.progress = progress;
-    this.#engine.notifier.publish('job:progress', queueName, id, { progress });
+    this.#engine.notifier.publish('job:progress', queueName, id, { data: progress });
   }
 
   /** Appends a line (at most 8,192 characters of it). A job keeps its newest 1,000 lines. */
@@ -80,12 +87,12 @@ export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
     this.known.data = data;
   }
 
-  /** No more retries: if the current attempt fails, the job has failed. */
+  /** No more retries for an active job: if the current attempt fails, the job has failed. */
   async discard(): Promise<void> {
     this.#assertNotLost();
     if (this.attempt) this.attempt.discarded = true;
     const answer = await discardOne(this.#engine.executor, this.queueName, this.id, this.#lease);
-    assertDone(answer, this, UNFINISHED, this.attempt);
+    assertDone(answer, this, 'active', this.attempt);
     this.known.discarded = true;
   }
 
@@ -113,32 +120,39 @@ export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
     this.#becameWaiting();
   }
 
-  /** A delayed job runs in `delay` (ms, or a duration) from now. */
+  /** A delayed job runs in `delay` (ms, or a duration; more than 0) from now. */
   async changeDelay(delay: Duration): Promise<void> {
     const ms = parseDelay(delay, 'changeDelay');
+    if (ms === 0)
+      throw new RangeError(`changeDelay(${show(delay)}): delay must be at least 1 ms; promote() runs it now.`);
     assertDone(await changeDelay(this.#engine.executor, this.queueName, this.id, ms), this, 'delayed');
     this.known.delayUntil = new Date(Date.now() + ms);
     this.#engine.notifier.wake(this.queueName, ms);
   }
 
-  /** @param priority a 32-bit integer; lower goes first. */
+  /** A waiting or delayed job gets another priority: a 32-bit integer, lower goes first. */
   async changePriority(priority: number): Promise<void> {
     integerIn(priority, 'priority', -MAX_INT - 1, MAX_INT);
-    assertDone(await changePriority(this.#engine.executor, this.queueName, this.id, priority), this, UNFINISHED);
+    assertDone(await changePriority(this.#engine.executor, this.queueName, this.id, priority), this, [
+      'waiting',
+      'delayed',
+    ]);
     this.known.opts = { ...this.known.opts, priority };
   }
 
   /**
-   * Delays the job until `timestamp` (epoch ms, or a Date). In a handler it takes effect when the handler ends,
-   * whatever that returns, and does not count as an attempt.
+   * Delays an active job until `timestamp` (epoch ms, or a Date), which must lie in the future. The attempt does not
+   * count. In its handler it takes effect when that ends, whatever it returns; from outside at once, and the worker
+   * loses its lease.
    */
   async moveToDelayed(timestamp: number | Date): Promise<void> {
     const until = timeToRun(timestamp);
     if (this.#decideEnd({ kind: 'delayed', until })) return;
     const answer = await delayOne(this.#engine.executor, this.queueName, this.id, until, null);
-    assertDone(answer, this, ['waiting', 'delayed']);
-    this.known.state = 'delayed';
-    this.known.delayUntil = new Date(until);
+    // The other reason for a refusal: an active job that was cancelled ends as cancelled.
+    if (!answer.done && answer.found === 'active') throw cancelledError();
+    assertDone(answer, this, 'active');
+    Object.assign(this.known, { state: 'delayed', delayUntil: new Date(until), lockedBy: null, lockUntil: null });
     this.#engine.notifier.publish('job:delayed', this.queueName, this.id);
     this.#engine.notifier.wake(this.queueName, until - Date.now());
   }
@@ -152,7 +166,7 @@ export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
     assertDone(answer, this, UNFINISHED);
     this.known.state = 'failed';
     this.known.failedReason = message;
-    this.#engine.notifier.publish('job:failed', this.queueName, this.id, { failedReason: message });
+    this.#engine.notifier.publish('job:failed', this.queueName, this.id, { data: message });
     announceParents(this.#engine.notifier, answer.parents);
   }
 

@@ -1,4 +1,3 @@
-import { JobNotFoundError } from '../../model/errors.js';
 import type { Duration, JobData, JobState } from '../../model/job.js';
 import type { PgStore } from '../../store/contract/pg-store.js';
 import { getChildrenJobs, getJob } from '../../store/read/find.js';
@@ -28,12 +27,15 @@ export class Job<T = unknown, N extends string = string> extends JobWrites<T, N>
     return this.attempt?.controller.signal;
   }
 
+  /** Read anew; false for a job that is gone. */
   async isCompleted(): Promise<boolean> {
     return (await this.#readState()) === 'completed';
   }
+  /** Read anew; false for a job that is gone. */
   async isFailed(): Promise<boolean> {
     return (await this.#readState()) === 'failed';
   }
+  /** Read anew; false for a job that is gone. */
   async isActive(): Promise<boolean> {
     return (await this.#readState()) === 'active';
   }
@@ -64,7 +66,7 @@ export class Job<T = unknown, N extends string = string> extends JobWrites<T, N>
   }
 
   observe(): JobObservable {
-    return new JobObservable(this.id, this.queueName, this.store);
+    return new JobObservable(this.id, this.queueName, this.store, this.known);
   }
 
   /**
@@ -78,9 +80,7 @@ export class Job<T = unknown, N extends string = string> extends JobWrites<T, N>
     return waitUntilFinished(this, this.store, ttl);
   }
 
-  async #readState(): Promise<JobState> {
-    const found = await getJob(this.store.engine.executor, this.queueName, this.id);
-    if (!found) throw new JobNotFoundError(this.id, this.queueName);
-    return found.job.state;
+  async #readState(): Promise<JobState | undefined> {
+    return (await getJob(this.store.engine.executor, this.queueName, this.id))?.job.state;
   }
 }

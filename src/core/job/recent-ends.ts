@@ -13,8 +13,8 @@ export class RecentEnds {
 
   note(key: string, event: StoreEvent): void {
     if (event.type !== 'job:completed' && event.type !== 'job:failed') return;
-    const data = (event.data ?? {}) as { returnvalue?: unknown; partial?: boolean };
-    if (data.partial || (JSON.stringify(data.returnvalue)?.length ?? 0) > MAX_RESULT_LENGTH) return;
+    if (event.type === 'job:completed' && event.partial) return;
+    if ((JSON.stringify(event.data)?.length ?? 0) > MAX_RESULT_LENGTH) return;
     this.#events.delete(key);
     this.#events.set(key, event);
     if (this.#events.size > CAPACITY) this.#events.delete(this.#events.keys().next().value as string);

@@ -3,7 +3,8 @@ import type { Duration, JobOptions } from '../../model/job.js';
 import { MAX_TIMER_MS, parseDelay } from '../../model/options/duration.js';
 import type { PgStore } from '../../store/contract/pg-store.js';
 import { CANCELLED_REASON } from '../../store/rules/reasons.js';
-import { type JobEnd, JobObservable } from './job-observable.js';
+import type { JobEnd } from './job-end.js';
+import { JobObservable } from './job-observable.js';
 
 interface Awaited {
   readonly id: string;

@@ -2,7 +2,8 @@ import type { Executor } from '../../db/executor.js';
 import type { StoreEventType } from '../../model/event.js';
 import type { JobState } from '../../model/job.js';
 import type { Notifier } from '../../store/events/notifier.js';
-import { encodeEvent, type OutgoingMessage } from '../../store/events/wire.js';
+import type { OutgoingMessage } from '../../store/events/wire.js';
+import { encodeEvent } from '../../store/events/wire-event.js';
 
 interface QueueAnnouncement {
   readonly events: [StoreEventType, string][];
@@ -49,7 +50,7 @@ export class Announcement {
   async sendIn(notifier: Notifier, transaction: Executor): Promise<void> {
     if (this.#queues.size === 0) return;
     const messages = [...this.#queues].map(([queueName, { events, wake, dueIn }]): OutgoingMessage => {
-      const encoded = events.map(([type, id]) => encodeEvent(type, id, Date.now(), undefined));
+      const encoded = events.map(([type, id]) => encodeEvent(type, id, Date.now()));
       return { queueName, events: encoded, wake, dueIn };
     });
     await notifier.notifyIn(transaction, messages);

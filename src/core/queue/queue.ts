@@ -3,7 +3,7 @@ import { ClosedError } from '../../model/errors.js';
 import type { Duration, JobOptions, JobState, RepeatOptions } from '../../model/job.js';
 import type { InputOf, JobName } from '../../model/job-types.js';
 import { checkLogger } from '../../model/logger.js';
-import { durationIn } from '../../model/options/duration.js';
+import { durationIn, withoutIn } from '../../model/options/duration.js';
 import { type ResolvedJobOptions, resolveJobOptions, withDefaults } from '../../model/options/job-options.js';
 import { assertJobState, oneOf, validateName, validateQueueName } from '../../model/options/names.js';
 import { readOptions } from '../../model/options/option-object.js';
@@ -96,7 +96,7 @@ export class Queue<T = unknown> {
     data: InputOf<T, N>,
     opts?: JobOptions,
   ): Promise<AddedJob<T, N>> {
-    return this.add(name, data, { ...opts, delay });
+    return this.add(name, data, { ...opts, delay: withoutIn(delay) });
   }
 
   /** Adds a job that runs as soon as it can, whatever the default options say. */
@@ -147,7 +147,7 @@ export class Queue<T = unknown> {
     this.#assertOpen();
     const jobName = jobNameOf(options);
     await this.#store.pauseJobName(this.name, jobName ?? ALL_NAMES);
-    this.#store.engine.notifier.publish('queue:paused', this.name, undefined, { jobName });
+    this.#store.engine.notifier.publish('queue:paused', this.name, undefined, { data: { jobName } });
     this.events.emit('paused', { jobName });
   }
 
@@ -156,7 +156,7 @@ export class Queue<T = unknown> {
     const jobName = jobNameOf(options);
     await this.#store.resumeJobName(this.name, jobName ?? ALL_NAMES);
     const { notifier } = this.#store.engine;
-    notifier.publish('queue:resumed', this.name, undefined, { jobName });
+    notifier.publish('queue:resumed', this.name, undefined, { data: { jobName } });
     notifier.wake(this.name);
     this.events.emit('resumed', { jobName });
   }

@@ -1,16 +1,19 @@
 import { JobFailedError } from '../../model/errors.js';
-import type { JobData } from '../../model/job.js';
+import type { AttemptRecord, JobData } from '../../model/job.js';
 import type { Notifier } from '../../store/events/notifier.js';
 import type { StoredJob } from '../../store/rows/job-row.js';
+import { MAX_ATTEMPT_RECORDS } from '../../store/rules/attempt-record.js';
 import { CANCELLED_REASON } from '../../store/rules/reasons.js';
 import { cancelledError } from '../job/cancel.js';
 import type { SettledAttempt } from './leased-job.js';
 
 /** The worker's own listeners. */
 export interface SettledListeners {
-  /** @param changed what is different from the job as it was claimed */
-  completed(stored: StoredJob, changed: Partial<JobData>): void;
-  failed(stored: StoredJob, changed: Partial<JobData>, error: Error): void;
+  completed(stored: StoredJob, attempt: SettledAttempt, result: unknown): void;
+  /** The job has failed for good. */
+  failed(stored: StoredJob, attempt: SettledAttempt, error: Error): void;
+  /** The attempt failed, and another follows. */
+  retrying(stored: StoredJob, attempt: SettledAttempt, error: Error): void;
 }
 
 /** Results up to this size, in characters of JSON, travel with the event; larger ones are read from the table. */
@@ -24,19 +27,18 @@ export function publishSettled(notifier: Notifier, { job }: StoredJob, attempt: 
   const { id, queueName, attemptsMade } = job;
   const { end, settlement, settled } = attempt;
   const { state, cancelled, removed } = settled;
-  const failedReason = reasonOf(attempt);
   if (state === 'completed') {
     const text = settlement.returnvalue ?? 'null';
     // The result of a removed job cannot be read later.
     const fits = text.length <= MAX_EVENT_RESULT || removed;
-    notifier.publishJson('job:completed', queueName, id, fits ? `{"returnvalue":${text}}` : '{"partial":true}');
+    notifier.publishCompleted(queueName, id, fits ? text : undefined);
     return;
   }
   if (state === 'failed') {
-    notifier.publish('job:failed', queueName, id, { failedReason, ...(cancelled && { cancelled }) });
+    notifier.publish('job:failed', queueName, id, { data: reasonOf(attempt), ...(cancelled && { cancelled }) });
     return;
   }
-  const retry = end.kind === 'failed' ? { failedReason, attemptsMade: attemptsMade + 1 } : undefined;
+  const retry = end.kind === 'failed' ? { attemptsMade: attemptsMade + 1, failedReason: reasonOf(attempt) } : undefined;
   notifier.publish(state === 'delayed' ? 'job:delayed' : 'job:waiting', queueName, id, retry);
   if (state === 'waiting') notifier.wake(queueName);
   else notifier.wake(queueName, settlement.until === undefined ? settlement.delayMs : settlement.until - Date.now());
@@ -45,23 +47,56 @@ export function publishSettled(notifier: Notifier, { job }: StoredJob, attempt: 
 /** Calls the worker's listeners for an attempt that completed or failed. */
 export function emitSettled(listeners: SettledListeners, stored: StoredJob, attempt: SettledAttempt): void {
   const { end, settlement, settled } = attempt;
-  const { state } = settled;
-  const { id, attemptsMade, failedAt } = stored.job;
-  if (state === 'completed' && end.kind === 'completed') {
-    const { returnvalue } = end;
-    listeners.completed(stored, { state, failedReason: null, returnvalue, completedAt: new Date() });
-    return;
-  }
-  const changed: Partial<JobData> = {
-    state,
-    failedReason: state === 'completed' ? null : reasonOf(attempt) || null,
-    failedAt: state === 'failed' ? new Date() : failedAt,
-  };
-  if (end.kind === 'failed') {
-    const error = end.error instanceof Error ? end.error : new JobFailedError(id, settlement.reason ?? 'failed');
-    listeners.failed(stored, { ...changed, attemptsMade: attemptsMade + 1 }, error);
-  } else if (state === 'failed') {
-    const made = attemptsMade + (end.kind === 'completed' ? 1 : 0);
-    listeners.failed(stored, { ...changed, attemptsMade: made }, cancelledError());
+  if (settled.state === 'completed') {
+    if (end.kind === 'completed') listeners.completed(stored, attempt, end.returnvalue);
+  } else if (settled.cancelled) {
+    // Whatever the handler threw when its signal aborted.
+    listeners.failed(stored, attempt, cancelledError());
+  } else if (end.kind === 'failed') {
+    const error =
+      end.error instanceof Error ? end.error : new JobFailedError(stored.job.id, settlement.reason ?? 'failed');
+    if (settled.state === 'failed') listeners.failed(stored, attempt, error);
+    else listeners.retrying(stored, attempt, error);
   }
 }
+
+/** The job after a settlement, not under a lease any more, as its row says without being read. */
+export function jobAfter({ job }: StoredJob, attempt: SettledAttempt): JobData {
+  const { end, settlement, settled } = attempt;
+  const { state } = settled;
+  const at = new Date();
+  const after: JobData = { ...job, state, lockedBy: null, lockUntil: null };
+  if (state === 'completed') {
+    after.completedAt = at;
+    after.failedReason = null;
+    if (end.kind === 'completed') after.returnvalue = end.returnvalue;
+  } else {
+    after.failedReason = reasonOf(attempt) || null;
+    if (state === 'failed') after.failedAt = at;
+    if (state === 'delayed') after.delayUntil = new Date(at.getTime() + (settlement.delayMs ?? 0));
+  }
+  if (end.kind !== 'completed' && end.kind !== 'failed') return after;
+  const record = recordOf(job, attempt, at);
+  after.attemptLogs = appended(job.attemptLogs, record);
+  if (record.status === 'completed') return after;
+  after.attemptsMade = job.attemptsMade + 1;
+  after.stacktrace = appended(job.stacktrace, record.stacktrace ?? record.error ?? '');
+  return after;
+}
+
+function recordOf(job: JobData, attempt: SettledAttempt, endedAt: Date): AttemptRecord {
+  const { settlement, settled } = attempt;
+  const completed = settled.state === 'completed';
+  return {
+    attempt: job.attemptsMade + 1,
+    startedAt: settlement.startedAt ?? '',
+    endedAt: endedAt.toISOString(),
+    status: completed ? 'completed' : 'failed',
+    error: completed ? null : reasonOf(attempt),
+    stacktrace: settlement.stack ?? null,
+    logs: settlement.logs === undefined ? [] : (JSON.parse(settlement.logs) as string[]),
+  };
+}
+
+/** As the statement appends: at most so many, the oldest is dropped. */
+const appended = <T>(list: readonly T[], item: T): T[] => [...list.slice(1 - MAX_ATTEMPT_RECORDS), item];

@@ -40,7 +40,7 @@ export async function sweepQueue(
   const { jobs, parents } = await sweep(engine.executor, queueName, maxStalledCount, shard, engine.setAside);
   announceParents(engine.notifier, parents);
   for (const { id, state, cancelled, reason } of jobs) {
-    const failed = { failedReason: reason ?? '', ...(cancelled && { cancelled }) };
+    const failed = { data: reason ?? '', ...(cancelled && { cancelled }) };
     engine.notifier.publish('job:stalled', queueName, id);
     if (state === 'failed') engine.notifier.publish('job:failed', queueName, id, failed);
     else engine.notifier.publish('job:waiting', queueName, id);

@@ -67,13 +67,9 @@ function baseSettlement({ stored, attempt }: LeasedJob, kind: Settlement['kind']
 let lastMs = Number.NaN;
 let lastIso = '';
 
-/**
- * Remembers the last answer, because jobs that were claimed together started at the same time. Undefined for a date
- * that a handler has made invalid.
- */
-function iso(time: Date): string | undefined {
+/** Remembers the last answer, because jobs that were claimed together started at the same time. */
+function iso(time: Date): string {
   const ms = time.getTime();
-  if (Number.isNaN(ms)) return undefined;
   if (ms !== lastMs) {
     lastMs = ms;
     lastIso = time.toISOString();

@@ -3,7 +3,13 @@ import { tickSchedules } from '../../store/schedules/list.js';
 import { promoteDue, type SweepListeners, sweepQueue } from './maintenance.js';
 
 /** Events after which a job may not be under its worker's lease any more, or should stop. */
-const LEASE_EVENTS: ReadonlySet<string> = new Set(['job:cancelled', 'job:removed', 'job:stalled', 'job:failed']);
+const LEASE_EVENTS: ReadonlySet<string> = new Set([
+  'job:cancelled',
+  'job:removed',
+  'job:stalled',
+  'job:failed',
+  'job:delayed',
+]);
 
 export interface WakeOptions {
   readonly queueName: string;

@@ -10,8 +10,10 @@ export type BatchProcessor<T> = (
 export interface WorkerEvents<T> {
   active: JobOf<T>;
   completed: { job: JobOf<T>; result: unknown };
-  /** After every failed attempt; `job.state` says whether it was the last. */
+  /** Once, when the job has failed for good or was cancelled. */
   failed: { job: JobOf<T>; error: Error };
+  /** After a failed attempt that is followed by another: `delay` ms later, 0 for at once. */
+  retrying: { job: JobOf<T>; error: Error; attemptsMade: number; delay: number };
   /** The id of a job whose lease expired; it was returned to waiting, or failed. */
   stalled: string;
   cancelled: JobOf<T>;

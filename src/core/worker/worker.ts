@@ -1,26 +1,24 @@
 import { settledWithin } from '../../db/deadline.js';
 import { ClosedError, ConveyorError } from '../../model/errors.js';
 import { generateWorkerId } from '../../model/ids.js';
-import type { Duration, JobData } from '../../model/job.js';
+import type { Duration } from '../../model/job.js';
 import { durationIn, MAX_TIMER_MS } from '../../model/options/duration.js';
 import { validateQueueName } from '../../model/options/names.js';
 import { renew } from '../../store/lease/renew.js';
-import type { StoredJob } from '../../store/rows/job-row.js';
 import type { Engine } from '../../store/runtime/engine.js';
 import { EventBus } from '../event-bus.js';
-import { Job } from '../job/job.js';
-import type { JobOf } from '../job/typed-job.js';
 import { Capacity } from './capacity.js';
 import { Claimer } from './claimer.js';
 import { Condition } from './condition.js';
 import { Dispatcher } from './dispatcher.js';
+import { EndEvents } from './end-events.js';
 import { Fetcher } from './fetcher.js';
 import { Leases } from './leases.js';
 import type { SettlementRules } from './settlement.js';
 import { Settler } from './settler.js';
 import { StartRecords } from './start-records.js';
 import { attachWakeSources } from './wake-sources.js';
-import { checkPool, logFailure, warnOfMissingConnection } from './worker-log.js';
+import { checkPool, warnOfMissingConnection } from './worker-log.js';
 import { type ResolvedWorkerOptions, resolveWorkerOptions, type WorkerOptions } from './worker-options.js';
 import type { BatchProcessor, Processor, WorkerEvents } from './worker-types.js';
 
@@ -53,6 +51,7 @@ export class Worker<T = unknown> {
   readonly events: EventBus<WorkerEvents<T>>;
   readonly #options: ResolvedWorkerOptions;
   readonly #engine: Engine;
+  readonly #endEvents: EndEvents<T>;
   readonly #leases: Leases;
   readonly #startRecords: StartRecords;
   readonly #claimer: Claimer;
@@ -78,6 +77,8 @@ export class Worker<T = unknown> {
     const engine = store.engine;
     this.#engine = engine;
     this.events = new EventBus(logger);
+    const endEvents = new EndEvents(this.events, store, logger);
+    this.#endEvents = endEvents;
     this.#capacity = new Capacity(this.#options, () => this.#settler.pending);
     const { maxPayloadBytes } = engine.options;
     const rules: SettlementRules = { workerId: this.id, backoffStrategy, maxPayloadBytes, logger };
@@ -97,10 +98,7 @@ export class Worker<T = unknown> {
     this.#settler = new Settler({
       ...common,
       limited: this.#capacity.limited,
-      listeners: {
-        completed: (stored, changed) => this.#completed(stored, changed),
-        failed: (stored, changed, failure) => this.#failed(stored, changed, failure),
-      },
+      listeners: endEvents,
       done: (job) => this.#leases.delete(job),
       progressed: () => this.#progressed(),
       error,
@@ -220,7 +218,7 @@ export class Worker<T = unknown> {
       checkLease: (jobId) => this.#leases.check(jobId),
       swept: {
         stalled: (jobId) => this.events.emit('stalled', jobId),
-        failed: (stored, error) => this.#failed(stored, {}, error),
+        failed: (stored, error) => this.#endEvents.swept(stored, error),
       },
     });
     this.#unsubscribe = sources.unsubscribe;
@@ -274,25 +272,6 @@ export class Worker<T = unknown> {
       await this.#condition.until(settled, left());
     }
     if (this.#claimer.unanswered && this.#engine.connected) await settledWithin(this.#claimer.releaseUnknown(), left());
-  }
-
-  #completed(stored: StoredJob, changed: Partial<JobData>): void {
-    if (!this.events.has('completed')) return;
-    this.events.emit('completed', { job: this.#jobNow(stored, changed), result: changed.returnvalue });
-  }
-
-  /** Without a listener the end of a job is logged, so that it does not go unnoticed. */
-  #failed(stored: StoredJob, changed: Partial<JobData>, error: Error): void {
-    if (this.events.has('failed')) this.events.emit('failed', { job: this.#jobNow(stored, changed), error });
-    else if ((changed.state ?? stored.job.state) === 'failed') {
-      logFailure({ ...stored.job, ...changed }, this.#options.logger);
-    }
-  }
-
-  /** For listeners: the job as it is now, not under this worker's lease any more. */
-  #jobNow(stored: StoredJob, changed: Partial<JobData>): JobOf<T> {
-    const data = { ...stored.job, ...changed, lockedBy: null, lockUntil: null };
-    return new Job(data, this.#options.store) as JobOf<T>;
   }
 
   #error(error: unknown): void {

@@ -10,7 +10,7 @@ import type {
 import { show } from '../text.js';
 import { timeOf } from './dates.js';
 import { durationIn, MAX_DURATION_MS, MAX_TIMER_MS, parseDelay } from './duration.js';
-import { integerIn, oneOf, validateName } from './names.js';
+import { integerIn, numberIn, oneOf, validateName } from './names.js';
 import { readOptions } from './option-object.js';
 import { validateRepeat } from './repeat-options.js';
 
@@ -160,7 +160,7 @@ function retentionOption(value: unknown, name: string): boolean | number | Reten
 }
 
 function backoffOption(value: unknown): BackoffOptions {
-  const fields = readOptions(value, 'opts.backoff', ['type', 'delay', 'customStrategy']);
+  const fields = readOptions(value, 'opts.backoff', ['type', 'delay', 'jitter', 'customStrategy']);
   const type = oneOf(fields['type'], 'opts.backoff.type', BACKOFF_TYPES);
   const strategy = fields['customStrategy'];
   if (strategy !== undefined && (type !== 'custom' || typeof strategy !== 'function')) {
@@ -169,7 +169,10 @@ function backoffOption(value: unknown): BackoffOptions {
     );
   }
   // A custom strategy need not use the delay, so the option may be missing.
-  if (type !== 'custom' || fields['delay'] !== undefined) parseDelay(fields['delay'] as Duration, 'opts.backoff.delay');
+  if (type !== 'custom' || fields['delay'] !== undefined) {
+    parseDelay(fields['delay'] as Duration, 'opts.backoff.delay', 'the backoff delay');
+  }
+  if (fields['jitter'] !== undefined) numberIn(fields['jitter'], 'opts.backoff.jitter', 0, 1);
   return { ...fields } as unknown as BackoffOptions;
 }
 
@@ -180,7 +183,7 @@ function deduplicationOption(value: unknown): DeduplicationOptions {
   const { ttl } = fields;
   if (ttl !== undefined) fields['ttl'] = durationIn(ttl, 'opts.deduplication.ttl', 1, MAX_DURATION_MS);
   if (fields['key'] === undefined && fields['hash'] !== true) {
-    throw new TypeError('opts.deduplication has neither key nor hash: true; it needs one of them.');
+    throw new TypeError('opts.deduplication has neither key nor hash: true. Deduplication requires one of them.');
   }
   return { ...fields };
 }

@@ -10,9 +10,10 @@ export const MAX_NAME_LENGTH = 255;
  * @throws TypeError when it is not a string, RangeError when it is not such a name
  */
 export function validateQueueName(name: unknown): string {
-  const text = validateName(name, 'queue name');
+  const what = 'Invalid queue name: queue name';
+  const text = validateName(name, what);
   if (hasControlCharacter(text)) {
-    throw new RangeError(`queue name is ${show(text)}; control characters are not allowed.`);
+    throw new RangeError(`${what} is ${show(text)}; control characters are not allowed.`);
   }
   return text;
 }
@@ -55,6 +56,18 @@ export function integerIn(value: unknown, name: string, min: number, max: number
 }
 
 /**
+ * A number from `min` to `max`.
+ *
+ * @throws TypeError when it is not a number, RangeError when it is out of range
+ */
+export function numberIn(value: unknown, name: string, min: number, max: number): number {
+  const allowed = `a number from ${min} to ${max}`;
+  if (typeof value !== 'number') throw new TypeError(`${name} is ${show(value)}; it must be ${allowed}.`);
+  if (!(value >= min && value <= max)) throw new RangeError(`${name} is ${show(value)}; it must be ${allowed}.`);
+  return value;
+}
+
+/**
  * One of a few words.
  *
  * @throws TypeError when it is not a string, RangeError when it is another word
@@ -68,9 +81,9 @@ export function oneOf<T extends string>(value: unknown, name: string, allowed: r
   return value as T;
 }
 
-/** @throws TypeError or RangeError when the value is not one of `JOB_STATES` */
-export function assertJobState(value: unknown): asserts value is JobState {
-  oneOf(value, 'job state', JOB_STATES);
+/** The state itself. @throws TypeError or RangeError when the value is not one of `JOB_STATES` */
+export function assertJobState(value: unknown): JobState {
+  return oneOf(value, 'Invalid job state: job state', JOB_STATES);
 }
 
 function isTooLong(text: string): boolean {

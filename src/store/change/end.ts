@@ -95,7 +95,7 @@ const fail = statement('fail job', ['queue', 'id', 'reason', 'stack', ...LEASE_P
   const more = sql`,
     ${col.attemptsMade} = ${j.attemptsMade} + case when ${active} then 1 else 0 end,
     ${col.attemptLogs} = case when ${active} then ${appended(j.attemptLogs, record)} else ${j.attemptLogs} end,
-    ${col.stacktrace} = ${withStack(j.stacktrace, p.stack)}`;
+    ${col.stacktrace} = ${withStack(j.stacktrace, sql`(case when ${active} then coalesce(${p.stack}, ${p.reason}) else ${p.stack} end)`)}`;
   return sql`
     with found as materialized (
       select ${j.state} as state, ${live(j.state)} and ${heldIfLeased(j, p)} as ends

@@ -2,12 +2,17 @@ import { sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { alias, bare, type Tables } from '../../db/tables.js';
 import { instantOf, interval, now } from '../../db/time.js';
-import { heldBy, heldIfLeased, LEASE_PARAMS, type Lease, leaseValues } from '../rules/lease.js';
+import { heldIfLeased, LEASE_PARAMS, type Lease, type LeaseSlots, leaseValues } from '../rules/lease.js';
 import { inState, live } from '../rules/states.js';
 import { type ChangeAnswer, change, readAnswer } from './change.js';
 
 const hasNotEnded = (db: Tables) => live(alias(db.jobs, 'j').state);
 const isDelayed = (db: Tables) => inState(alias(db.jobs, 'j'), 'delayed');
+/** Active, and with a lease under that. */
+const isActive = (db: Tables, p: LeaseSlots) => {
+  const j = alias(db.jobs, 'j');
+  return sql`${inState(j, 'active')} and ${heldIfLeased(j, p)}`;
+};
 
 const redelay = change(
   'change delay',
@@ -34,16 +39,17 @@ const postpone = change('delay job', ['until', ...LEASE_PARAMS], (db, p) => {
   const col = bare(db.jobs);
   return {
     // A cancelled job ends as cancelled: it must not run once more.
-    allowed: sql`case when ${p.lease} is null then ${j.state} in ('waiting', 'delayed')
-      else ${heldBy(j, sql`${p.lease}::int`, p.worker)} and ${j.cancelledAt} is null end`,
-    // A postponed job queues behind the others; and an active one leaves its lease.
+    allowed: sql`${isActive(db, p)} and ${j.cancelledAt} is null`,
+    // Its worker holds it no more, and it queues behind the others.
     set: sql`${col.state} = 'delayed', ${col.delayUntil} = ${instantOf(p.until)}, ${col.seq} = ${db.nextSeq},
-      ${col.lease} = case when ${j.state} = 'active' then ${j.lease} + 1 else ${j.lease} end,
-      ${col.lockUntil} = null, ${col.lockedBy} = null`,
+      ${col.lease} = ${j.lease} + 1, ${col.lockUntil} = null, ${col.lockedBy} = null`,
   };
 });
 
-/** Postpones a waiting or delayed job until a time (epoch ms), or with a lease the active job that it holds. */
+/**
+ * Postpones an active job until a time (epoch ms), with a lease only while that holds it. Its attempt does not count, and
+ * its worker loses it. Refused for a job that was cancelled.
+ */
 export async function delayOne(
   executor: Executor,
   queueName: string,
@@ -58,10 +64,11 @@ const reprioritise = change(
   'change priority',
   ['priority'],
   (db, p) => {
-    const { opts } = alias(db.jobs, 'j');
+    const j = alias(db.jobs, 'j');
+    const { opts } = j;
     const option = sql`jsonb_build_object('priority', ${p.priority}::int)`;
     return {
-      allowed: hasNotEnded(db),
+      allowed: sql`${inState(j, 'waiting')} or ${inState(j, 'delayed')}`,
       set: sql`${bare(db.jobs).priority} = ${p.priority}::int,
         ${bare(db.jobs).opts} = case when jsonb_typeof(${opts}) = 'object' then ${opts} || ${option} else ${option} end`,
     };
@@ -69,7 +76,7 @@ const reprioritise = change(
   { repeatable: true },
 );
 
-/** Moves a job that has not ended to another priority; inside it, it keeps its place by age. */
+/** Moves a waiting or delayed job to another priority; inside it, it keeps its place by age. */
 export async function changePriority(
   executor: Executor,
   queueName: string,
@@ -104,13 +111,13 @@ const discard = change(
   'discard job',
   [...LEASE_PARAMS],
   (db, p) => ({
-    allowed: sql`${hasNotEnded(db)} and ${heldIfLeased(alias(db.jobs, 'j'), p)}`,
+    allowed: isActive(db, p),
     set: sql`${bare(db.jobs).discarded} = true`,
   }),
   { repeatable: true },
 );
 
-/** No more retries for a job that has not ended; with a lease only while that holds it. */
+/** No more retries for an active job; with a lease only while that holds it. */
 export async function discardOne(
   executor: Executor,
   queueName: string,

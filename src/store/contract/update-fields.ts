@@ -71,8 +71,7 @@ const BY_TYPE: Record<FieldType, Encode> = {
 const CHECKS: { readonly [K in JobFieldName]?: Encode } = {
   name,
   state(value) {
-    assertJobState(value);
-    return quoted(value);
+    return quoted(assertJobState(value));
   },
   createdAt: time,
   progress,

@@ -5,7 +5,6 @@ import type { Notifier } from './notifier.js';
 const EVENT_OF: Partial<Record<ParentChange['state'], StoreEventType>> = {
   waiting: 'job:waiting',
   delayed: 'job:delayed',
-  failed: 'job:failed',
   removed: 'job:removed',
 };
 
@@ -16,7 +15,8 @@ export const DUE_NOW = 0;
 export function announceParents(notifier: Notifier, parents: readonly ParentChange[]): void {
   for (const { queueName, id, state, reason } of parents) {
     const type = EVENT_OF[state];
-    if (type) notifier.publish(type, queueName, id, state === 'failed' ? { failedReason: reason ?? '' } : undefined);
+    if (state === 'failed') notifier.publish('job:failed', queueName, id, { data: reason ?? '' });
+    else if (type) notifier.publish(type, queueName, id);
     if (state === 'waiting') notifier.wake(queueName);
     else if (state === 'delayed') notifier.wake(queueName, DUE_NOW);
   }

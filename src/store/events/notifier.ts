@@ -1,19 +1,12 @@
 import { sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { columns, statement } from '../../db/statement.js';
-import type { StoreEvent, StoreEventCallback, StoreEventType } from '../../model/event.js';
+import type { EventDetails, StoreEvent, StoreEventCallback, StoreEventType } from '../../model/event.js';
 import type { Logger } from '../../model/logger.js';
 import { Outbox } from './outbox.js';
 import { Subscriptions, type WakeCallback } from './subscriptions.js';
-import {
-  channelOf,
-  Decoder,
-  encodeEvent,
-  encodeEventJson,
-  encodeMessage,
-  encodeStoreEvent,
-  type OutgoingMessage,
-} from './wire.js';
+import { channelOf, Decoder, encodeMessage, type OutgoingMessage } from './wire.js';
+import { encodeCompleted, encodeEvent, encodeStoreEvent } from './wire-event.js';
 
 const notify = statement(
   'notify',
@@ -96,19 +89,37 @@ export class Notifier {
   }
 
   /** The same for an event of the present; without a subscriber in this process the object is not even made. */
-  publish(type: StoreEventType, queueName: string, jobId?: string, data?: unknown): void {
+  publish<Type extends StoreEventType>(
+    type: Type,
+    queueName: string,
+    jobId?: string,
+    details?: EventDetails<Type>,
+  ): void {
     const timestamp = Date.now();
-    this.#outbox.addEvent(queueName, encodeEvent(type, jobId, timestamp, data));
+    this.#outbox.addEvent(queueName, encodeEvent(type, jobId, timestamp, details));
     if (!this.#subscriptions.has(queueName, type)) return;
-    this.#subscriptions.deliver(storeEvent(type, queueName, jobId, timestamp, data));
+    this.#subscriptions.deliver({
+      type,
+      queueName,
+      ...(jobId !== undefined && { jobId }),
+      timestamp: new Date(timestamp),
+      ...details,
+    } as StoreEvent);
   }
 
-  /** The same for data that is JSON text already. */
-  publishJson(type: StoreEventType, queueName: string, jobId: string, data: string): void {
+  /** `job:completed`. @param result as JSON text; undefined: it is too large for an event */
+  publishCompleted(queueName: string, jobId: string, result: string | undefined): void {
     const timestamp = Date.now();
-    this.#outbox.addEvent(queueName, encodeEventJson(type, jobId, timestamp, data));
-    if (!this.#subscriptions.has(queueName, type)) return;
-    this.#subscriptions.deliver(storeEvent(type, queueName, jobId, timestamp, JSON.parse(data)));
+    this.#outbox.addEvent(queueName, encodeCompleted(jobId, timestamp, result));
+    if (!this.#subscriptions.has(queueName, 'job:completed')) return;
+    const details = result === undefined ? { partial: true } : { data: JSON.parse(result) };
+    this.#subscriptions.deliver({
+      type: 'job:completed',
+      queueName,
+      jobId,
+      timestamp: new Date(timestamp),
+      ...details,
+    });
   }
 
   /**
@@ -167,17 +178,4 @@ export class Notifier {
       }),
     );
   }
-}
-
-function storeEvent(
-  type: StoreEventType,
-  queueName: string,
-  jobId: string | undefined,
-  timestamp: number,
-  data: unknown,
-): StoreEvent {
-  const event: StoreEvent = { type, queueName, timestamp: new Date(timestamp) };
-  if (jobId !== undefined) event.jobId = jobId;
-  if (data !== undefined) event.data = data;
-  return event;
 }

@@ -1,13 +1,11 @@
 import { createHash } from 'node:crypto';
-import { EVENT_TYPES, type StoreEvent, type StoreEventType } from '../../model/event.js';
-import { DEFAULT_MAX_PAYLOAD_BYTES, encodeLenient } from '../../model/payload/values.js';
+import type { StoreEvent } from '../../model/event.js';
+import { decodeEvent, type WireEvent } from './wire-event.js';
 
 /** NOTIFY takes fewer than 8,000 bytes. */
 export const MAX_PAYLOAD_BYTES = 7_900;
 /** Of the text of one part; the rest is for its array. */
 const PART_BYTES = 7_600;
-/** Of the data of one event. */
-const MAX_EVENT_BYTES = DEFAULT_MAX_PAYLOAD_BYTES;
 /** A channel is an identifier of at most 63 bytes. */
 const MAX_CHANNEL_BYTES = 63;
 /** A sender that died in the middle of a message never completes it: only the newest few are kept. */
@@ -39,9 +37,6 @@ export interface OutgoingMessage {
   dueIn: number | null;
 }
 
-/** `[type, jobId, timestamp, data]`, the type by its number: an event of a job is about 60 bytes. */
-type WireEvent = [number, string | null, number, unknown?];
-
 interface Envelope {
   /** Source. */
   s: string;
@@ -58,27 +53,6 @@ interface Envelope {
 type Part = [string, number, number, number, string];
 
 let messageNumber = 0;
-
-/** Data that JSON cannot hold is replaced rather than refused: it must not fail the other events of a send. */
-export function encodeEvent(type: StoreEventType, jobId: string | undefined, timestamp: number, data: unknown): string {
-  const text = data === undefined ? undefined : encodeLenient(data, MAX_EVENT_BYTES).text;
-  return encodeEventJson(type, jobId, timestamp, text);
-}
-
-/** The same with its data as JSON text. */
-export function encodeEventJson(
-  type: StoreEventType,
-  jobId: string | undefined,
-  timestamp: number,
-  data: string | undefined,
-): string {
-  const id = jobId === undefined ? 'null' : JSON.stringify(jobId);
-  return `[${EVENT_TYPES.indexOf(type)},${id},${timestamp}${data === undefined ? '' : `,${data}`}]`;
-}
-
-/** The same of an event that an app made: an invalid time becomes 0, so that the payload stays readable. */
-export const encodeStoreEvent = ({ type, jobId, timestamp, data }: StoreEvent): string =>
-  encodeEvent(type, jobId ?? undefined, timestamp.getTime() || 0, data);
 
 /** The payloads of a message, each small enough for one NOTIFY, in the order in which they must be sent. */
 export function encodeMessage(source: string, message: OutgoingMessage): string[] {
@@ -148,7 +122,7 @@ export class Decoder {
     if (source === this.#source || typeof queueName !== 'string') return undefined;
     return {
       queueName,
-      events: Array.isArray(events) ? events.flatMap((event) => decodeEvent(queueName, event)) : [],
+      events: Array.isArray(events) ? events.flatMap((event) => decodeEvent(queueName, event) ?? []) : [],
       wake: wake === 1,
       dueIn: typeof dueIn === 'number' ? dueIn : null,
     };
@@ -169,16 +143,4 @@ export class Decoder {
     this.#incomplete.delete(key);
     return Buffer.from(parts.join(''), 'base64').toString();
   }
-}
-
-/** Empty for what is not an event, or is of a type that only a newer version knows. */
-function decodeEvent(queueName: string, event: unknown): StoreEvent[] {
-  if (!Array.isArray(event)) return [];
-  const [number, jobId, timestamp, data] = event as WireEvent;
-  const type = EVENT_TYPES[number];
-  if (type === undefined) return [];
-  const decoded: StoreEvent = { type, queueName, timestamp: new Date(timestamp) };
-  if (jobId !== null) decoded.jobId = jobId;
-  if (data !== undefined) decoded.data = data;
-  return [decoded];
 }

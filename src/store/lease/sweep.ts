@@ -4,7 +4,7 @@ import { columns, statement } from '../../db/statement.js';
 import { alias, bare, type Tables } from '../../db/tables.js';
 import { isoTime, now } from '../../db/time.js';
 import type { JobState } from '../../model/job.js';
-import { appended, attemptRecord } from '../rules/attempt-record.js';
+import { appended, attemptRecord, withStack } from '../rules/attempt-record.js';
 import { attemptsOf } from '../rules/attempts.js';
 import { cascadeOf, type ParentChange, parents } from '../rules/cascade.js';
 import { leaseExpired } from '../rules/lease.js';
@@ -71,6 +71,7 @@ const sweepStalled = statement('sweep', ['queue', 'max', 'limit', 'shard', 'skip
         ${col.removeAt} = case when ${fails} then ${expiresAt(keepMs(j.opts, 'failed'))} end,
         ${col.attemptsMade} = ${j.attemptsMade} + case when ${attempted} then 1 else 0 end,
         ${col.attemptLogs} = case when ${attempted} then ${appended(j.attemptLogs, record)} else ${j.attemptLogs} end,
+        ${col.stacktrace} = ${withStack(j.stacktrace, sql`case when ${attempted} then ${reason} end`)},
         ${col.stalledCount} = ${j.stalledCount} + case when ${started} then 1 else 0 end,
         ${col.startedLease} = case when ${started} then ${j.startedLease} else 0 end,
         ${col.lease} = ${j.lease} + 1, ${col.lockUntil} = null, ${col.lockedBy} = null

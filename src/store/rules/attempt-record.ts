@@ -12,7 +12,7 @@ export function appended(list: SQLWrapper, items: SQLWrapper): SQL {
     else '[]'::jsonb end) || ${items})`;
 }
 
-/** A job's stack traces with one more, where there is one. */
+/** A job's stack traces with one more, where there is one: of each failed attempt, its reason if it has no stack. */
 export function withStack(list: SQLWrapper, stack: SQLWrapper): SQL {
   return sql`case when ${stack} is null then ${list} else ${appended(list, sql`to_jsonb(${stack})`)} end`;
 }

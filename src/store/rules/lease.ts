@@ -15,7 +15,7 @@ export interface JobLease extends Lease {
 }
 
 export const LEASE_PARAMS = ['lease', 'worker'] as const;
-type LeaseSlots = Readonly<Record<(typeof LEASE_PARAMS)[number], SQL>>;
+export type LeaseSlots = Readonly<Record<(typeof LEASE_PARAMS)[number], SQL>>;
 
 export const leaseValues = (lease: Lease | null) => ({
   lease: lease?.lease ?? null,

@@ -109,6 +109,7 @@ function changes(db: Tables, j: Jobs): SQL {
   // As a sub-select it is computed once, not for each row.
   const at = sql`(select ${now})`;
   const completed = sql`${newState} = 'completed'`;
+  const failedStack = sql`(case when ${attempted} and not ${completed} then coalesce(${stack}, ${reason}) end)`;
   const record = attemptRecord({
     attempt: sql`${j.attemptsMade} + 1`,
     startedAt,
@@ -126,7 +127,7 @@ function changes(db: Tables, j: Jobs): SQL {
     ${col.failedAt} = case when ${newState} = 'failed' then ${at} else ${j.failedAt} end,
     ${col.failedReason} = case when ${completed} then null
       when ${kind} in ('failed', 'retry') or ${cancelled} then ${reason} else ${j.failedReason} end,
-    ${col.stacktrace} = ${withStack(j.stacktrace, stack)},
+    ${col.stacktrace} = ${withStack(j.stacktrace, failedStack)},
     ${col.attemptLogs} = case when ${attempted} then ${appended(j.attemptLogs, record)} else ${j.attemptLogs} end,
     ${col.delayUntil} = case when ${newState} = 'delayed'
       then coalesce(${instantOf(untilMs)}, ${at} + ${interval(delayMs)}) end,

@@ -20,7 +20,7 @@ afterEach(async () => {
   await Promise.all(stores.splice(0).map((store) => store.disconnect()));
 });
 
-const event = (queueName: string, more: Partial<StoreEvent> = {}): StoreEvent => ({
+const event = (queueName: string, more: { jobId?: string; data?: unknown } = {}): StoreEvent => ({
   type: 'job:completed',
   queueName,
   jobId: 'j1',

@@ -1,0 +1,55 @@
+import type { JobData } from '../../model/job.js';
+import type { Logger } from '../../model/logger.js';
+import type { PgStore } from '../../store/contract/pg-store.js';
+import type { StoredJob } from '../../store/rows/job-row.js';
+import type { EventBus } from '../event-bus.js';
+import { Job } from '../job/job.js';
+import type { JobOf } from '../job/typed-job.js';
+import { jobAfter, type SettledListeners } from './announce-settled.js';
+import type { SettledAttempt } from './leased-job.js';
+import { logFailure } from './worker-log.js';
+import type { WorkerEvents } from './worker-types.js';
+
+/** A worker's events about the ends of attempts. Their jobs are made only where there is a listener. */
+export class EndEvents<T> implements SettledListeners {
+  readonly #events: EventBus<WorkerEvents<T>>;
+  readonly #store: PgStore;
+  readonly #logger: Logger;
+
+  constructor(events: EventBus<WorkerEvents<T>>, store: PgStore, logger: Logger) {
+    this.#events = events;
+    this.#store = store;
+    this.#logger = logger;
+  }
+
+  completed(stored: StoredJob, attempt: SettledAttempt, result: unknown): void {
+    if (!this.#events.has('completed')) return;
+    this.#events.emit('completed', { job: this.#job(jobAfter(stored, attempt)), result });
+  }
+
+  failed(stored: StoredJob, attempt: SettledAttempt, error: Error): void {
+    this.#failed(() => jobAfter(stored, attempt), error);
+  }
+
+  /** The job has failed without an attempt of this worker. */
+  swept({ job }: StoredJob, error: Error): void {
+    this.#failed(() => job, error);
+  }
+
+  retrying(stored: StoredJob, attempt: SettledAttempt, error: Error): void {
+    if (!this.#events.has('retrying')) return;
+    const job = this.#job(jobAfter(stored, attempt));
+    const delay = attempt.settlement.delayMs ?? 0;
+    this.#events.emit('retrying', { job, error, attemptsMade: job.attemptsMade, delay });
+  }
+
+  /** Without a listener the end of a job is logged, so that it does not go unnoticed. */
+  #failed(job: () => JobData, error: Error): void {
+    if (this.#events.has('failed')) this.#events.emit('failed', { job: this.#job(job()), error });
+    else logFailure(job(), this.#logger);
+  }
+
+  #job(data: JobData): JobOf<T> {
+    return new Job(data, this.#store) as JobOf<T>;
+  }
+}
