@@ -184,8 +184,8 @@ describe('what a handler does with its job after it has ended changes nothing of
     await worker.close();
     await play.database.sql`update conveyor_jobs set state = 'waiting', completed_at = null where id = ${job.id}`;
     const release = deferred();
-    const heard = record(play.worker(queue, other, () => release.promise));
-    await until(() => heard.active.length === 1);
+    play.worker(queue, other, () => release.promise);
+    await until(async () => (await rowOf(play, job))?.['started_lease'] === 2);
     const before = await rowOf(play, job);
     await late(stale);
     expect(await rowOf(play, job)).toEqual(before);
@@ -203,7 +203,7 @@ describe('what a handler does with its job after it has ended changes nothing of
     });
     record(worker);
     const job = await queue.add('work', 'data', { attempts: 3 });
-    await until(() => attempts.length === 2);
+    await until(async () => (await rowOf(play, job))?.['started_lease'] === 2);
     const before = await rowOf(play, job);
     await late(attempts[0] as Job);
     expect(await rowOf(play, job)).toEqual(before);
