@@ -205,3 +205,37 @@ describe('completing in a transaction', () => {
     expect(await effects(job.id)).toBe(0);
   });
 });
+
+describe('a write to the job after completeIn', () => {
+  it('is refused while the transaction is open, instead of waiting for it', async () => {
+    const queue = newQueue(store);
+    const refused: unknown[] = [];
+    newWorker(queue, store, (job) =>
+      db.transaction(async (tx) => {
+        await job.completeIn(tx, 'done');
+        const writes = [() => job.updateProgress(50), () => job.log('late'), () => job.updateData('late')];
+        for (const write of writes) refused.push(await write().catch((error: unknown) => error));
+      }),
+    );
+    const job = await queue.add('work', 'data');
+    expect(await job.waitUntilFinished()).toBe('done');
+    expect(refused).toEqual([1, 2, 3].map(() => expect.objectContaining({ code: 'SETTLED_IN_TRANSACTION' })));
+    expect(await queue.getJob(job.id)).toMatchObject({ progress: 0, logs: [], data: 'data' });
+  });
+
+  it('is allowed after it has rolled back', async () => {
+    const queue = newQueue(store);
+    newWorker(queue, store, async (job) => {
+      await db
+        .transaction(async (tx) => {
+          await job.completeIn(tx, 'done');
+          throw new RolledBack();
+        })
+        .catch(() => {});
+      await job.updateProgress(50);
+    });
+    const job = await queue.add('work', 'data');
+    await expect(job.waitUntilFinished()).rejects.toThrow(/did not commit/);
+    expect(await queue.getJob(job.id)).toMatchObject({ progress: 50 });
+  });
+});

@@ -24,6 +24,8 @@ export class Attempt {
   discarded = false;
   /** Ends the attempt inside a transaction; set by the worker. */
   settleInTransaction: ((transaction: DrizzleLike, end: AttemptEnd) => Promise<void>) | undefined;
+  /** The number of the transaction in which the handler has settled the job. */
+  settledIn: string | undefined;
   /** Set when the time limit has passed. */
   timedOut: Error | undefined;
   /** The lease is lost: nothing may be written any more. */

@@ -14,6 +14,7 @@ import type { PgStore } from '../../store/contract/pg-store.js';
 import { announceParents } from '../../store/events/announce.js';
 import type { Lease } from '../../store/rules/lease.js';
 import type { Engine } from '../../store/runtime/engine.js';
+import { isOpen } from '../../store/settle/transaction-status.js';
 import type { Attempt, AttemptEnd } from './attempt.js';
 import {
   type ChildrenOptions,
@@ -50,7 +51,7 @@ export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
     if (typeof progress !== 'number' || !(progress >= 0 && progress <= 100)) {
       throw new RangeError(`updateProgress(${String(progress)}): progress must be a number from 0 to 100.`);
     }
-    this.#assertNotLost();
+    await this.#assertWritable();
     const { id, queueName } = this;
     const done = await setProgress(this.#engine.executor, queueName, id, progress, this.#lease);
     if (!done) {
@@ -64,7 +65,9 @@ export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
   async log(line: string): Promise<void> {
     this.#assertNotLost();
     const text = cap(errorText(line).message, MAX_LINE_LENGTH);
+    // At once, for the record of an attempt that does not wait for its last line.
     if (this.attempt) keepNewest(this.attempt.logs, text);
+    await this.#assertWritable();
     await appendLine(this.#engine, this.queueName, this.id, text, this.#lease);
     keepNewest(this.known.logs, text);
   }
@@ -72,7 +75,7 @@ export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
   /** Empties the log, or keeps its newest lines. */
   async clearLogs(keep = 0): Promise<void> {
     integerIn(keep, 'clearLogs keep', 0, MAX_INT);
-    this.#assertNotLost();
+    await this.#assertWritable();
     const answer = await clearLogs(this.#engine.executor, this.queueName, this.id, keep, this.#lease);
     assertDone(answer, this, [], this.attempt);
     this.known.logs = keep > 0 ? this.known.logs.slice(-keep) : [];
@@ -81,7 +84,7 @@ export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
   /** Replaces the payload of a job that has not ended. */
   async updateData(data: T): Promise<void> {
     const text = encodePayload(data, { path: 'data', maxBytes: this.#engine.options.maxPayloadBytes });
-    this.#assertNotLost();
+    await this.#assertWritable();
     const answer = await updateData(this.#engine.executor, this.queueName, this.id, text, this.#lease);
     assertDone(answer, this, UNFINISHED, this.attempt);
     this.known.data = data;
@@ -89,7 +92,7 @@ export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
 
   /** No more retries for an active job: if the current attempt fails, the job has failed. */
   async discard(): Promise<void> {
-    this.#assertNotLost();
+    await this.#assertWritable();
     if (this.attempt) this.attempt.discarded = true;
     const answer = await discardOne(this.#engine.executor, this.queueName, this.id, this.#lease);
     assertDone(answer, this, 'active', this.attempt);
@@ -190,7 +193,7 @@ export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
    */
   async remove(options: ChildrenOptions = {}): Promise<void> {
     const children = withChildren(options, 'remove options');
-    this.#assertNotLost();
+    await this.#assertWritable();
     const lease = this.#lease;
     if (children) {
       const removed = await removeWithChildren(this.#engine, this.queueName, this.id, lease);
@@ -243,6 +246,18 @@ export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
     if (this.attempt.ended) throw new LeaseLostError(this.id, this.queueName);
     this.attempt.decided = end;
     return true;
+  }
+
+  /** A write outside of the transaction that has settled the job would wait for its end, and that for the handler. */
+  async #assertWritable(): Promise<void> {
+    this.#assertNotLost();
+    const transaction = this.attempt?.settledIn;
+    if (transaction === undefined || !(await isOpen(this.#engine.executor, transaction))) return;
+    throw new ConveyorError(
+      `Job "${this.id}" was settled by completeIn() or failIn() in a transaction that is still open, which holds its row. ` +
+        'Write to the job before that, or after the transaction has ended.',
+      { code: 'SETTLED_IN_TRANSACTION' },
+    );
   }
 
   #assertNotLost(): void {

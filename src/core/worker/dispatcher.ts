@@ -65,6 +65,7 @@ export class Dispatcher<T> {
     const job: LeasedJob = { stored, attempt, confirmedAt: claimedAt, settledInTransaction: undefined, ...NOT_STARTED };
     attempt.settleInTransaction = async (transaction, end) => {
       job.settledInTransaction = await settleInTransaction(engine, transaction, job, end, rules);
+      attempt.settledIn = job.settledInTransaction.xid;
     };
     // Cancelled while it was released, and claimed again: it must not run.
     attempt.cancelled = stored.job.cancelledAt !== null;
