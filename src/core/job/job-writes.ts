@@ -3,7 +3,8 @@ import { ConveyorError, JobNotFoundError, LeaseLostError } from '../../model/err
 import type { Duration, JobData, JobState } from '../../model/job.js';
 import { parseDelay } from '../../model/options/duration.js';
 import { integerIn } from '../../model/options/names.js';
-import { encodePayload, errorText } from '../../model/payload/values.js';
+import { errorText } from '../../model/payload/error-text.js';
+import { encodePayload } from '../../model/payload/values.js';
 import { cap } from '../../model/text.js';
 import { failOne, removeOne } from '../../store/change/end.js';
 import { changeDelay, changePriority, delayOne, discardOne, updateData } from '../../store/change/job-verbs.js';
