@@ -53,6 +53,7 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   CONNECTION_ENDED: LOST,
   CONNECTION_DESTROYED: LOST,
   CONNECT_TIMEOUT: LOST,
+  NOT_SENT: NOT_CONNECTED,
   ECONNREFUSED: NOT_CONNECTED,
   ECONNRESET: LOST,
   ENOTFOUND: LOST,
@@ -105,6 +106,12 @@ export function isRefusal(error: unknown): boolean {
 export function faultOf(error: unknown): Fault {
   const code = codeOf(error);
   return code === undefined ? 'refused' : meaningOf(code).fault;
+}
+
+/** The connection was lost, or could not be made. */
+export function isLoss(error: unknown): boolean {
+  const code = codeOf(error);
+  return code !== undefined && meaningOf(code).lost === true;
 }
 
 /** The code, if it says that no statement will succeed on this connection: it is on the wrong server, or has died. */
