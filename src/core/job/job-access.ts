@@ -1,5 +1,6 @@
 import { InvalidJobStateError, JobNotFoundError, LeaseLostError } from '../../model/errors.js';
 import type { JobState } from '../../model/job.js';
+import { show } from '../../model/text.js';
 import type { ChangeAnswer } from '../../store/change/change.js';
 import { MAX_LOG_LINES } from '../../store/change/log-and-progress.js';
 import type { Attempt } from './attempt.js';
@@ -24,10 +25,10 @@ const MAX_DATE_MS = 8.64e15;
  * earlier time.
  */
 export function timeToRun(timestamp: number | Date): number {
-  const until = typeof timestamp === 'number' ? timestamp : Number(timestamp);
-  if (Number.isFinite(until) && Math.abs(until) <= MAX_DATE_MS) return Math.max(0, until);
+  const until = typeof timestamp === 'object' ? Number(timestamp) : timestamp;
+  if (typeof until === 'number' && Number.isFinite(until) && Math.abs(until) <= MAX_DATE_MS) return Math.max(0, until);
   throw new RangeError(
-    `moveToDelayed(${String(timestamp)}): timestamp must be a time, in epoch milliseconds or as a Date.`,
+    `moveToDelayed(${show(timestamp)}): timestamp must be a time, in epoch milliseconds or as a Date.`,
   );
 }
 

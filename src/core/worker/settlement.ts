@@ -85,11 +85,17 @@ function iso(time: Date): string | undefined {
 /** A result over the size limit is not stored, but the job has completed. */
 function completion(base: Settlement, returnvalue: unknown, { maxPayloadBytes }: SettlementRules): Prepared {
   if (returnvalue === undefined) return { settlement: base, warning: undefined };
-  const { text, tooLarge } = encodeLenient(returnvalue, maxPayloadBytes);
-  const message = `The result of job "${base.id}" is over ${maxPayloadBytes} bytes and was not stored.`;
-  const warning = tooLarge ? new ConveyorError(message, { code: 'RESULT_TOO_LARGE' }) : undefined;
-  return { settlement: { ...base, returnvalue: text }, warning };
+  const encoded = encodeLenient(returnvalue, maxPayloadBytes);
+  const warning = encoded.tooLarge ? resultTooLarge(base.id, encoded.bytes, maxPayloadBytes) : undefined;
+  return { settlement: { ...base, returnvalue: encoded.text }, warning };
 }
+
+const resultTooLarge = (id: string, bytes: number, maxBytes: number) =>
+  new ConveyorError(
+    `The result of job "${id}" is too large and was not stored: its JSON takes at least ${bytes} bytes, ` +
+      `maxPayloadBytes allows ${maxBytes}.`,
+    { code: 'RESULT_TOO_LARGE' },
+  );
 
 async function failure(
   { stored: { job }, attempt }: LeasedJob,

@@ -4,6 +4,7 @@ import { generateWorkerId } from '../../model/ids.js';
 import type { Duration, JobData } from '../../model/job.js';
 import { durationIn, MAX_TIMER_MS } from '../../model/options/duration.js';
 import { validateQueueName } from '../../model/options/names.js';
+import { errorText } from '../../model/payload/error-text.js';
 import { renew } from '../../store/lease/renew.js';
 import type { StoredJob } from '../../store/rows/job-row.js';
 import type { Engine } from '../../store/runtime/engine.js';
@@ -298,7 +299,7 @@ export class Worker<T = unknown> {
   #error(error: unknown): void {
     this.events.emit(
       'error',
-      error instanceof Error ? error : new ConveyorError(String(error), { code: 'UNKNOWN_ERROR' }),
+      error instanceof Error ? error : new ConveyorError(errorText(error).message, { code: 'UNKNOWN_ERROR' }),
     );
   }
 }

@@ -3,8 +3,15 @@ import { constraintOf, isQueryWrapper, sqlStateOf } from '../query-errors.js';
 import { cleanText } from '../text.js';
 import { MAX_DEPTH } from './payload-walk.js';
 
-/** Thrown when a copy has outgrown its budget. */
-export class TooLarge extends Error {}
+/** Thrown when a copy has outgrown its budget, by so many bytes or more. */
+export class TooLarge extends Error {
+  readonly excess: number;
+
+  constructor(excess: number) {
+    super();
+    this.excess = excess;
+  }
+}
 
 interface Copy {
   /** Lower bound of the bytes that are still allowed. */
@@ -113,5 +120,5 @@ function copyField(copy: Copy, object: object, key: string | number): unknown {
 
 function spend(copy: Copy, bytes: number): void {
   copy.budget -= bytes;
-  if (copy.budget < 0) throw new TooLarge();
+  if (copy.budget < 0) throw new TooLarge(-copy.budget);
 }

@@ -40,15 +40,22 @@ export function encodePayload(value: unknown, { path, maxBytes }: { path: string
   return text;
 }
 
+export type Encoded =
+  | { readonly text: string; readonly tooLarge: false }
+  | { readonly text: 'null'; readonly tooLarge: true; readonly bytes: number };
+
+const tooBig = (bytes: number): Encoded => ({ text: 'null', tooLarge: true, bytes });
+
 /**
  * The JSON text of a result, a log line or an event: the job has run, so nothing may fail. Never throws:
  * U+0000 and lone surrogates become U+FFFD, bigint a string, NaN and Infinity null, an Error its name and message, a
  * Map or Set an array; functions, symbols and undefined are dropped (null in arrays and at the top). What cannot be
  * read or would not end becomes `[Unserializable]`, `[Circular]` or `[Too deep]`.
  *
- * @param maxBytes limit of the JSON text in UTF-8; over it the text is `null` and `tooLarge` is true
+ * @param maxBytes limit of the JSON text in UTF-8; over it the text is `null`, `tooLarge` is true, and `bytes` is what
+ * the JSON would take at least
  */
-export function encodeLenient(value: unknown, maxBytes: number): { text: string; tooLarge: boolean } {
+export function encodeLenient(value: unknown, maxBytes: number): Encoded {
   try {
     return { text: encodePayload(value, { path: 'result', maxBytes }), tooLarge: false };
   } catch {
@@ -56,9 +63,9 @@ export function encodeLenient(value: unknown, maxBytes: number): { text: string;
   }
   try {
     const text = JSON.stringify(lenientCopy(value, maxBytes)) ?? 'null';
-    return exceedsBytes(text, maxBytes) ? { text: 'null', tooLarge: true } : { text, tooLarge: false };
+    return exceedsBytes(text, maxBytes) ? tooBig(Buffer.byteLength(text)) : { text, tooLarge: false };
   } catch (error) {
-    if (error instanceof TooLarge) return { text: 'null', tooLarge: true };
+    if (error instanceof TooLarge) return tooBig(maxBytes + error.excess);
     return { text: '"[Unserializable]"', tooLarge: false };
   }
 }
