@@ -103,6 +103,12 @@ export function isRefusal(error: unknown): boolean {
   return code !== undefined && isSqlState(code) && !meaningOf(code).passes;
 }
 
+/** The trouble is known to concern the moment: the same statement may succeed later. */
+export function isPassing(error: unknown): boolean {
+  const code = codeOf(error);
+  return code !== undefined && meaningOf(code).passes;
+}
+
 export function faultOf(error: unknown): Fault {
   const code = codeOf(error);
   return code === undefined ? 'refused' : meaningOf(code).fault;

@@ -46,7 +46,7 @@ const left = async (queue: string, condition: string) =>
 
 function recording() {
   const told: string[] = [];
-  return { told, aside: new SetAside((id) => told.push(id)) };
+  return { told, aside: new SetAside(({ id }) => told.push(id)) };
 }
 
 it('retention deletes the others, says it once, and passes that row over from then on', async () => {

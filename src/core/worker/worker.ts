@@ -219,6 +219,10 @@ export class Worker<T = unknown> {
       maxStalledCount,
       wake: () => this.#fetcher.wake(),
       checkLease: (jobId) => this.#leases.check(jobId),
+      // Without a listener it is in the log already.
+      failed: (error) => {
+        if (this.events.has('error')) this.#error(error);
+      },
       swept: {
         stalled: (jobId) => this.events.emit('stalled', jobId),
         failed: (stored, error) => this.#failed(stored, {}, error),
