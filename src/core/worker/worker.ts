@@ -219,10 +219,7 @@ export class Worker<T = unknown> {
       maxStalledCount,
       wake: () => this.#fetcher.wake(),
       checkLease: (jobId) => this.#leases.check(jobId),
-      // Without a listener it is in the log already.
-      failed: (error) => {
-        if (this.events.has('error')) this.#error(error);
-      },
+      failed: (error) => void (this.events.has('error') && this.#error(error)), // else it is in the log already
       swept: {
         stalled: (jobId) => this.events.emit('stalled', jobId),
         failed: (stored, error) => this.#failed(stored, {}, error),
@@ -301,9 +298,7 @@ export class Worker<T = unknown> {
   }
 
   #error(error: unknown): void {
-    this.events.emit(
-      'error',
-      error instanceof Error ? error : new ConveyorError(errorText(error).message, { code: 'UNKNOWN_ERROR' }),
-    );
+    const unknown = () => new ConveyorError(errorText(error).message, { code: 'UNKNOWN_ERROR' });
+    this.events.emit('error', error instanceof Error ? error : unknown());
   }
 }

@@ -31,11 +31,10 @@ const MAX_REFUSED = 20;
 
 /** Takes up to `limit` waiting jobs under a lease, as far as the limits allow. */
 export async function claimJobs(
-  executor: Executor,
+  { executor, setAside }: { readonly executor: Executor; readonly setAside: SetAside },
   request: ClaimRequest & FetchLimits,
-  aside: SetAside,
 ): Promise<StoredJob[]> {
-  return (await claimSparing(executor, request, resolveLimits(request), aside)).jobs;
+  return (await claimSparing(executor, request, resolveLimits(request), setAside)).jobs;
 }
 
 /**
