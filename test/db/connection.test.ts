@@ -60,7 +60,7 @@ describe('options', () => {
     [{ db: {} }, /no execute/],
     [{ connection: 'postgres://x', schema: '' }, /1 to 63 bytes/],
     [{ connection: 'postgres://x', schema: 'ä'.repeat(40) }, /1 to 63 bytes/],
-    [{ connection: 'postgres://x', listen: 5 }, /`listen` must be/],
+    [{ connection: 'postgres://x', listen: 5 }, /`listen` is 5; it must be/],
     [{ connection: 'postgres://x', maxPayloadBytes: 0 }, /maxPayloadBytes/],
     [{ connection: 'postgres://x', statementTimeout: -1 }, /statementTimeout/],
     [{ connection: 'postgres://x', metrics: { retentionMinutes: 0.5 } }, /metrics.retentionMinutes/],
