@@ -57,9 +57,7 @@ async function migrateIn(session: MigrationSession, schema: string | undefined):
   if (schema !== undefined && (await executor.run(schemaExists, { schema })).length === 0) {
     await session.transaction([`create schema if not exists ${quoteIdentifier(schema)}`]);
   }
-  let status = await readSchemaStatus(executor, schema);
-  // Another process may have migrated between the reading of the tables and that of the record.
-  if (status.problems.length > 0 && status.pending.length === 0) status = await readSchemaStatus(executor, schema);
+  const status = await readSchemaStatus(executor, schema);
   const { problems, pending } = status;
   if (problems.length === 0) {
     if (pending.length > 0) await session.transaction(pending.map((migration) => record(migration, schema, ADOPTED)));

@@ -146,9 +146,11 @@ describe('when it polls', () => {
       state.fails = new Error('away');
       poller.add(queue('q', idle));
       await advance(25_000);
+      // After 1, 2, 4 and then every 5 s.
+      expect(polls).toHaveLength(7);
       state.fails = undefined;
       await advance(hour);
-      expect(polls).toHaveLength(4);
+      expect(polls).toHaveLength(8);
     });
 
     it('every second where notifications are wanted and do not arrive', async () => {
