@@ -1,4 +1,5 @@
 import { defaultLogger, type Logger, safely } from '../model/logger.js';
+import { show } from '../model/text.js';
 import { watched } from '../model/watched.js';
 
 type Handler = (payload: never) => void;
@@ -16,7 +17,7 @@ export class EventBus<Events extends object = Record<string, any>> {
   }
 
   on<K extends keyof Events>(event: K, handler: (payload: Events[K]) => void): this {
-    if (typeof handler !== 'function') throw new TypeError(`on(${JSON.stringify(event)}) needs a function.`);
+    if (typeof handler !== 'function') throw new TypeError(`on(${show(event)}) needs a function.`);
     const handlers = this.#handlers.get(event) ?? new Set();
     this.#handlers.set(event, handlers.add(handler as Handler));
     return this;

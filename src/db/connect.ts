@@ -47,10 +47,20 @@ const DEFAULTS: PostgresOptions = {
   backoff: reconnectDelay,
 };
 
-/** Opens a pool and verifies that it answers. @throws ConnectionError when the server cannot be reached */
-export async function openPool(connection: ConnectionOptions, statementTimeout: number): Promise<postgres.Sql> {
+/**
+ * Opens a pool and verifies that it answers.
+ *
+ * @param patience how long it may take, in ms. Default: the driver's `connect_timeout`, and time for an answer
+ * @throws ConnectionError when the server cannot be reached
+ */
+export async function openPool(
+  connection: ConnectionOptions,
+  statementTimeout: number,
+  patience?: number,
+): Promise<postgres.Sql> {
   const defaults: PostgresOptions = { max: POOL_SIZE, idle_timeout: IDLE_TIMEOUT_S };
-  return openVerified((settings) => open(connection, settings, defaults), connection, poolSettings(statementTimeout));
+  const start = (settings: Record<string, string>) => open(connection, settings, defaults);
+  return openVerified(start, connection, poolSettings(statementTimeout), patience);
 }
 
 /**
@@ -100,18 +110,19 @@ async function openVerified(
   start: (settings: Record<string, string>) => postgres.Sql,
   connection: ConnectionOptions,
   settings: Record<string, string>,
+  patience = Number.POSITIVE_INFINITY,
 ): Promise<postgres.Sql> {
   const client = start(settings);
   try {
     // Without a limit, a server that accepts and closes every connection would be retried for ever.
-    const limit = FIRST_ANSWER_MS + 1_000 * (Number(client.options.connect_timeout) || 0);
+    const limit = Math.min(patience, FIRST_ANSWER_MS + 1_000 * (Number(client.options.connect_timeout) || 0));
     await withDeadline(client`select 1`.simple(), limit, () => new ConnectionError(`no answer within ${limit} ms`));
     return client;
   } catch (error) {
     await closeClient(client, 0);
     // Some poolers refuse start-up settings that they do not know; the store works without them.
     const refused = codeOf(error) === '08P01' || /startup parameter/i.test(String((error as Error).message));
-    if (refused && Object.keys(settings).length > 0) return openVerified(start, connection, {});
+    if (refused && Object.keys(settings).length > 0) return openVerified(start, connection, {}, patience);
     throw new ConnectionError(
       `Cannot connect to Postgres at ${addressOf(connection)}: ${(error as Error).message || codeOf(error)}${hintFor(error)}`,
       { cause: error },

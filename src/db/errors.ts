@@ -1,4 +1,7 @@
 import { ConnectionError, ConveyorError, SchemaError } from '../model/errors.js';
+import { errorText } from '../model/payload/error-text.js';
+import { constraintOf, isQueryWrapper, queryMessage, sqlStateOf } from '../model/query-errors.js';
+import { fieldOf } from '../model/read-field.js';
 
 /** What is known about the effect of a failed statement. */
 export type Fault =
@@ -50,6 +53,7 @@ const MEANINGS: Readonly<Record<string, Meaning>> = {
   CONNECTION_ENDED: LOST,
   CONNECTION_DESTROYED: LOST,
   CONNECT_TIMEOUT: LOST,
+  NOT_SENT: NOT_CONNECTED,
   ECONNREFUSED: NOT_CONNECTED,
   ECONNRESET: LOST,
   ENOTFOUND: LOST,
@@ -77,21 +81,9 @@ function inCauses<T>(error: unknown, read: (error: object) => T | undefined): T 
   return undefined;
 }
 
-const stringOrUndefined = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
-
 /** The SQLSTATE, or the code of the driver or the system, of an error or its cause; not the code of a ConveyorError. */
 export function codeOf(error: unknown): string | undefined {
-  return inCauses(error, (e) =>
-    e instanceof ConveyorError ? undefined : stringOrUndefined((e as { code?: unknown }).code),
-  );
-}
-
-/** postgres.js calls it `constraint_name`, node-postgres `constraint`. */
-function constraintOf(error: unknown): string | undefined {
-  return inCauses(error, (e) => {
-    const { constraint_name, constraint } = e as Record<string, unknown>;
-    return stringOrUndefined(constraint_name ?? constraint);
-  });
+  return inCauses(error, (e) => (e instanceof ConveyorError ? undefined : (sqlStateOf(e) ?? fieldOf(e, 'code'))));
 }
 
 /** A row lock was not granted within `lock_timeout`. */
@@ -99,7 +91,7 @@ export const isLockTimeout = (error: unknown): boolean => codeOf(error) === '55P
 
 /** Another job has taken the deduplication key meanwhile. */
 export function isDeduplicationConflict(error: unknown): boolean {
-  return codeOf(error) === '23505' && constraintOf(error) === 'conveyor_jobs_deduplication_idx';
+  return codeOf(error) === '23505' && inCauses(error, constraintOf) === 'conveyor_jobs_deduplication_idx';
 }
 
 /**
@@ -111,9 +103,21 @@ export function isRefusal(error: unknown): boolean {
   return code !== undefined && isSqlState(code) && !meaningOf(code).passes;
 }
 
+/** The trouble is known to concern the moment: the same statement may succeed later. */
+export function isPassing(error: unknown): boolean {
+  const code = codeOf(error);
+  return code !== undefined && meaningOf(code).passes;
+}
+
 export function faultOf(error: unknown): Fault {
   const code = codeOf(error);
   return code === undefined ? 'refused' : meaningOf(code).fault;
+}
+
+/** The connection was lost, or could not be made. */
+export function isLoss(error: unknown): boolean {
+  const code = codeOf(error);
+  return code !== undefined && meaningOf(code).lost === true;
 }
 
 /** The code, if it says that no statement will succeed on this connection: it is on the wrong server, or has died. */
@@ -125,14 +129,15 @@ export function condemningCode(error: unknown): string | undefined {
 /**
  * Makes a driver's error a ConveyorError, with the original as its cause: ConnectionError for a lost connection or a
  * cancelled statement, SchemaError for missing tables or columns, else the code `PG_<code>`. Errors without a code are
- * returned as they are.
+ * returned as they are. Drizzle's error around the driver's, which has the parameters, is left out.
  */
 export function translate(error: unknown, statementName: string): unknown {
   if (error instanceof ConveyorError) return error;
-  const code = codeOf(error);
-  if (code === undefined) return error;
-  const message = innermostMessage(error);
-  const options = { cause: error };
+  const cause = unwrapped(error);
+  const code = codeOf(cause);
+  if (code === undefined) return cause;
+  const message = innermostMessage(cause);
+  const options = { cause };
   if (meaningOf(code).lost) {
     return new ConnectionError(`The connection failed (${code}) during "${statementName}": ${message}`, options);
   }
@@ -155,9 +160,23 @@ export function translate(error: unknown, statementName: string): unknown {
   }
 }
 
-/** Of the driver's own error: the wrapper that Drizzle puts around it repeats the whole query. */
+/** The driver's own error. */
+function unwrapped(error: unknown): unknown {
+  let current = error;
+  for (let depth = 0; depth < MAX_CAUSES && isQueryWrapper(current); depth++) {
+    const { cause } = current as { cause?: unknown };
+    if (fieldOf(cause, 'message') === undefined) break;
+    current = cause;
+  }
+  return current;
+}
+
 function innermostMessage(error: unknown): string {
   let current = error;
-  while (current instanceof Error && current.cause instanceof Error) current = current.cause;
-  return current instanceof Error ? current.message || current.name : String(current);
+  for (let depth = 0; depth < MAX_CAUSES; depth++) {
+    const { cause } = current as { cause?: unknown };
+    if (fieldOf(cause, 'message') === undefined) break;
+    current = cause;
+  }
+  return queryMessage(current) ?? errorText(current).message;
 }

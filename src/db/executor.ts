@@ -22,7 +22,11 @@ export interface RunOptions {
 }
 
 export const DEFAULT_STATEMENT_TIMEOUT = 30_000;
-const RETRY_DELAYS = [50, 200, 800, 2_000];
+/**
+ * Between tries, in ms: about 3 s altogether. A connection is made anew in milliseconds, so no caller waits much longer
+ * than that for it, also where one after the other is lost.
+ */
+const RETRY_DELAYS = [25, 50, 100, ...Array.from({ length: 14 }, () => 200)];
 
 /** Sends a statement, again where that is safe, and reports how it went. Rejects with one of the package's errors. */
 export async function attempt(

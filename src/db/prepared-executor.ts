@@ -1,23 +1,26 @@
 import type postgres from 'postgres';
-import { condemningCode } from './errors.js';
+import { condemningCode, isLoss } from './errors.js';
 import { answered, attempt, type Executor, type RunOptions, withoutHoles } from './executor.js';
 import { changesRows, query, template, textRows } from './postgres-js.js';
 import { type Compiled, compile, type Param, type Row, type Statement } from './statement.js';
 import type { OnStatement } from './statement-event.js';
 import type { Tables } from './tables.js';
+import { Unsent } from './unsent.js';
 
 export interface PreparedOptions {
   /** False behind a pooler that cannot keep prepared statements. */
   prepare: boolean;
   /** ms. */
   timeout: number;
-  /** Called with a client on which no more can be done, and why: a code that condemns it, or NO_ANSWER. */
+  /** Called with a client on which no more can be done, and why: a code that condemns it, NO_ANSWER or STUCK. */
   unusable?: (client: postgres.Sql, reason: string) => void;
   onStatement?: OnStatement | undefined;
 }
 
 /** The reason for `unusable`: a statement was left without any answer. */
 export const NO_ANSWER = 'a statement got no answer';
+/** Likewise: statements wait for a lost connection that is not made anew. */
+export const STUCK = 'a lost connection was not made anew';
 
 /**
  * Prepared and pipelined over postgres.js: one round trip per statement once it is known, and many at once on a
@@ -28,11 +31,13 @@ export class PreparedExecutor implements Executor {
   readonly #client: () => postgres.Sql;
   readonly #options: PreparedOptions;
   readonly #plans = new Map<Statement<string>, Plan>();
+  readonly #unsent: Unsent;
 
   constructor(client: () => postgres.Sql, tables: Tables, options: PreparedOptions) {
     this.#client = client;
     this.tables = tables;
     this.#options = options;
+    this.#unsent = new Unsent({ client, stuck: (stuck) => options.unusable?.(stuck, STUCK) });
   }
 
   run<K extends string>(
@@ -62,8 +67,10 @@ export class PreparedExecutor implements Executor {
     const pending = query(client, plan.strings, params);
     const changed = changesRows(client);
     const rows = (changed ? pending.raw() : pending.values()) as unknown as Promise<Row[] & { columns: unknown[] }>;
-    const answer = await answered(rows, limit, plan.compiled.name, () => unusable?.(client, NO_ANSWER)).catch(
+    const sent = this.#unsent.watch(client, pending, rows);
+    const answer = await answered(sent, limit, plan.compiled.name, () => unusable?.(client, NO_ANSWER)).catch(
       (error) => {
+        if (isLoss(error)) this.#unsent.lost(client);
         const code = unusable && condemningCode(error);
         if (code !== undefined) unusable?.(client, code);
         throw error;

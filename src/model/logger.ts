@@ -1,3 +1,4 @@
+import { withoutParameters } from './payload/loggable.js';
 import { show } from './text.js';
 import { watched } from './watched.js';
 
@@ -9,13 +10,16 @@ export interface Logger {
   error(msg: string, ...args: unknown[]): void;
 }
 
-/** The same without its errors: a logger that throws or rejects must not fail what is logged about. */
+/**
+ * The same without its errors: a logger that throws or rejects must not fail what is logged about. It is given errors
+ * of queries without their parameters.
+ */
 export function safely(logger: Logger): Logger {
   const at =
     (level: keyof Logger) =>
     (msg: string, ...args: unknown[]) =>
       watched(
-        () => logger[level](msg, ...args),
+        () => logger[level](msg, ...args.map(withoutParameters)),
         () => {},
       );
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };

@@ -1,4 +1,4 @@
-import { createServer } from 'node:net';
+import { createServer, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { sql } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/postgres-js';
@@ -60,7 +60,7 @@ describe('options', () => {
     [{ db: {} }, /no execute/],
     [{ connection: 'postgres://x', schema: '' }, /1 to 63 bytes/],
     [{ connection: 'postgres://x', schema: 'ä'.repeat(40) }, /1 to 63 bytes/],
-    [{ connection: 'postgres://x', listen: 5 }, /`listen` must be/],
+    [{ connection: 'postgres://x', listen: 5 }, /`listen` is 5; it must be/],
     [{ connection: 'postgres://x', maxPayloadBytes: 0 }, /maxPayloadBytes/],
     [{ connection: 'postgres://x', statementTimeout: -1 }, /statementTimeout/],
     [{ connection: 'postgres://x', metrics: { retentionMinutes: 0.5 } }, /metrics.retentionMinutes/],
@@ -286,6 +286,30 @@ describe('a pool whose connections are half-open', () => {
       ),
     );
     expect(await store.saveJob('q', createJobData('q', 'a', 2))).toBeTypeOf('string');
+  });
+});
+
+describe('a connection that is lost while the driver writes to it', () => {
+  it('is replaced, and what waits for it is sent within a second', async () => {
+    const { hostname, port, username, password, pathname } = new URL(db.url);
+    const sockets: Socket[] = [];
+    const socket = () => {
+      const opened = new Socket().connect(Number(port), hostname);
+      sockets.push(opened);
+      return opened;
+    };
+    const options = { username, password, database: pathname.slice(1), max: 1, socket };
+    const store = newStore({ connection: options as never, listen: false });
+    await store.connect();
+    await store.getJob('q', 'x');
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    const began = performance.now();
+    const found = store.getJob('q', 'x');
+    // The statement is to be written in the next turn; the end of the connection is noticed in this one.
+    for (let i = 0; i < 10; i++) await Promise.resolve();
+    sockets.at(-1)?.destroy();
+    expect(await found).toBeNull();
+    expect(performance.now() - began).toBeLessThan(2_000);
   });
 });
 

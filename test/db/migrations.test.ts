@@ -231,6 +231,18 @@ describe('connect with autoMigrate: false', () => {
     await store.disconnect();
   });
 
+  it.each([undefined, 'jobs'])('advises what works, word by word (schema %s)', async (schema) => {
+    const { database, sql } = await emptyDatabase();
+    if (schema) await sql`create schema ${sql(schema)}`;
+    const options = { connection: database.url, autoMigrate: false, ...(schema && { schema }) };
+    const error: unknown = await new PgStore(options).connect().catch((e: unknown) => e);
+    const advice = /once by `await (migrate\(.*?\))`/.exec(String(error))?.[1];
+    await new Function('migrate', 'process', `return ${advice}`)(migrate, { env: { DATABASE_URL: database.url } });
+    const store = new PgStore(options);
+    await store.connect();
+    await store.disconnect();
+  });
+
   it('names what is missing and how to get it', async () => {
     const { database, sql } = await emptyDatabase();
     const store = new PgStore({ connection: database.url, autoMigrate: false });

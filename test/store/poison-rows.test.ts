@@ -1,4 +1,4 @@
-import { afterEach, beforeAll, expect, it } from 'vitest';
+import { afterEach, beforeAll, expect, it, vi } from 'vitest';
 import { promoteChunk } from '../../src/store/change/promote.js';
 import type { PgStore } from '../../src/store/contract/pg-store.js';
 import { sweep } from '../../src/store/lease/sweep.js';
@@ -46,7 +46,7 @@ const left = async (queue: string, condition: string) =>
 
 function recording() {
   const told: string[] = [];
-  return { told, aside: new SetAside((id) => told.push(id)) };
+  return { told, aside: new SetAside(({ id }) => told.push(id)) };
 }
 
 it('retention deletes the others, says it once, and passes that row over from then on', async () => {
@@ -78,6 +78,34 @@ it('a promotion makes the others waiting', async () => {
   expect(ids).toHaveLength(19);
   expect(await left(queue, `state = 'delayed'`)).toEqual(['poison']);
   expect(told).toEqual(['row-10']);
+});
+
+it('a job of the same id in another queue is not passed over', async () => {
+  const due = { state: `'delayed'`, delay_until: `now() - interval '1 minute'` };
+  const [first, second] = [await rows(due), await rows({ ...due, name: `'job'` })];
+  const { aside } = recording();
+  await promoteChunk(store.engine.executor, first, aside);
+  await promoteChunk(store.engine.executor, second, aside);
+  expect(await left(second, `state = 'delayed'`)).toEqual([]);
+});
+
+it('is tried again soon, and then ever more rarely', async () => {
+  vi.useFakeTimers({ toFake: ['performance'] });
+  try {
+    const pauses: number[] = [];
+    const aside = new SetAside((_job, _error, ms) => pauses.push(ms));
+    for (let i = 0; i < 13; i++) {
+      aside.add('q\nx', new Error('refused'));
+      expect(aside.skip).toBe('["q\\nx"]');
+      expect(aside.endsIn).toBe(pauses.at(-1));
+      vi.advanceTimersByTime(aside.endsIn!);
+      expect([aside.skip, aside.endsIn]).toEqual(['[]', undefined]);
+    }
+    expect(pauses.slice(0, 3)).toEqual([2_000, 4_000, 8_000]);
+    expect(pauses.slice(-2)).toEqual([3_600_000, 3_600_000]);
+  } finally {
+    vi.useRealTimers();
+  }
 });
 
 it('clean removes the others, and then its caller is told', async () => {

@@ -189,6 +189,18 @@ describe('ticks', () => {
     expect(await tick()).toBe(1);
   });
 
+  test('trouble that passes leaves the tick due, for whichever schedule it meets', async () => {
+    await register({ every: HOUR }, 'one');
+    await register({ every: HOUR }, 'other');
+    await db.sql.unsafe(`create function refuse() returns trigger language plpgsql as $$ begin
+        raise 'full' using errcode = '53100'; end $$;
+      create trigger refuse before insert on conveyor_jobs for each row execute function refuse()`);
+    await expect(tick()).rejects.toMatchObject({ code: 'PG_53100' });
+    await db.sql`drop function refuse cascade`;
+    expect(await tick()).toBe(2);
+    expect(errors()).toEqual([]);
+  });
+
   test('150 due at once are all advanced, in few looks', async () => {
     for (let i = 0; i < 150; i++) await register({ every: HOUR }, i);
     expect((await tick()) + (await tick())).toBe(150);

@@ -131,7 +131,7 @@ it('what somebody holds goes later, and what the database refuses is set aside',
   await sql`insert into receipts values ('row-3', ${q})`;
   const held = await lockRow(sql, q, 'row-9');
   const refused: string[] = [];
-  const set = new SetAside((id) => void refused.push(id));
+  const set = new SetAside(({ id }) => void refused.push(id));
   await trimmer(set).run([q]);
   expect(await idsIn(q)).toEqual(['row-3', 'row-9', 'row-16', 'row-17', 'row-18', 'row-19', 'row-20']);
   expect(refused).toEqual(['row-3']);

@@ -10,6 +10,7 @@ const INTERNAL: Record<string, string> = {
   'wrong fields': 'caught in the same function, which throws a RangeError that names the expression',
   superseded: 'ends a connection attempt of the listener that a newer one has replaced',
   'no answer to the heartbeat': 'makes the listener reconnect',
+  'a lost connection was not made anew': 'becomes the cause of a ConnectionError',
   'no answer within': 'becomes the cause of a ConnectionError',
 };
 

@@ -146,9 +146,11 @@ describe('when it polls', () => {
       state.fails = new Error('away');
       poller.add(queue('q', idle));
       await advance(25_000);
+      // After 1, 2, 4 and then every 5 s.
+      expect(polls).toHaveLength(7);
       state.fails = undefined;
       await advance(hour);
-      expect(polls).toHaveLength(4);
+      expect(polls).toHaveLength(8);
     });
 
     it('every second where notifications are wanted and do not arrive', async () => {
@@ -212,7 +214,13 @@ describe('when it polls', () => {
     await turn();
     expect(lines).toMatchObject([{ level: 'warn', message: expect.stringContaining('no connection') }]);
     await advance(12_500);
-    expect(polls).toHaveLength(2);
+    // After 1, 2, 4 and then every 5 s.
+    expect(polls).toHaveLength(5);
+    state.fails = undefined;
+    await advance(5_000);
+    expect(polls).toHaveLength(6);
+    await advance(11_000);
+    expect(polls).toHaveLength(6);
   });
 
   it('not without a connection, which it asks for no more often than it would poll', async () => {
@@ -358,15 +366,39 @@ describe('what it does about what is due', () => {
     expect(polls).toHaveLength(3);
   });
 
-  it('logs what fails, and tries again at the next poll', async () => {
-    const { poller, due, queue, lines } = pollerWith();
-    due['q'] = { stalled: true };
-    poller.add(queue('q', { sweep: () => Promise.reject(new Error('refused')) }));
-    await advance(12_500);
-    expect(lines.map(({ level, message }) => [level, message])).toEqual([
-      ['error', 'conveyor: queue "q": refused'],
-      ['error', 'conveyor: queue "q": refused'],
-    ]);
+  it.each(['sweep', 'promote', 'tick'])(
+    'reports a %s that fails, and tries again, in the end every 5 s',
+    async (kind) => {
+      const { poller, due, queue, lines } = pollerWith();
+      due['q'] = {
+        stalled: kind === 'sweep',
+        delayedIn: kind === 'promote' ? 0 : null,
+        tickIn: kind === 'tick' ? 0 : null,
+      };
+      const failed = vi.fn();
+      const refused = new Error('refused');
+      poller.add(queue('q', { [kind]: () => Promise.reject(refused), failed }));
+      await advance(1_000);
+      expect(lines.map(({ level, message }) => [level, message])).toEqual(
+        Array.from({ length: 4 }, () => ['error', 'conveyor: queue "q": refused']),
+      );
+      expect(failed).toHaveBeenCalledTimes(4);
+      expect(failed).toHaveBeenCalledWith(refused);
+      await advance(60_000);
+      const before = lines.length;
+      await advance(10_000);
+      expect(lines.length - before).toBe(2);
+    },
+  );
+
+  it('finds ever more rarely what another process holds', async () => {
+    const { poller, due, queue, polls } = pollerWith();
+    due['q'] = { delayedIn: 0 };
+    poller.add(queue());
+    await advance(60_000);
+    const before = polls.length;
+    await advance(10_000);
+    expect(polls.length - before).toBe(2);
   });
 
   it('deletes expired jobs, one run at a time', async () => {

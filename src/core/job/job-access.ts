@@ -1,5 +1,6 @@
 import { InvalidJobStateError, JobNotFoundError, LeaseLostError } from '../../model/errors.js';
 import type { JobState } from '../../model/job.js';
+import { show } from '../../model/text.js';
 import type { ChangeAnswer } from '../../store/change/change.js';
 import { MAX_LOG_LINES } from '../../store/change/log-and-progress.js';
 import type { Attempt } from './attempt.js';
@@ -21,10 +22,10 @@ const MAX_DATE_MS = 8.64e15;
 
 /** Epoch ms of a time to run at; RangeError when it is none, or does not lie in the future. */
 export function timeToRun(timestamp: number | Date): number {
-  const until = typeof timestamp === 'number' ? timestamp : Number(timestamp);
-  if (until > Date.now() && until <= MAX_DATE_MS) return until;
+  const until = typeof timestamp === 'object' ? Number(timestamp) : timestamp;
+  if (typeof until === 'number' && until > Date.now() && until <= MAX_DATE_MS) return until;
   const allowed = 'a time in the future, in epoch milliseconds or as a Date';
-  throw new RangeError(`moveToDelayed(${String(timestamp)}): timestamp must be ${allowed}.`);
+  throw new RangeError(`moveToDelayed(${show(timestamp)}): timestamp must be ${allowed}.`);
 }
 
 /** Appends a line to a list that need not hold more than the newest `MAX_LOG_LINES`. */

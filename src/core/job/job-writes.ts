@@ -3,7 +3,8 @@ import { ConveyorError, JobNotFoundError, LeaseLostError } from '../../model/err
 import type { Duration, JobData, JobState } from '../../model/job.js';
 import { parseDelay } from '../../model/options/duration.js';
 import { integerIn } from '../../model/options/names.js';
-import { encodePayload, errorText } from '../../model/payload/values.js';
+import { errorText } from '../../model/payload/error-text.js';
+import { encodePayload } from '../../model/payload/values.js';
 import { cap, show } from '../../model/text.js';
 import { failOne, removeOne } from '../../store/change/end.js';
 import { changeDelay, changePriority, delayOne, discardOne, updateData } from '../../store/change/job-verbs.js';
@@ -49,7 +50,7 @@ export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
   /** @param progress 0 to 100, fractions allowed; else `RangeError`. */
   async updateProgress(progress: number): Promise<void> {
     if (typeof progress !== 'number' || !(progress >= 0 && progress <= 100)) {
-      throw new RangeError(`updateProgress(${String(progress)}): progress must be a number from 0 to 100.`);
+      throw new RangeError(`updateProgress(${show(progress)}): progress must be a number from 0 to 100.`);
     }
     await this.#assertWritable();
     const { id, queueName } = this;

@@ -9,7 +9,7 @@ export type JobSchemas = Record<string, StandardSchemaV1>;
 export function checkSchemas(schemas: unknown, option: string): JobSchemas | undefined {
   if (schemas === undefined) return undefined;
   const allowed = 'an object with a Standard Schema (zod, valibot, arktype, …) per job name';
-  if (schemas === null || typeof schemas !== 'object') {
+  if (schemas === null || typeof schemas !== 'object' || Array.isArray(schemas)) {
     throw new TypeError(`${option} is ${show(schemas)}; it must be ${allowed}.`);
   }
   for (const [name, schema] of Object.entries(schemas)) {

@@ -1,7 +1,7 @@
 import { ConveyorError } from '../../model/errors.js';
 import type { BackoffOptions, BackoffStrategy, Duration, JobData } from '../../model/job.js';
 import { MAX_DURATION_MS, parseDelay, withoutIn } from '../../model/options/duration.js';
-import { errorText } from '../../model/payload/values.js';
+import { errorText } from '../../model/payload/error-text.js';
 import { calculateBackoff, withJitter } from '../../model/retry.js';
 
 export interface Backoff {

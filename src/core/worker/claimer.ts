@@ -1,5 +1,5 @@
 import type { Watermark } from '../../store/claim/claim.js';
-import { claimWithin } from '../../store/claim/dispatch.js';
+import { claimSparing } from '../../store/claim/dispatch.js';
 import { type Limits, resolveLimits } from '../../store/claim/limits.js';
 import { releaseUnknownLeases } from '../../store/lease/renew.js';
 import type { StoredJob } from '../../store/rows/job-row.js';
@@ -83,9 +83,11 @@ export class Claimer {
     this.#unanswered = true;
     const sentAt = performance.now();
     const request = { queueName, workerId, lockDuration, limit, lifo, from };
-    const claimed = await claimWithin(engine.executor, request, this.#limits);
+    const claimed = await claimSparing(engine.executor, request, this.#limits, engine.setAside);
     this.#unanswered = false;
     const jobs = claimed.jobs.map((stored) => lease(stored, sentAt));
+    const { endsIn } = engine.setAside;
+    if (endsIn !== undefined) engine.poller.expect(queueName, endsIn);
     // For the others that have passed over rows which this claim locked and left for their size.
     if (claimed.more) engine.notifier.wake(queueName);
     // Only the plain order is that of the index, in which a claim can start anywhere.

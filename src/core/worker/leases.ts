@@ -1,7 +1,7 @@
 import { withDeadline } from '../../db/deadline.js';
 import { ConnectionError } from '../../model/errors.js';
 import type { Logger } from '../../model/logger.js';
-import { errorText } from '../../model/payload/values.js';
+import { errorText } from '../../model/payload/error-text.js';
 import type { Renewal, Renewed } from '../../store/lease/renew.js';
 import type { LeasedJob } from './leased-job.js';
 

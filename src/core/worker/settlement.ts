@@ -2,7 +2,8 @@ import { ConveyorError } from '../../model/errors.js';
 import type { BackoffStrategy } from '../../model/job.js';
 import type { Logger } from '../../model/logger.js';
 import { afterFailure } from '../../model/outcome.js';
-import { encodeLenient, errorText } from '../../model/payload/values.js';
+import { errorText } from '../../model/payload/error-text.js';
+import { encodeLenient } from '../../model/payload/values.js';
 import { MAX_LOG_LINES } from '../../store/change/log-and-progress.js';
 import { keptFor } from '../../store/rules/retention.js';
 import type { Settlement } from '../../store/settle/settle.js';
@@ -80,11 +81,17 @@ function iso(time: Date): string {
 /** A result over the size limit is not stored, but the job has completed. */
 function completion(base: Settlement, returnvalue: unknown, { maxPayloadBytes }: SettlementRules): Prepared {
   if (returnvalue === undefined) return { settlement: base, warning: undefined };
-  const { text, tooLarge } = encodeLenient(returnvalue, maxPayloadBytes);
-  const message = `The result of job "${base.id}" is over ${maxPayloadBytes} bytes and was not stored.`;
-  const warning = tooLarge ? new ConveyorError(message, { code: 'RESULT_TOO_LARGE' }) : undefined;
-  return { settlement: { ...base, returnvalue: text }, warning };
+  const encoded = encodeLenient(returnvalue, maxPayloadBytes);
+  const warning = encoded.tooLarge ? resultTooLarge(base.id, encoded.bytes, maxPayloadBytes) : undefined;
+  return { settlement: { ...base, returnvalue: encoded.text }, warning };
 }
+
+const resultTooLarge = (id: string, bytes: number, maxBytes: number) =>
+  new ConveyorError(
+    `The result of job "${id}" is too large and was not stored: its JSON takes at least ${bytes} bytes, ` +
+      `maxPayloadBytes allows ${maxBytes}.`,
+    { code: 'RESULT_TOO_LARGE' },
+  );
 
 async function failure(
   { stored: { job }, attempt }: LeasedJob,

@@ -21,6 +21,7 @@ export interface WakeOptions {
   /** The lease on a job may be lost. */
   checkLease(jobId: string): void;
   readonly swept: SweepListeners;
+  failed(error: unknown): void;
 }
 
 export interface WakeSources {
@@ -33,7 +34,7 @@ export interface WakeSources {
 /** Subscribes a worker to what wakes it, and has its process look after the queue while the worker runs. */
 export function attachWakeSources(engine: Engine, options: WakeOptions): WakeSources {
   const { notifier, poller } = engine;
-  const { queueName, interval, maxStalledCount, wake, checkLease, swept } = options;
+  const { queueName, interval, maxStalledCount, wake, checkLease, swept, failed } = options;
   const unsubscribe = notifier.on(
     queueName,
     ({ jobId }) => {
@@ -53,6 +54,7 @@ export function attachWakeSources(engine: Engine, options: WakeOptions): WakeSou
     promote: () => promoteDue(engine, queueName),
     sweep: () => sweepQueue(engine, queueName, maxStalledCount, swept),
     tick: () => tickSchedules(engine, queueName),
+    failed,
   });
   return {
     unsubscribe,

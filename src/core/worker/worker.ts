@@ -4,6 +4,7 @@ import { generateWorkerId } from '../../model/ids.js';
 import type { Duration } from '../../model/job.js';
 import { durationIn, MAX_TIMER_MS } from '../../model/options/duration.js';
 import { validateQueueName } from '../../model/options/names.js';
+import { errorText } from '../../model/payload/error-text.js';
 import { renew } from '../../store/lease/renew.js';
 import type { Engine } from '../../store/runtime/engine.js';
 import { EventBus } from '../event-bus.js';
@@ -216,6 +217,7 @@ export class Worker<T = unknown> {
       maxStalledCount,
       wake: () => this.#fetcher.wake(),
       checkLease: (jobId) => this.#leases.check(jobId),
+      failed: (error) => void (this.events.has('error') && this.#error(error)), // else it is in the log already
       swept: {
         stalled: (jobId) => this.events.emit('stalled', jobId),
         failed: (stored, error) => this.#endEvents.swept(stored, error),
@@ -275,9 +277,7 @@ export class Worker<T = unknown> {
   }
 
   #error(error: unknown): void {
-    this.events.emit(
-      'error',
-      error instanceof Error ? error : new ConveyorError(String(error), { code: 'UNKNOWN_ERROR' }),
-    );
+    const unknown = () => new ConveyorError(errorText(error).message, { code: 'UNKNOWN_ERROR' });
+    this.events.emit('error', error instanceof Error ? error : unknown());
   }
 }

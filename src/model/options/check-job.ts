@@ -1,4 +1,5 @@
 import type { NewJobData } from '../job.js';
+import { show } from '../text.js';
 import { assertJobState, integerIn, validateName } from './names.js';
 
 const MAX_INT = 2_147_483_647;
@@ -14,7 +15,7 @@ const NAMES = ['deduplicationKey', 'groupId', 'lockedBy', 'parentId', 'parentQue
 
 function checkTime(value: unknown, name: string): void {
   if (!(value instanceof Date) || Number.isNaN(value.getTime())) {
-    throw new TypeError(`${name} is ${String(value)}; it must be a valid Date.`);
+    throw new TypeError(`${name} is ${show(value)}; it must be a valid Date.`);
   }
 }
 
@@ -24,7 +25,9 @@ function checkTime(value: unknown, name: string): void {
  * @throws TypeError or RangeError that names the field
  */
 export function checkNewJob(job: NewJobData): void {
-  if (job === null || typeof job !== 'object') throw new TypeError('A job must be an object: createJobData makes one.');
+  if (job === null || typeof job !== 'object' || Array.isArray(job)) {
+    throw new TypeError(`The job is ${show(job)}; it must be an object: createJobData makes one.`);
+  }
   validateName(job.name, 'job.name');
   assertJobState(job.state);
   checkTime(job.createdAt, 'job.createdAt');
@@ -34,8 +37,10 @@ export function checkNewJob(job: NewJobData): void {
   integerIn(job.pendingChildrenCount ?? 0, 'job.pendingChildrenCount', 0, MAX_INT);
   const { progress } = job;
   if (progress != null && !(typeof progress === 'number' && progress >= 0 && progress <= 100)) {
-    throw new RangeError(`job.progress is ${String(progress)}; it must be a number from 0 to 100.`);
+    throw new RangeError(`job.progress is ${show(progress)}; it must be a number from 0 to 100.`);
   }
-  if (job.opts === null || typeof job.opts !== 'object') throw new TypeError('job.opts must be an object.');
+  if (job.opts === null || typeof job.opts !== 'object' || Array.isArray(job.opts)) {
+    throw new TypeError(`job.opts is ${show(job.opts)}; it must be an object.`);
+  }
   if (job.opts.priority !== undefined) integerIn(job.opts.priority, 'job.opts.priority', -MAX_INT - 1, MAX_INT);
 }

@@ -1,8 +1,17 @@
+import { messageOf, readChain } from '../error-chain.js';
+import { constraintOf, isQueryWrapper, sqlStateOf } from '../query-errors.js';
 import { cleanText } from '../text.js';
 import { MAX_DEPTH } from './payload-walk.js';
 
-/** Thrown when a copy has outgrown its budget. */
-export class TooLarge extends Error {}
+/** Thrown when a copy has outgrown its budget, by so many bytes or more. */
+export class TooLarge extends Error {
+  readonly excess: number;
+
+  constructor(excess: number) {
+    super();
+    this.excess = excess;
+  }
+}
 
 interface Copy {
   /** Lower bound of the bytes that are still allowed. */
@@ -63,11 +72,20 @@ function copyObject(copy: Copy, object: object, key: string, mayConvert: boolean
 /** What JSON would take instead of the object, and, where JSON would lose all of it, something that says more. */
 function convert(object: { toJSON?: unknown }, key: string): unknown {
   if (typeof object.toJSON === 'function') return object.toJSON(key);
-  if (object instanceof Error) return { ...object, name: object.name, message: object.message };
+  if (object instanceof Error) return convertError(object);
   if (object instanceof Map) return [...object];
   if (object instanceof Set) return [...object];
   if (object instanceof Number || object instanceof String || object instanceof Boolean) return object.valueOf();
   return object;
+}
+
+/** Of an error of a query neither its parameters nor the rows that the server's `detail` repeats. */
+function convertError(error: Error): object {
+  const { name } = error;
+  const message = messageOf(readChain(error));
+  const code = sqlStateOf(error);
+  if (code !== undefined) return { name, message, code, constraint: constraintOf(error) };
+  return isQueryWrapper(error) ? { name, message } : { ...error, name, message };
 }
 
 function copyFields(copy: Copy, object: object): unknown {
@@ -102,5 +120,5 @@ function copyField(copy: Copy, object: object, key: string | number): unknown {
 
 function spend(copy: Copy, bytes: number): void {
   copy.budget -= bytes;
-  if (copy.budget < 0) throw new TooLarge();
+  if (copy.budget < 0) throw new TooLarge(-copy.budget);
 }

@@ -1,5 +1,5 @@
 import { InvalidPayloadError } from '../errors.js';
-import { cap, cleanText, exceedsBytes } from '../text.js';
+import { exceedsBytes } from '../text.js';
 import { lenientCopy, TooLarge } from './lenient.js';
 import { checkPayload, tooLarge } from './payload-walk.js';
 
@@ -7,9 +7,6 @@ export { cleanText } from '../text.js';
 
 /** Largest payload and result, in bytes of UTF-8 JSON, unless `maxPayloadBytes` says otherwise. */
 export const DEFAULT_MAX_PAYLOAD_BYTES = 10 * 1024 * 1024;
-
-const MAX_MESSAGE_LENGTH = 10_000;
-const MAX_STACK_LENGTH = 20_000;
 
 /** The escape of U+0000 or a lone surrogate in JSON text: an odd number of backslashes, then the code. */
 const UNSTORABLE_ESCAPE = /(?<!\\)(?:\\\\)*\\u(?:0000|d[89a-f])/;
@@ -43,15 +40,22 @@ export function encodePayload(value: unknown, { path, maxBytes }: { path: string
   return text;
 }
 
+export type Encoded =
+  | { readonly text: string; readonly tooLarge: false }
+  | { readonly text: 'null'; readonly tooLarge: true; readonly bytes: number };
+
+const tooBig = (bytes: number): Encoded => ({ text: 'null', tooLarge: true, bytes });
+
 /**
  * The JSON text of a result, a log line or an event: the job has run, so nothing may fail. Never throws:
  * U+0000 and lone surrogates become U+FFFD, bigint a string, NaN and Infinity null, an Error its name and message, a
  * Map or Set an array; functions, symbols and undefined are dropped (null in arrays and at the top). What cannot be
  * read or would not end becomes `[Unserializable]`, `[Circular]` or `[Too deep]`.
  *
- * @param maxBytes limit of the JSON text in UTF-8; over it the text is `null` and `tooLarge` is true
+ * @param maxBytes limit of the JSON text in UTF-8; over it the text is `null`, `tooLarge` is true, and `bytes` is what
+ * the JSON would take at least
  */
-export function encodeLenient(value: unknown, maxBytes: number): { text: string; tooLarge: boolean } {
+export function encodeLenient(value: unknown, maxBytes: number): Encoded {
   try {
     return { text: encodePayload(value, { path: 'result', maxBytes }), tooLarge: false };
   } catch {
@@ -59,44 +63,9 @@ export function encodeLenient(value: unknown, maxBytes: number): { text: string;
   }
   try {
     const text = JSON.stringify(lenientCopy(value, maxBytes)) ?? 'null';
-    return exceedsBytes(text, maxBytes) ? { text: 'null', tooLarge: true } : { text, tooLarge: false };
+    return exceedsBytes(text, maxBytes) ? tooBig(Buffer.byteLength(text)) : { text, tooLarge: false };
   } catch (error) {
-    if (error instanceof TooLarge) return { text: 'null', tooLarge: true };
+    if (error instanceof TooLarge) return tooBig(maxBytes + error.excess);
     return { text: '"[Unserializable]"', tooLarge: false };
-  }
-}
-
-/**
- * What to store of anything that was thrown. Never throws; both texts can be stored, the message has at most 10,000
- * characters and the stack at most 20,000. An Error without a message gives its name, and its code if it has one.
- */
-export function errorText(error: unknown): { message: string; stack: string | null } {
-  const message = field(error, 'message') ?? describe(error);
-  const stack = field(error, 'stack');
-  return {
-    message: cap(cleanText(message), MAX_MESSAGE_LENGTH),
-    stack: stack === undefined ? null : cap(cleanText(stack), MAX_STACK_LENGTH),
-  };
-}
-
-function describe(thrown: unknown): string {
-  if (typeof thrown === 'string') return thrown;
-  if (typeof thrown === 'function') return `function ${field(thrown, 'name') ?? ''}`.trim();
-  if (typeof thrown !== 'object' || thrown === null) return String(thrown);
-  const name = field(thrown, 'name');
-  const code = field(thrown, 'code');
-  // An AggregateError of failed connections has no message, only a code.
-  if (name !== undefined) return code === undefined ? name : `${name} (${code})`;
-  return encodeLenient(thrown, DEFAULT_MAX_PAYLOAD_BYTES).text;
-}
-
-/** A field that is a text with something in it; undefined as well when reading it throws. */
-function field(thrown: unknown, name: string): string | undefined {
-  if ((typeof thrown !== 'object' && typeof thrown !== 'function') || thrown === null) return undefined;
-  try {
-    const value = (thrown as Record<string, unknown>)[name];
-    return typeof value === 'string' && value !== '' ? value : undefined;
-  } catch {
-    return undefined;
   }
 }

@@ -7,7 +7,7 @@ import { validateQueueName } from '../../model/options/names.js';
 import { show } from '../../model/text.js';
 import { type BulkResult, CHUNK, chunkColumns, cutoff, inChunks, readChunk } from '../remove/chunks.js';
 import { belongsToTick } from '../rules/schedule-jobs.js';
-import { firstId, notSetAside, SetAside, SKIP_NONE, sparing } from '../rules/set-aside.js';
+import { firstKey, jobKey, notSetAside, SetAside, SKIP_NONE, sparing } from '../rules/set-aside.js';
 import { inState, stillIn } from '../rules/states.js';
 import { type ChangeAnswer, change, readAnswer } from './change.js';
 
@@ -35,8 +35,7 @@ function promotion(name: string, within: (j: Jobs, bound: SQL, db: Tables) => SQ
       and ${notSetAside(j, p.skip)} order by ${j.delayUntil}`;
   };
   const head = statement(`${name} head`, ['queue', 'bound', 'skip'], (db, p) => {
-    const { id } = alias(db.jobs, 'j');
-    return sql`select ${columns(id)} ${candidates(db, p)} limit 1 for update skip locked`;
+    return sql`select ${columns(jobKey(alias(db.jobs, 'j')))} ${candidates(db, p)} limit 1 for update skip locked`;
   });
   const chunk = variants({ wait: OPTIONAL, ids: OPTIONAL }, ({ wait, ids }, declare) =>
     declare(
@@ -68,7 +67,7 @@ export async function promoteAll(executor: Executor, queueName: string): Promise
   return inChunks({
     work: async (limit, wait, skip) =>
       readChunk(await executor.run(chunk({ wait, ids: false }), { queue, bound: seq, limit, skip })),
-    head: async (skip) => firstId(await executor.run(head, { queue, bound: seq, skip })),
+    head: async (skip) => firstKey(await executor.run(head, { queue, bound: seq, skip })),
   });
 }
 
@@ -119,7 +118,7 @@ export async function promoteChunk(
   const values = { queue: queueName, bound: null };
   const rows = await sparing({
     work: (limit, skip) => executor.run(due, { ...values, limit, skip }),
-    head: async (skip) => firstId(await executor.run(promoteDueBy.head, { ...values, skip })),
+    head: async (skip) => firstKey(await executor.run(promoteDueBy.head, { ...values, skip })),
     limit: PROMOTE_CHUNK,
     aside,
   });

@@ -4,13 +4,15 @@ import { type Statement, variants } from '../../db/statement.js';
 import { alias, bare, type Tables } from '../../db/tables.js';
 import { interval, now } from '../../db/time.js';
 import { claimedColumns, readJob, type StoredJob } from '../rows/job-row.js';
+import { SKIP_NONE } from '../rules/set-aside.js';
 import { stillIn } from '../rules/states.js';
 import {
+  CLAIM_MODES,
   CLAIM_ORDERS,
+  type ClaimMode,
   type ClaimOrder,
   claimName,
   firstJobs,
-  type OrderParams,
   orderOf,
   pausedNames,
   selectFirstJobs,
@@ -33,7 +35,14 @@ export interface ClaimRequest {
   lifo?: boolean | undefined;
   jobName?: string | undefined;
   from?: Watermark | undefined;
+  /** Jobs that are set aside, as a JSON array. */
+  skip?: string | undefined;
+  /** Only to find out what would be taken. */
+  probe?: boolean | undefined;
 }
+
+export const modeOf = ({ skip, probe }: Pick<ClaimRequest, 'skip' | 'probe'>): ClaimMode =>
+  probe ? 'probe' : skip === undefined || skip === SKIP_NONE ? 'plain' : 'sparing';
 
 /**
  * The limit of a claim, and the one place that sets synchronous_commit = off: if the server crashes before a claim is
@@ -56,30 +65,37 @@ export function takeUnderLease(
     ${col.processedAt} = ${time}, ${col.lockUntil} = ${time} + ${interval(lock)}`;
 }
 
-type ClaimParams = OrderParams | 'worker' | 'lock' | 'limit';
+/** Takes the jobs at these places, or, to probe, only selects them. */
+export function takenJobs(db: Tables, places: SQL, assignments: SQL, mode: ClaimMode): SQL {
+  const j = alias(db.jobs, 'j');
+  const chosen = sql`where ${j}.ctid = any(array(${places})) and ${stillIn(j, 'waiting')}`;
+  if (mode === 'probe') return sql`select ${claimedColumns(j)} from ${db.jobs} as ${j} ${chosen}`;
+  return sql`update ${db.jobs} as ${j} set ${assignments} ${chosen} returning ${claimedColumns(j)}`;
+}
+
+const PARAMS = ['queue', 'worker', 'lock', 'limit', 'name', 'priority', 'seq', 'skip'] as const;
 
 /**
  * Rows are locked in the base table and checked again in the update. They are found again by `ctid`: a locked row stays
  * where it is, so no second index probe is needed.
  */
-const claimStatement: (shape: { order: ClaimOrder }) => Statement<ClaimParams> = variants(
-  { order: CLAIM_ORDERS },
-  ({ order }, declare) =>
-    declare(claimName('claim', order), ['queue', 'worker', 'lock', 'limit', 'name', 'priority', 'seq'], (db, p) => {
-      const j = alias(db.jobs, 'j');
+const claimStatement: (shape: { order: ClaimOrder; mode: ClaimMode }) => Statement<(typeof PARAMS)[number]> = variants(
+  { order: CLAIM_ORDERS, mode: CLAIM_MODES },
+  ({ order, mode }, declare) =>
+    declare(claimName('claim', order, mode), PARAMS, (db, params) => {
+      const p = { ...params, skip: mode === 'plain' ? undefined : params.skip };
+      const places = sql`select ${firstJobs.place} from ${firstJobs.table}`;
       return sql`
         with ${order === 'lifo' ? sql`recursive` : sql``} ${pausedNames(db, p.queue)},
         ${selectFirstJobs(db, p, order, asyncCommitLimit(p.limit))}
-        update ${db.jobs} as ${j} set ${takeUnderLease(db, p.worker, p.lock)}
-        where ${j}.ctid = any(array(select ${firstJobs.place} from ${firstJobs.table})) and ${stillIn(j, 'waiting')}
-        returning ${claimedColumns(j)}`;
+        ${takenJobs(db, places, takeUnderLease(db, p.worker, p.lock), mode)}`;
     }),
 );
 
 /** Takes up to `limit` waiting jobs under a lease, in order: priority, then insertion. Never waits for a lock. */
 export async function claim(executor: Executor, request: ClaimRequest): Promise<StoredJob[]> {
   const from = request.from ?? FROM_THE_START;
-  const rows = await executor.run(claimStatement({ order: orderOf(request) }), {
+  const rows = await executor.run(claimStatement({ order: orderOf(request), mode: modeOf(request) }), {
     queue: request.queueName,
     worker: request.workerId,
     lock: request.lockDuration,
@@ -87,6 +103,7 @@ export async function claim(executor: Executor, request: ClaimRequest): Promise<
     name: request.jobName ?? null,
     priority: from.priority,
     seq: from.seq,
+    skip: request.skip ?? null,
   });
   return inOrder(
     rows.map((row) => readJob(row, request)),

@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Executor } from '../../db/executor.js';
 import { readJob, type StoredJob } from '../rows/job-row.js';
+import { keyOf, type SetAside, SKIP_NONE, sparing } from '../rules/set-aside.js';
 import { mayBeCut } from './bytes.js';
-import { type ClaimRequest, claim, FROM_THE_START, inOrder } from './claim.js';
+import { type ClaimRequest, claim, FROM_THE_START, inOrder, modeOf } from './claim.js';
 import { orderOf } from './eligible.js';
 import { refreshGroups } from './group-refresh.js';
 import { groupClaim } from './grouped.js';
@@ -25,12 +26,45 @@ const MAX_TRIES_FOR_MORE = 3;
 /** ms. The pause before the n-th try is random, below 2^n and below this. */
 const MAX_PAUSE = 8;
 
+/** Jobs that one claim sets aside. */
+const MAX_REFUSED = 20;
+
 /** Takes up to `limit` waiting jobs under a lease, as far as the limits allow. */
-export async function claimJobs(executor: Executor, request: ClaimRequest & FetchLimits): Promise<StoredJob[]> {
-  return (await claimWithin(executor, request, resolveLimits(request))).jobs;
+export async function claimJobs(
+  { executor, setAside }: { readonly executor: Executor; readonly setAside: SetAside },
+  request: ClaimRequest & FetchLimits,
+): Promise<StoredJob[]> {
+  return (await claimSparing(executor, request, resolveLimits(request), setAside)).jobs;
 }
 
-/** The same, and when it is worth claiming again. */
+/**
+ * The same, and when it is worth claiming again. What the database refuses to give is set aside: one job, for which a
+ * trigger of the app raises an error, must not stop its queue.
+ */
+export async function claimSparing(
+  executor: Executor,
+  request: ClaimRequest,
+  limits: Limits,
+  aside: SetAside,
+): Promise<Claimed> {
+  let size = request.limit;
+  const claimed = await sparing({
+    work: (limit, skip) => {
+      size = limit;
+      return claimWithin(executor, { ...request, limit, skip }, limits);
+    },
+    head: async (skip) => {
+      const { jobs } = await claimWithin(executor, { ...request, limit: 1, skip, probe: true }, limits);
+      return jobs[0] && keyOf(jobs[0].job);
+    },
+    limit: request.limit,
+    aside,
+    maxInARow: MAX_REFUSED,
+  });
+  return size < request.limit && claimed.jobs.length > 0 ? { ...claimed, more: true } : claimed;
+}
+
+/** One claim, or a few where limits need them. */
 export async function claimWithin(executor: Executor, request: ClaimRequest, limits: Limits): Promise<Claimed> {
   if (!limits.guarded && !limits.grouped) {
     const jobs = await claim(executor, request);
@@ -96,7 +130,9 @@ async function claimOnce(executor: Executor, request: ClaimRequest, limits: Limi
   const lifo = request.lifo ?? false;
   const from = request.from ?? FROM_THE_START;
   const { guarded, grouped, ...values } = limits;
-  const rows = await executor.run(grouped ? groupClaim({ lifo, guarded }) : limitedClaim({ order: orderOf(request) }), {
+  const mode = modeOf(request);
+  const statement = grouped ? groupClaim({ lifo, guarded, mode }) : limitedClaim({ order: orderOf(request), mode });
+  const rows = await executor.run(statement, {
     queue: request.queueName,
     worker: request.workerId,
     lock: request.lockDuration,
@@ -104,6 +140,7 @@ async function claimOnce(executor: Executor, request: ClaimRequest, limits: Limi
     name: request.jobName ?? null,
     priority: from.priority,
     seq: from.seq,
+    skip: request.skip ?? SKIP_NONE,
     ...values,
   });
   const [status, due, opensIn] = rows[0] as [ClaimStatus, string | null, string | null];

@@ -1,10 +1,10 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { alias, bare, type Tables } from '../../db/tables.js';
 import { claimable, running, waitingIn } from './eligible.js';
-import type { LimitedParams } from './limited.js';
+import type { LimitedValues } from './limited.js';
 import { recentFetches } from './rate-window.js';
 
-type Params = Record<LimitedParams, SQL>;
+type Params = LimitedValues;
 
 /** With more groups that have waiting jobs, a queue is claimed from by the list of cursors. */
 const MANY_GROUPS = 64;
@@ -41,7 +41,7 @@ export function ungroupedHead(db: Tables, queue: SQL, when: SQL): SQL {
 /** May be claimed, and is of the wanted name if one is wanted. */
 export function wanted(db: Tables, p: Params): SQL {
   const j = alias(db.jobs, 'j');
-  return sql`${claimable(j, undefined)} and (case when coalesce(${j.name} = ${p.name}, true) then true else false end)`;
+  return sql`${claimable(j, undefined, p.skip)} and (case when coalesce(${j.name} = ${p.name}, true) then true else false end)`;
 }
 
 /**

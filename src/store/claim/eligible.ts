@@ -2,6 +2,7 @@ import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 import { cte } from '../../db/cte.js';
 import { alias, type Jobs, literal, type Tables } from '../../db/tables.js';
 import { ALL_NAMES } from '../rules/metrics-buckets.js';
+import { notSetAside } from '../rules/set-aside.js';
 import { bytesBefore, payloadBytes, withinBytes } from './bytes.js';
 
 /** Which waiting jobs may be claimed, and in what order. */
@@ -24,11 +25,14 @@ export const running: SQL = sql`not (${literal(ALL_NAMES)} = any(${names}))`;
  * May be claimed: its name is not paused, and is the wanted one. Whether the whole queue is paused is a condition of its
  * own, decided once and not per waiting job. The CASE keeps the planner from estimating that hardly any row passes: it
  * would then read and sort the whole backlog instead of the head of the index.
+ *
+ * @param skip jobs that are set aside; undefined where none is
  */
-export function claimable(j: Jobs, jobName: SQLWrapper | undefined): SQL {
+export function claimable(j: Jobs, jobName: SQLWrapper | undefined, skip: SQLWrapper | undefined): SQL {
   const byName = jobName ? sql` and (case when ${j.name} = ${jobName} then true else false end)` : sql``;
+  const spared = skip ? sql` and (case when ${notSetAside(j, skip)} then true else false end)` : sql``;
   return sql`${running} and (case when cardinality(${names}) = 0 then true
-    else not ${j.name} = any(${names}) end)${byName}`;
+    else not ${j.name} = any(${names}) end)${byName}${spared}`;
 }
 
 /** `from` the waiting jobs of a queue, by the partial indexes of that state. */
@@ -41,7 +45,15 @@ export function waitingIn(db: Tables, queue: SQLWrapper): SQL {
 export const CLAIM_ORDERS = ['fifo', 'by name', 'lifo'] as const;
 export type ClaimOrder = (typeof CLAIM_ORDERS)[number];
 
-export const claimName = (name: string, order: ClaimOrder): string => (order === 'fifo' ? name : `${name} ${order}`);
+/**
+ * `plain` is the usual claim. After the database has refused one, `sparing` passes over jobs that are set aside, and
+ * `probe` selects what that would take, to find the job that is refused.
+ */
+export const CLAIM_MODES = ['plain', 'sparing', 'probe'] as const;
+export type ClaimMode = (typeof CLAIM_MODES)[number];
+
+export const claimName = (name: string, order: ClaimOrder, mode: ClaimMode): string =>
+  [name, ...(order === 'fifo' ? [] : [order]), ...(mode === 'plain' ? [] : [mode])].join(' ');
 
 export function orderOf({ lifo, jobName }: { lifo?: boolean | undefined; jobName?: string | undefined }): ClaimOrder {
   if (lifo) return 'lifo';
@@ -49,22 +61,24 @@ export function orderOf({ lifo, jobName }: { lifo?: boolean | undefined; jobName
 }
 
 export type OrderParams = 'queue' | 'name' | 'priority' | 'seq';
+/** `skip` is there unless the mode is `plain`. */
+type OrderValues = Record<OrderParams, SQL> & { readonly skip?: SQL | undefined };
 
 /** The queue's first jobs, locked, by their place. */
 export const firstJobs = cte('first_jobs', ['place']);
 
 /** `first_jobs`, up to `limit`. Needs `paused`, and for lifo `with recursive`. */
-export function selectFirstJobs(db: Tables, p: Record<OrderParams, SQL>, order: ClaimOrder, limit: SQLWrapper): SQL {
+export function selectFirstJobs(db: Tables, p: OrderValues, order: ClaimOrder, limit: SQLWrapper): SQL {
   if (order === 'lifo') return newestFirst(db, p, limit);
   return oldestFirst(db, p, order === 'by name' ? p.name : undefined, limit);
 }
 
-function oldestFirst(db: Tables, p: Record<OrderParams, SQL>, name: SQLWrapper | undefined, limit: SQLWrapper): SQL {
+function oldestFirst(db: Tables, p: OrderValues, name: SQLWrapper | undefined, limit: SQLWrapper): SQL {
   const j = alias(db.jobs, 'j');
   // Not declared as materialized: FOR UPDATE makes it run once.
   return withinLimits(sql`
     select ${j}.ctid as place, ${payloadBytes(j)} as size ${waitingIn(db, p.queue)}
-      and (${j.priority}, ${j.seq}) > (${p.priority}::int, ${p.seq}::bigint) and ${claimable(j, name)}
+      and (${j.priority}, ${j.seq}) > (${p.priority}::int, ${p.seq}::bigint) and ${claimable(j, name, p.skip)}
     order by ${j.priority}, ${j.seq} limit ${limit} for update skip locked`);
 }
 
@@ -79,7 +93,7 @@ function withinLimits(lockedRows: SQL): SQL {
  * Priority ascending but newest first inside one is not an order of the index: so it steps from priority to priority, and
  * reads each backwards, until enough rows are found.
  */
-function newestFirst(db: Tables, p: Record<OrderParams, SQL>, limit: SQLWrapper): SQL {
+function newestFirst(db: Tables, p: OrderValues, limit: SQLWrapper): SQL {
   const j = alias(db.jobs, 'j');
   const waiting = waitingIn(db, p.queue);
   const next = sql`order by ${j.priority}, ${j.seq} limit 1`;
@@ -91,7 +105,7 @@ function newestFirst(db: Tables, p: Record<OrderParams, SQL>, limit: SQLWrapper)
   ${withinLimits(sql`
     select newest.place, newest.size from priorities r cross join lateral (
       select ${j}.ctid as place, ${payloadBytes(j)} as size ${waiting} and ${j.priority} = r.priority
-        and ${claimable(j, undefined)} and (${p.name} is null or ${j.name} = ${p.name})
+        and ${claimable(j, undefined, p.skip)} and (${p.name} is null or ${j.name} = ${p.name})
       order by ${j.seq} desc limit ${limit} for update skip locked) newest
     limit ${limit}`)}`;
 }

@@ -2,19 +2,18 @@ import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 import { OPTIONAL, type Statement, variants } from '../../db/statement.js';
 import { alias, bare, type Tables } from '../../db/tables.js';
 import { epochMs } from '../../db/time.js';
-import { claimedColumns } from '../rows/job-row.js';
-import { stillIn } from '../rules/states.js';
 import { bytesBefore, payloadBytes, withinBytes } from './bytes.js';
-import { takeUnderLease } from './claim.js';
-import { pausedNames, waitingIn } from './eligible.js';
+import { takenJobs, takeUnderLease } from './claim.js';
+import { CLAIM_MODES, type ClaimMode, claimName, pausedNames, waitingIn } from './eligible.js';
 import { eligibleGroups, wanted } from './eligible-groups.js';
-import { claimAnswer, given, LIMITED_PARAMS, type LimitedParams } from './limited.js';
+import { claimAnswer, given, LIMITED_PARAMS, type LimitedParams, type LimitedValues } from './limited.js';
 import { nextFetchIn, recentFetches, withFetches } from './rate-window.js';
 import { claimTime, countClaimed, limitsChanged, queueOpensIn, queueRoom, unlimitedRoom } from './room.js';
 
-type Params = Record<LimitedParams, SQL>;
+type Params = LimitedValues;
 
 interface Shape {
+  mode: ClaimMode;
   lifo: boolean;
   guarded: boolean;
 }
@@ -32,12 +31,13 @@ interface Shape {
  * nothing, and is sent again.
  */
 export const groupClaim: (shape: Shape) => Statement<LimitedParams> = variants(
-  { lifo: OPTIONAL, guarded: OPTIONAL },
+  { lifo: OPTIONAL, guarded: OPTIONAL, mode: CLAIM_MODES },
   (shape, declare) => {
-    const { lifo, guarded } = shape;
-    return declare(`claim by group${guarded ? ' limited' : ''}${lifo ? ' lifo' : ''}`, LIMITED_PARAMS, (db, params) => {
-      const { cte, values: p } = given(params);
-      const j = alias(db.jobs, 'j');
+    const { lifo, guarded, mode } = shape;
+    const name = claimName(`claim by group${guarded ? ' limited' : ''}`, lifo ? 'lifo' : 'fifo', mode);
+    return declare(name, LIMITED_PARAMS, (db, params) => {
+      const { cte, values: p } = given(params, mode);
+      const assignments = takeUnderLease(db, p.worker, p.lock, sql`(select at from claim_time)`);
       return sql`
       with recursive ${cte},
       ${pausedNames(db, p.queue)},
@@ -45,12 +45,9 @@ export const groupClaim: (shape: Shape) => Statement<LimitedParams> = variants(
       ${guarded ? queueRoom(db, p, sql`exists (select 1 from eligible)`) : unlimitedRoom(p)},
       ${chosen(db, p, lifo)},
       ${claimTime(sql`chosen`)},
-      claimed_jobs as (
-        update ${db.jobs} as ${j} set ${takeUnderLease(db, p.worker, p.lock, sql`(select at from claim_time)`)}
-        where ${j}.ctid = any(array(select place from chosen)) and ${stillIn(j, 'waiting')}
-        returning ${claimedColumns(j)}),
-      ${cursorUpdate(db, p)}
-      ${guarded ? sql`, ${countClaimed(db, p)}` : sql``}
+      claimed_jobs as (${takenJobs(db, sql`select place from chosen`, assignments, mode)})
+      ${mode === 'probe' ? sql`` : sql`, ${cursorUpdate(db, p)}`}
+      ${guarded && mode !== 'probe' ? sql`, ${countClaimed(db, p)}` : sql``}
       ${claimAnswer(
         status(shape),
         sql`(select due and many_groups from group_state)`,

@@ -1,11 +1,12 @@
 import { type SQL, sql } from 'drizzle-orm';
 import { columns, type Statement, variants } from '../../db/statement.js';
 import { alias } from '../../db/tables.js';
-import { claimedColumns, JOB_COLUMN_COUNT } from '../rows/job-row.js';
-import { stillIn } from '../rules/states.js';
-import { takeUnderLease } from './claim.js';
+import { JOB_COLUMN_COUNT } from '../rows/job-row.js';
+import { takenJobs, takeUnderLease } from './claim.js';
 import {
+  CLAIM_MODES,
   CLAIM_ORDERS,
+  type ClaimMode,
   type ClaimOrder,
   claimable,
   claimName,
@@ -31,23 +32,25 @@ const PARAM_TYPES = {
   groupMax: 'bigint',
   groupMs: 'bigint',
   excluded: 'jsonb',
+  skip: 'jsonb',
 } as const;
 export type LimitedParams = keyof typeof PARAM_TYPES;
 export const LIMITED_PARAMS = Object.keys(PARAM_TYPES) as LimitedParams[];
-type Params = Record<LimitedParams, SQL>;
+export type LimitedValues = Record<Exclude<LimitedParams, 'skip'>, SQL> & { readonly skip: SQL | undefined };
 
 /**
  * The parameters as a CTE `given`, and how the rest of the statement reads them. As plain parameters they let the server
  * find a plan for their values cheaper than a generic one, and then it plans these long statements anew at each claim,
  * which takes longer than running them. A value that comes from a CTE is unknown to the planner.
  */
-export function given(p: Params): { cte: SQL; values: Params } {
-  const names = LIMITED_PARAMS.map((name) => sql`${p[name]}::${sql.raw(PARAM_TYPES[name])} as ${sql.identifier(name)}`);
+export function given(p: Record<LimitedParams, SQL>, mode: ClaimMode): { cte: SQL; values: LimitedValues } {
+  const used = LIMITED_PARAMS.filter((name) => name !== 'skip' || mode !== 'plain');
+  const names = used.map((name) => sql`${p[name]}::${sql.raw(PARAM_TYPES[name])} as ${sql.identifier(name)}`);
   return {
     cte: sql`given as materialized (select ${sql.join(names, sql`, `)})`,
     values: Object.fromEntries(
-      LIMITED_PARAMS.map((name) => [name, sql`(select ${sql.identifier(name)} from given)`]),
-    ) as Params,
+      used.map((name) => [name, sql`(select ${sql.identifier(name)} from given)`]),
+    ) as LimitedValues,
   };
 }
 
@@ -69,13 +72,15 @@ export function claimAnswer(status: SQL, refreshDue: SQL, opensIn: SQL, claimed:
 }
 
 /** A claim in the queue's order, under limits of the queue. */
-export const limitedClaim: (shape: { order: ClaimOrder }) => Statement<LimitedParams> = variants(
-  { order: CLAIM_ORDERS },
-  ({ order }, declare) =>
-    declare(claimName('claim limited', order), LIMITED_PARAMS, (db, params) => {
-      const { cte, values: p } = given(params);
+export const limitedClaim: (shape: { order: ClaimOrder; mode: ClaimMode }) => Statement<LimitedParams> = variants(
+  { order: CLAIM_ORDERS, mode: CLAIM_MODES },
+  ({ order, mode }, declare) =>
+    declare(claimName('claim limited', order, mode), LIMITED_PARAMS, (db, params) => {
+      const { cte, values: p } = given(params, mode);
       const j = alias(db.jobs, 'j');
-      const work = sql`exists (select 1 ${waitingIn(db, p.queue)} and ${claimable(j, order === 'by name' ? p.name : undefined)})`;
+      const work = sql`exists (select 1 ${waitingIn(db, p.queue)} and ${claimable(j, order === 'by name' ? p.name : undefined, p.skip)})`;
+      const places = sql`select ${firstJobs.place} from ${firstJobs.table}`;
+      const assignments = takeUnderLease(db, p.worker, p.lock, sql`(select at from claim_time)`);
       const status = sql`case when not exists (select 1 from limits_before) then 'prepared'
         when ${limitsChanged} then 'contended'
         when (select count(*) from claimed_jobs) < (select count(*) from ${firstJobs.table}) then 'contended'
@@ -86,11 +91,8 @@ export const limitedClaim: (shape: { order: ClaimOrder }) => Statement<LimitedPa
         ${queueRoom(db, p, work)},
         ${selectFirstJobs(db, p, order, sql`coalesce((select free from room), 0)`)},
         ${claimTime(firstJobs.table)},
-        claimed_jobs as (
-          update ${db.jobs} as ${j} set ${takeUnderLease(db, p.worker, p.lock, sql`(select at from claim_time)`)}
-          where ${j}.ctid = any(array(select ${firstJobs.place} from ${firstJobs.table})) and ${stillIn(j, 'waiting')}
-          returning ${claimedColumns(j)}),
-        ${countClaimed(db, p)}
+        claimed_jobs as (${takenJobs(db, places, assignments, mode)})
+        ${mode === 'probe' ? sql`` : sql`, ${countClaimed(db, p)}`}
         ${claimAnswer(status, sql`false`, queueOpensIn(p), sql`claimed_jobs`)}`;
     }),
 );

@@ -123,7 +123,7 @@ export class PgStore implements StoreInterface {
   ): Promise<JobData | null> {
     const lockMs = durationIn(lockDuration, 'lockDuration', 1, MAX_TIMER_MS);
     const request = { ...options, queueName, workerId, lockDuration: lockMs, limit: 1 };
-    const [claimed] = await claimJobs(this.#executor, request);
+    const [claimed] = await claimJobs(this.engine, request);
     if (!claimed) return null;
     this.#leases.claimed(queueName, claimed.job.id, claimed.lease);
     return this.#damagedRows.read(claimed);

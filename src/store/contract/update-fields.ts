@@ -4,7 +4,8 @@ import { instantOf } from '../../db/time.js';
 import type { JobData, JobOptions } from '../../model/job.js';
 import { inMilliseconds, storableOptions } from '../../model/options/job-options.js';
 import { assertJobState, integerIn, validateName } from '../../model/options/names.js';
-import { cleanText, encodeLenient, encodePayload, errorText } from '../../model/payload/values.js';
+import { errorText } from '../../model/payload/error-text.js';
+import { cleanText, encodeLenient, encodePayload } from '../../model/payload/values.js';
 import { show } from '../../model/text.js';
 import { type FieldType, fieldsWhere, JOB_FIELDS, type JobFieldName } from '../rows/job-fields.js';
 

@@ -12,7 +12,7 @@ import { countMetrics } from '../rules/metrics-buckets.js';
 import { outcomeOf, outcomesWith } from '../rules/outcomes.js';
 import { cancelledReason } from '../rules/reasons.js';
 import { expiresAt, keepMs } from '../rules/retention.js';
-import { firstId, notSetAside, SetAside, sparing } from '../rules/set-aside.js';
+import { firstKey, jobKey, notSetAside, SetAside, sparing } from '../rules/set-aside.js';
 import { stillIn } from '../rules/states.js';
 
 /** Rows of one sweep statement: it must not hold many locks for long. */
@@ -27,8 +27,7 @@ const stalledJobs = (db: Tables, queue: SQLWrapper, skip: SQLWrapper): SQL => {
 };
 
 const sweepHead = statement('sweep head', ['queue', 'skip'], (db, p) => {
-  const { id } = alias(db.jobs, 'j');
-  return sql`select ${columns(id)} ${stalledJobs(db, p.queue, p.skip)} limit 1 for update skip locked`;
+  return sql`select ${columns(jobKey(alias(db.jobs, 'j')))} ${stalledJobs(db, p.queue, p.skip)} limit 1 for update skip locked`;
 });
 
 /**
@@ -124,7 +123,7 @@ export async function sweep(
         size = limit;
         return executor.run(sweepStalled, { ...values, limit, skip });
       },
-      head: async (skip) => firstId(await executor.run(sweepHead, { queue: queueName, skip })),
+      head: async (skip) => firstKey(await executor.run(sweepHead, { queue: queueName, skip })),
       limit: SWEEP_CHUNK,
       aside,
     });

@@ -1,7 +1,7 @@
 import { sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { statement } from '../../db/statement.js';
-import { firstId, type SetAside, sparing } from '../rules/set-aside.js';
+import { firstKey, type SetAside, sparing } from '../rules/set-aside.js';
 import { CHUNK, readChunk } from './chunks.js';
 import { deletion } from './delete.js';
 
@@ -18,7 +18,7 @@ export async function deleteExpired(executor: Executor, aside: SetAside): Promis
   const next = () =>
     sparing({
       work: async (limit, skip) => readChunk(await executor.run(expired.skipping, { limit, skip })),
-      head: async (skip) => firstId(await executor.run(expired.head, { skip })),
+      head: async (skip) => firstKey(await executor.run(expired.head, { skip })),
       limit: CHUNK,
       aside,
     });

@@ -5,7 +5,7 @@ import { alias, type Jobs, type Tables } from '../../db/tables.js';
 import { cascade, endedChildren, selectParents } from '../rules/cascade.js';
 import { deletedJob, deletedJobs, keptValues } from '../rules/children-values.js';
 import { removedReason } from '../rules/reasons.js';
-import { firstId, notSetAside } from '../rules/set-aside.js';
+import { firstKey, jobKey, notSetAside } from '../rules/set-aside.js';
 import { live } from '../rules/states.js';
 import { type BulkResult, chunkColumns, inChunks, readChunk } from './chunks.js';
 
@@ -79,7 +79,7 @@ export function deleteAll<K extends string>(
       const params = { ...values, limit, skip } as Record<K | 'limit' | 'skip', Param>;
       return readChunk(await executor.run(wait ? waiting : skipping, params));
     },
-    head: async (skip) => firstId(await executor.run(head, { ...values, skip } as Record<K | 'skip', Param>)),
+    head: async (skip) => firstKey(await executor.run(head, { ...values, skip } as Record<K | 'skip', Param>)),
   });
 }
 
@@ -91,7 +91,6 @@ function candidates<K extends string>(db: Tables, of: Deletion<K>, p: Slots<K | 
 
 function headStatement<K extends string>(of: Deletion<K>): Statement<K | 'skip'> {
   return statement<K | 'skip'>(`${of.name} head`, [...of.params, 'skip'], (db, p) => {
-    const { id } = alias(db.jobs, 'j');
-    return sql`select ${columns(id)} ${candidates(db, of, p as Slots<K | 'skip'>)} limit 1 for update skip locked`;
+    return sql`select ${columns(jobKey(alias(db.jobs, 'j')))} ${candidates(db, of, p as Slots<K | 'skip'>)} limit 1 for update skip locked`;
   });
 }

@@ -3,7 +3,7 @@ import type { Executor } from '../../db/executor.js';
 import { columns, type Row, statement } from '../../db/statement.js';
 import { alias, type Jobs } from '../../db/tables.js';
 import { keptCount } from '../rules/retention.js';
-import { firstId, type SetAside, sparing } from '../rules/set-aside.js';
+import { firstKey, type SetAside, sparing } from '../rules/set-aside.js';
 import { finishTime, inState } from '../rules/states.js';
 import { CHUNK, readChunk } from './chunks.js';
 import { deletion } from './delete.js';
@@ -139,7 +139,7 @@ export class Trimmer {
     const next = () =>
       sparing({
         work: async (limit, skip) => readChunk(await this.#executor().run(beyond.skipping, { ...params, limit, skip })),
-        head: async (skip) => firstId(await this.#executor().run(beyond.head, { ...params, skip })),
+        head: async (skip) => firstKey(await this.#executor().run(beyond.head, { ...params, skip })),
         limit: CHUNK,
         aside: this.#aside,
       });

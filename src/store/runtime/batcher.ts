@@ -1,4 +1,4 @@
-import { faultOf } from '../../db/errors.js';
+import { faultOf, isLockTimeout, isPassing } from '../../db/errors.js';
 import { ConnectionError } from '../../model/errors.js';
 
 /** A value of a batch, with the callbacks for its own result. */
@@ -113,9 +113,10 @@ export class Batcher<T, R> {
     }
   }
 
-  /** A value that the server refuses must not fail the others of its batch. */
+  /** A value that the server refuses, or that waits for a lock, must not fail the others of its batch. */
   #maySplit(error: unknown): boolean {
-    return faultOf(error) === 'refused' && !(error instanceof ConnectionError) && !this.#options.neverSplitOn?.(error);
+    if (error instanceof ConnectionError || this.#options.neverSplitOn?.(error)) return false;
+    return faultOf(error) === 'refused' && (!isPassing(error) || isLockTimeout(error));
   }
 
   async #sendOneByOne(items: BatchItem<T, R>[]): Promise<void> {

@@ -6,7 +6,7 @@ import type { Executor } from '../../db/executor.js';
 import { Listener } from '../../db/listener.js';
 import { Pool } from '../../db/pool.js';
 import { connectionOf, postgresJsClient } from '../../db/postgres-js.js';
-import { NO_ANSWER, PreparedExecutor } from '../../db/prepared-executor.js';
+import { NO_ANSWER, PreparedExecutor, STUCK } from '../../db/prepared-executor.js';
 import { tablesIn } from '../../db/tables.js';
 import { migrateConnection, migrateDrizzle } from '../../migrations/migrator.js';
 import { verifyRole } from '../../migrations/role-check.js';
@@ -163,11 +163,12 @@ export class Connection {
   }
 
   async #replacePool(pool: Pool, client: Pool['client'], reason: string): Promise<void> {
-    const answers = reason !== NO_ANSWER;
-    const problem = answers ? `its connections are of no more use (${reason})` : reason;
-    const replaced = await pool.replace(client, problem, answers ? CLOSE_LIMIT_S : 0);
+    const condemned = reason !== NO_ANSWER && reason !== STUCK;
+    const problem = condemned ? `its connections are of no more use (${reason})` : reason;
+    const graceSeconds = reason === NO_ANSWER ? 0 : CLOSE_LIMIT_S;
+    const replaced = await pool.replace(client, problem, { graceSeconds, atOnce: reason === STUCK });
     // It was opened with the others, so it may be on the wrong server, too.
-    if (replaced && answers) this.#listener?.reconnect(problem);
+    if (replaced && condemned) this.#listener?.reconnect(problem);
   }
 
   /** An app's database: prepared and pipelined on postgres.js, through `db.execute` on every other driver. */

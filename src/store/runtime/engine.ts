@@ -2,6 +2,7 @@ import { randomInt } from 'node:crypto';
 import type { DrizzleLike } from '../../db/drizzle-like.js';
 import type { Executor } from '../../db/executor.js';
 import { postgresJsClient } from '../../db/postgres-js.js';
+import { ConveyorError } from '../../model/errors.js';
 import { generateId } from '../../model/ids.js';
 import { insertBatch, type JobRecord, type Saved } from '../add/insert.js';
 import { announceParents } from '../events/announce.js';
@@ -41,9 +42,11 @@ export class Engine {
   constructor(options: ResolvedOptions) {
     const { schema, logger, onEventHandlerError, metrics, listen, pollInterval, heartbeatInterval } = options;
     this.options = options;
-    this.setAside = new SetAside((id, error) => {
-      const { message } = error as Error;
-      logger.error(`conveyor: job "${id}" is passed over for an hour, for the database refuses it: ${message}`, error);
+    this.setAside = new SetAside(({ queueName, id }, cause, pauseMs) => {
+      const problem = `job "${id}" of queue "${queueName}" is passed over for ${pauseMs / 1_000} s, because the database refuses it`;
+      const error = new ConveyorError(`${problem}: ${(cause as Error).message}`, { code: 'JOB_SET_ASIDE', cause });
+      logger.error(`conveyor: ${error.message}`, cause);
+      this.poller.report(error, queueName);
     });
     this.#connection = new Connection(options, {
       channels: () => this.notifier.channels(),

@@ -11,6 +11,7 @@ import { durationIn, MAX_TIMER_MS } from '../../model/options/duration.js';
 import { integerIn } from '../../model/options/names.js';
 import { readOptions } from '../../model/options/option-object.js';
 import { DEFAULT_MAX_PAYLOAD_BYTES } from '../../model/payload/values.js';
+import { show } from '../../model/text.js';
 import { watched } from '../../model/watched.js';
 
 export interface PgStoreOptions {
@@ -121,17 +122,17 @@ export function resolveOptions(options: PgStoreOptions): ResolvedOptions {
   const metrics = options.metrics ?? {};
   checkDatabase(connection, db);
   if (schema !== undefined && (typeof schema !== 'string' || schema.length === 0 || Buffer.byteLength(schema) > 63)) {
-    throw new RangeError(`PgStore \`schema\` is ${JSON.stringify(schema)}; it must be a name of 1 to 63 bytes.`);
+    throw new RangeError(`PgStore \`schema\` is ${show(schema)}; it must be a name of 1 to 63 bytes.`);
   }
   if (typeof listen !== 'boolean' && typeof listen !== 'string') {
-    throw new TypeError('PgStore `listen` must be true, false or a connection URL.');
+    throw new TypeError(`PgStore \`listen\` is ${show(listen)}; it must be true, false or a connection URL.`);
   }
   if (typeof listen === 'string') checkConnection(listen, 'PgStore `listen`');
   if (onEventHandlerError !== undefined && typeof onEventHandlerError !== 'function') {
-    throw new TypeError('PgStore `onEventHandlerError` must be a function.');
+    throw new TypeError(`PgStore \`onEventHandlerError\` is ${show(onEventHandlerError)}; it must be a function.`);
   }
   if (onStatement !== undefined && typeof onStatement !== 'function') {
-    throw new TypeError('PgStore `onStatement` must be a function.');
+    throw new TypeError(`PgStore \`onStatement\` is ${show(onStatement)}; it must be a function.`);
   }
   readOptions(metrics, 'metrics', ['enabled', 'retentionMinutes', 'retentionHours']);
   const pollInterval = intervalOrNone(options.pollInterval, 'pollInterval', MIN_POLL_INTERVAL);
@@ -206,5 +207,5 @@ function wholeUnits(value: unknown, name: string, unitMs: number): number {
 
 function booleanOr(fallback: boolean, value: unknown, name: string): boolean {
   if (value === undefined || typeof value === 'boolean') return value ?? fallback;
-  throw new TypeError(`PgStore \`${name}\` is ${JSON.stringify(value)}; it must be true or false.`);
+  throw new TypeError(`PgStore \`${name}\` is ${show(value)}; it must be true or false.`);
 }

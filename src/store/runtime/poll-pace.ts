@@ -19,6 +19,9 @@ const LISTENING_POLL_MS = HEARTBEAT_MS;
 const HEARTBEAT_MARGIN = 1.25;
 /** Between two polls without notifications. */
 const POLLING_ONLY_MS = 1_000;
+/** Between two polls while they fail, in ms: doubling from the first of them to the last. */
+const FAILED_POLL_MS = 1_000;
+const MAX_FAILED_POLL_MS = 5_000;
 /** Between two runs of upkeep in one process, while jobs run and while none do. */
 const UPKEEP_MS = 30_000;
 const IDLE_UPKEEP_MS = 600_000;
@@ -32,6 +35,8 @@ export class PollPace {
   #restless = false;
   /** Queues in which jobs waited at the last poll, and none was active: a paused one stays like this. */
   #stuck = new Set<string>();
+  /** Polls that have failed since one has not. */
+  #failures = 0;
   /** Jobs have run, or were to, since the last upkeep. */
   #busy = false;
   #lastUpkeep = Number.NEGATIVE_INFINITY;
@@ -56,6 +61,7 @@ export class PollPace {
 
   /** A queue is at rest when none of its jobs is active, and those that wait have done so for more than a poll. */
   answered(results: readonly PollResult[]): void {
+    this.#failures = 0;
     const stuck = results.filter(({ waiting, active }) => waiting && !active).map(({ queueName }) => queueName);
     this.#restless = results.some(({ active }) => active) || stuck.some((queueName) => !this.#stuck.has(queueName));
     this.#stuck = new Set(stuck);
@@ -63,12 +69,14 @@ export class PollPace {
   }
 
   failed(): void {
+    this.#failures++;
     this.#stirred = true;
   }
 
   /** @param interval the shortest that a worker asks for, in ms. @returns ms; Infinity: no poll until something happens */
   period(interval: number): number {
     const { listening, listens = true, pollInterval, heartbeatInterval = HEARTBEAT_MS } = this.#options;
+    if (this.#failures > 0) return Math.min(MAX_FAILED_POLL_MS, FAILED_POLL_MS * 2 ** (this.#failures - 1));
     const heard = listening();
     if (!heard && (listens || pollInterval === undefined)) return Math.min(interval, POLLING_ONLY_MS);
     const atRest = !this.#stirred && !this.#restless;

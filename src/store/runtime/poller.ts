@@ -18,6 +18,8 @@ export interface PolledQueue {
   sweep(): Promise<number>;
   /** A schedule's tick is due. Resolves to the number of schedules that were advanced. */
   tick(): Promise<number>;
+  /** Something of this could not be done, and is tried again. */
+  failed?(error: unknown): void;
 }
 
 export interface PollerOptions extends PaceOptions {
@@ -32,8 +34,12 @@ export interface PollerOptions extends PaceOptions {
   aggregateMetrics: (() => Promise<void>) | undefined;
 }
 
-/** Before another poll when another process holds what is due. */
+/**
+ * Before another poll when another process holds what is due, or it cannot be done, in ms: doubling from the first of
+ * them to the last.
+ */
 const CONTENDED_MS = 100;
+const MAX_CONTENDED_MS = 5_000;
 /** Between two aggregations of metrics in one process. */
 const AGGREGATE_MS = 600_000;
 
@@ -55,6 +61,8 @@ export class Poller {
   #sent = 0;
   /** By `kind queue`, how many polls were sent before it last ended: what they say about it may be out of date. */
   readonly #sentBeforeEnd = new Map<string, number>();
+  /** By `kind queue`, how many runs have done nothing since one has. */
+  readonly #idleRuns = new Map<string, number>();
   #timer: NodeJS.Timeout | undefined;
   #polling: Promise<void> | undefined;
   #pollAgain = false;
@@ -81,7 +89,10 @@ export class Poller {
       if (set.size > 0 || this.#polled.get(queueName) !== set) return;
       this.#polled.delete(queueName);
       this.#due.delete(queueName);
-      for (const kind of KINDS) this.#sentBeforeEnd.delete(`${kind} ${queueName}`);
+      for (const kind of KINDS) {
+        this.#sentBeforeEnd.delete(`${kind} ${queueName}`);
+        this.#idleRuns.delete(`${kind} ${queueName}`);
+      }
       if (this.#polled.size === 0) this.#stopTimers();
     };
   }
@@ -118,6 +129,13 @@ export class Poller {
     });
   }
 
+  /** Tells a worker of the queue of an error; without one, any worker, because no other learns of it. */
+  report(error: unknown, queueName?: string): void {
+    const [any] = this.#polled.values();
+    const [first] = (queueName === undefined ? undefined : this.#polled.get(queueName)) ?? any ?? [];
+    first?.failed?.(error);
+  }
+
   /** Polls on the connection that is to be proved alive, also without a queue. Rejects when the poll fails. */
   async heartbeat(executor: Executor): Promise<void> {
     const poll = ++this.#sent;
@@ -148,6 +166,7 @@ export class Poller {
       this.#act(await pollQueues(executor, this.queues()), poll);
     } catch (error) {
       this.#pace.failed();
+      this.report(error);
       this.#options.logger.warn(`conveyor: could not poll the queues: ${(error as Error).message}`);
     }
   }
@@ -192,13 +211,26 @@ export class Poller {
     });
     run.then(
       (count) => {
+        if (count > 0) this.#idleRuns.delete(key);
         // A sweep takes everything that has expired; of delayed jobs and ticks more may be due.
         if (kind === 'sweep') return;
         if (count > 0) this.poll();
-        else this.expect(queueName, CONTENDED_MS);
+        else this.#expectAgain(key, queueName);
       },
-      (error) => this.#options.logger.error(`conveyor: queue "${queueName}": ${(error as Error).message}`, error),
+      (error) => {
+        this.#options.logger.error(`conveyor: queue "${queueName}": ${(error as Error).message}`, error);
+        queue.failed?.(error);
+        this.#expectAgain(key, queueName);
+      },
     );
+  }
+
+  /** What is due stays due: held by another process, or refused. */
+  #expectAgain(key: string, queueName: string): void {
+    if (!this.#polled.has(queueName)) return;
+    const runs = this.#idleRuns.get(key) ?? 0;
+    this.#idleRuns.set(key, runs + 1);
+    this.expect(queueName, Math.min(MAX_CONTENDED_MS, CONTENDED_MS * 2 ** runs));
   }
 
   #deleteExpired(): void {
@@ -206,9 +238,10 @@ export class Poller {
     this.#deleting = true;
     void this.#options
       .deleteExpired()
-      .catch((error) =>
-        this.#options.logger.warn(`conveyor: could not delete expired jobs: ${(error as Error).message}`),
-      )
+      .catch((error) => {
+        this.#options.logger.warn(`conveyor: could not delete expired jobs: ${(error as Error).message}`);
+        this.report(error);
+      })
       .finally(() => {
         this.#deleting = false;
       });

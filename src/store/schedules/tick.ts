@@ -1,4 +1,4 @@
-import { faultOf } from '../../db/errors.js';
+import { isPassing } from '../../db/errors.js';
 import { createJobData } from '../../model/create-job-data.js';
 import { generateId } from '../../model/ids.js';
 import { scheduledOptions } from '../../model/options/repeat-options.js';
@@ -40,8 +40,8 @@ async function advanceAll(engine: Engine, queueName: string, ticks: readonly Tic
     announce(engine, queueName, done);
     return done.keys.length;
   } catch (error) {
-    // After a lost connection the ticks are still due.
-    if (faultOf(error) !== 'refused') throw error;
+    // After a lost connection, or with a full disk, the ticks are still due.
+    if (isPassing(error)) throw error;
     const [first] = ticks;
     if (ticks.length === 1 && first) {
       await putOff(engine, first.schedule, error);
