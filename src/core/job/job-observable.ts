@@ -7,11 +7,12 @@ import type { JobStatus } from '../../store/read/job-status.js';
 import { cancelAnyJob } from './cancel.js';
 import { completionTrackerOf } from './completion-tracker.js';
 
-export interface JobObserver {
+/** `R` is the type of the job's result. */
+export interface JobObserver<R = unknown> {
   onActive?(): void;
   /** @param progress 0 to 100 */
   onProgress?(progress: number): void;
-  onCompleted?(result: unknown): void;
+  onCompleted?(result: R): void;
   onFailed?(error: Error): void;
   onCancelled?(): void;
 }
@@ -39,11 +40,11 @@ interface EventData {
 }
 
 /** Observes one job, in this process or any other, until it has ended. */
-export class JobObservable {
+export class JobObservable<R = unknown> {
   readonly jobId: string;
   readonly queueName: string;
   readonly #store: PgStore;
-  readonly #observers = new Set<JobObserver>();
+  readonly #observers = new Set<JobObserver<R>>();
   #unobserve: (() => void) | undefined;
   #jobEnd: JobEnd | undefined;
   #active = false;
@@ -62,7 +63,7 @@ export class JobObservable {
    *
    * @returns the unsubscriber
    */
-  subscribe(observer: JobObserver): () => void {
+  subscribe(observer: JobObserver<R>): () => void {
     this.#observers.add(observer);
     if (this.#jobEnd) this.#notifyEnd(observer, this.#jobEnd);
     else this.#start();
@@ -162,9 +163,9 @@ export class JobObservable {
     for (const callback of this.#endCallbacks.splice(0)) callback(end);
   }
 
-  #notifyEnd(observer: JobObserver, end: JobEnd): void {
+  #notifyEnd(observer: JobObserver<R>, end: JobEnd): void {
     this.#safely(() => {
-      if (end.kind === 'completed') return observer.onCompleted?.(end.returnvalue);
+      if (end.kind === 'completed') return observer.onCompleted?.(end.returnvalue as R);
       if (end.kind === 'cancelled') return observer.onCancelled?.();
       if (end.kind === 'failed') return observer.onFailed?.(new JobFailedError(this.jobId, end.reason));
       return observer.onFailed?.(new JobNotFoundError(this.jobId, this.queueName));

@@ -1,15 +1,26 @@
-import type { JobOf } from '../job/typed-job.js';
+import type { ResultOf, ReturnOf } from '../../model/job-types.js';
+import type { CheckedJobOf, JobOf } from '../job/typed-job.js';
 import type { BatchResult } from './batch-result.js';
 
-export type Processor<T> = (job: JobOf<T>, signal: AbortSignal) => unknown;
-export type BatchProcessor<T> = (
-  jobs: JobOf<T>[],
-  signal: AbortSignal,
-) => readonly BatchResult[] | Promise<readonly BatchResult[]>;
+/** A handler: returns the result, or throws. */
+export type Processor<T> = Handler<JobOf<T>, T>;
+/** The handler of a worker with schemas. */
+export type CheckedProcessor<T> = Handler<CheckedJobOf<T>, T>;
+type Handler<J, T> = (job: J, signal: AbortSignal) => ReturnOf<T> | PromiseLike<ReturnOf<T>>;
 
+/** A handler of many jobs: returns one result for each, in their order. */
+export type BatchProcessor<T> = BatchHandler<JobOf<T>, T>;
+/** The same in a worker with schemas. */
+export type CheckedBatchProcessor<T> = BatchHandler<CheckedJobOf<T>, T>;
+type BatchHandler<J, T> = (
+  jobs: J[],
+  signal: AbortSignal,
+) => readonly BatchResult<ReturnOf<T>>[] | PromiseLike<readonly BatchResult<ReturnOf<T>>[]>;
+
+/** The data of these jobs is as it is stored, also where schemas make something else of it for the handler. */
 export interface WorkerEvents<T> {
   active: JobOf<T>;
-  completed: { job: JobOf<T>; result: unknown };
+  completed: { job: JobOf<T>; result: ResultOf<T> };
   /** After every failed attempt; `job.state` says whether it was the last. */
   failed: { job: JobOf<T>; error: Error };
   /** The id of a job whose lease expired; it was returned to waiting, or failed. */

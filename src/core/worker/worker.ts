@@ -2,13 +2,15 @@ import { settledWithin } from '../../db/deadline.js';
 import { ClosedError, ConveyorError } from '../../model/errors.js';
 import { generateWorkerId } from '../../model/ids.js';
 import type { JobData } from '../../model/job.js';
+import type { ResultOf } from '../../model/job-types.js';
 import { integerIn, validateQueueName } from '../../model/options/names.js';
+import { encodeLenient } from '../../model/payload/values.js';
 import { renew } from '../../store/lease/renew.js';
 import type { StoredJob } from '../../store/rows/job-row.js';
 import type { Engine } from '../../store/runtime/engine.js';
 import { EventBus } from '../event-bus.js';
 import { Job } from '../job/job.js';
-import type { JobOf } from '../job/typed-job.js';
+import type { JobOf, SchemasFor } from '../job/typed-job.js';
 import { Capacity } from './capacity.js';
 import { Claimer } from './claimer.js';
 import { Condition } from './condition.js';
@@ -19,7 +21,13 @@ import type { SettlementRules } from './settlement.js';
 import { Settler } from './settler.js';
 import { attachWakeSources } from './wake-sources.js';
 import { type ResolvedWorkerOptions, resolveWorkerOptions, type WorkerOptions } from './worker-options.js';
-import type { BatchProcessor, Processor, WorkerEvents } from './worker-types.js';
+import type {
+  BatchProcessor,
+  CheckedBatchProcessor,
+  CheckedProcessor,
+  Processor,
+  WorkerEvents,
+} from './worker-types.js';
 
 /** Below the 30 s after which orchestrators kill. */
 const DEFAULT_CLOSE_MS = 25_000;
@@ -41,14 +49,20 @@ const LIMITED_POLL_MS = 1_000;
  * @param processor returns the result, or throws; with `batch` it takes an array and returns one result for each.
  */
 export class Worker<T = unknown> {
+  /**
+   * Never set. It has the compiler compare workers member by member, and not by their type argument: a worker of any
+   * jobs is a `Worker`.
+   */
+  declare readonly '~jobs'?: { [K in keyof T & string]: unknown };
   readonly queueName: string;
   readonly id = generateWorkerId();
-  readonly events: EventBus<WorkerEvents<T>>;
+  // Mapped in place for the same reason.
+  readonly events: EventBus<{ [K in keyof WorkerEvents<T>]: WorkerEvents<T>[K] }>;
   readonly #options: ResolvedWorkerOptions;
   readonly #engine: Engine;
   readonly #leases: Leases;
   readonly #claimer: Claimer;
-  readonly #dispatcher: Dispatcher<T>;
+  readonly #dispatcher: Dispatcher<unknown>;
   readonly #fetcher: Fetcher;
   readonly #settler: Settler;
   readonly #capacity: Capacity;
@@ -59,9 +73,29 @@ export class Worker<T = unknown> {
   #offBeforeClose = () => {};
   #closing: Promise<void> | undefined;
 
-  constructor(queueName: string, processor: Processor<T>, options: WorkerOptions<T> & { batch?: never });
+  constructor(
+    queueName: string,
+    processor: Processor<T>,
+    options: WorkerOptions<T> & { batch?: never; schemas?: never },
+  );
+  constructor(
+    queueName: string,
+    processor: CheckedBatchProcessor<T>,
+    options: WorkerOptions<T> & { batch: { size: number }; schemas: SchemasFor<T> },
+  );
   constructor(queueName: string, processor: BatchProcessor<T>, options: WorkerOptions<T> & { batch: { size: number } });
-  constructor(queueName: string, processor: Processor<T> | BatchProcessor<T>, options: WorkerOptions<T>) {
+  constructor(
+    queueName: string,
+    processor: CheckedProcessor<T>,
+    options: WorkerOptions<T> & { batch?: never; schemas: SchemasFor<T> },
+  );
+  // For options that may or may not have schemas. The compiler explains what is wrong by the last one.
+  constructor(queueName: string, processor: Processor<T>, options: WorkerOptions<T> & { batch?: never });
+  constructor(
+    queueName: string,
+    processor: Processor<T> | CheckedProcessor<T> | BatchProcessor<T> | CheckedBatchProcessor<T>,
+    options: WorkerOptions<T>,
+  ) {
     this.queueName = validateQueueName(queueName);
     if (typeof processor !== 'function') throw new TypeError('Worker processor must be a function.');
     this.#options = resolveWorkerOptions(options);
@@ -93,9 +127,9 @@ export class Worker<T = unknown> {
       progressed: () => this.#progressed(),
       error,
     });
-    this.#dispatcher = new Dispatcher<T>({
+    this.#dispatcher = new Dispatcher<unknown>({
       ...common,
-      events: this.events,
+      events: this.events as unknown as EventBus<WorkerEvents<unknown>>,
       runner: {
         store,
         processor: processor as (jobs: unknown, signal: AbortSignal) => unknown,
@@ -259,7 +293,8 @@ export class Worker<T = unknown> {
 
   #completed(stored: StoredJob, changed: Partial<JobData>): void {
     if (!this.events.has('completed')) return;
-    this.events.emit('completed', { job: this.#jobNow(stored, changed), result: changed.returnvalue });
+    const job = this.#jobNow(stored, { ...changed, returnvalue: this.#asJson(changed.returnvalue) });
+    this.events.emit('completed', { job, result: job.returnvalue as ResultOf<T> });
   }
 
   #failed(stored: StoredJob, changed: Partial<JobData>, error: Error): void {
@@ -270,6 +305,12 @@ export class Worker<T = unknown> {
   #jobNow(stored: StoredJob, changed: Partial<JobData>): JobOf<T> {
     const data = { ...stored.job, ...changed, lockedBy: null, lockUntil: null };
     return new Job(data, this.#options.store) as JobOf<T>;
+  }
+
+  /** A result as whoever reads it gets it. */
+  #asJson(result: unknown): unknown {
+    if (typeof result === 'string' || typeof result === 'boolean') return result;
+    return JSON.parse(encodeLenient(result, this.#engine.options.maxPayloadBytes).text);
   }
 
   #error(error: unknown): void {
