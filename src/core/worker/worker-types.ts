@@ -6,7 +6,9 @@ import type { BatchResult } from './batch-result.js';
 export type Processor<T> = Handler<JobOf<T>, T>;
 /** The handler of a worker with schemas. */
 export type CheckedProcessor<T> = Handler<CheckedJobOf<T>, T>;
-type Handler<J, T> = (job: J, signal: AbortSignal) => ReturnOf<T> | PromiseLike<ReturnOf<T>>;
+type Handler<J, T> = (job: J, signal: AbortSignal) => Returned<T> | PromiseLike<Returned<T>>;
+// What a handler returns must not be taken for what its jobs carry.
+type Returned<T> = NoInfer<ReturnOf<T>>;
 
 /** A handler of many jobs: returns one result for each, in their order. */
 export type BatchProcessor<T> = BatchHandler<JobOf<T>, T>;
@@ -15,7 +17,7 @@ export type CheckedBatchProcessor<T> = BatchHandler<CheckedJobOf<T>, T>;
 type BatchHandler<J, T> = (
   jobs: J[],
   signal: AbortSignal,
-) => readonly BatchResult<ReturnOf<T>>[] | PromiseLike<readonly BatchResult<ReturnOf<T>>[]>;
+) => readonly BatchResult<Returned<T>>[] | PromiseLike<readonly BatchResult<Returned<T>>[]>;
 
 /** The data of these jobs is as it is stored, also where schemas make something else of it for the handler. */
 export interface WorkerEvents<T> {
