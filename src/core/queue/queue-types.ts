@@ -4,7 +4,6 @@ import type { Logger } from '../../model/logger.js';
 import type { PgStore } from '../../store/contract/pg-store.js';
 import type { Job } from '../job/job.js';
 import type { JobOf, SchemasFor } from '../job/typed-job.js';
-import type { Queue } from './queue.js';
 
 // biome-ignore lint/suspicious/noExplicitAny: options of a queue of any jobs
 export interface QueueOptions<T = any> {
@@ -34,4 +33,7 @@ export interface QueueEvents<T> {
 }
 
 /** A queue inside a transaction of the app. */
-export type TransactionalQueue<T> = Pick<Queue<T>, 'add' | 'addBulk'>;
+export interface TransactionalQueue<T> {
+  add<N extends JobName<T>>(name: N, data: InputOf<T, N>, opts?: JobOptions): Promise<AddedJob<T, N>>;
+  addBulk(jobs: BulkItems<T>): Promise<JobOf<T>[]>;
+}

@@ -27,10 +27,7 @@ import type { AddedJob, BulkItems, QueueEvents, QueueOptions, TransactionalQueue
  * with `ConnectionError`; every call after `close()` with `ClosedError`.
  */
 export class Queue<T = unknown> {
-  /**
-   * Never set. It has the compiler compare queues member by member, and not by their type argument: a queue of any
-   * jobs is a `Queue`.
-   */
+  /** Never set: has the compiler compare queues by their members, so that a queue of any jobs is a `Queue`. */
   declare readonly '~jobs'?: { [K in keyof T & string]: unknown };
   readonly name: string;
   // Mapped in place for the same reason.

@@ -1,4 +1,4 @@
-import type { ResultOf, ReturnOf } from '../../model/job-types.js';
+import type { ReturnOf } from '../../model/job-types.js';
 import type { CheckedJobOf, JobOf } from '../job/typed-job.js';
 import type { BatchResult } from './batch-result.js';
 
@@ -22,7 +22,8 @@ type BatchHandler<J, T> = (
 /** The data of these jobs is as it is stored, also where schemas make something else of it for the handler. */
 export interface WorkerEvents<T> {
   active: JobOf<T>;
-  completed: { job: JobOf<T>; result: ResultOf<T> };
+  /** `result` is what the handler returned, `job.returnvalue` what is stored of it. */
+  completed: { job: JobOf<T>; result: ReturnOf<T> };
   /** After every failed attempt; `job.state` says whether it was the last. */
   failed: { job: JobOf<T>; error: Error };
   /** The id of a job whose lease expired; it was returned to waiting, or failed. */

@@ -2,7 +2,7 @@ import { settledWithin } from '../../db/deadline.js';
 import { ClosedError, ConveyorError } from '../../model/errors.js';
 import { generateWorkerId } from '../../model/ids.js';
 import type { JobData } from '../../model/job.js';
-import type { ResultOf } from '../../model/job-types.js';
+import type { ReturnOf } from '../../model/job-types.js';
 import { integerIn, validateQueueName } from '../../model/options/names.js';
 import { encodeLenient } from '../../model/payload/values.js';
 import { renew } from '../../store/lease/renew.js';
@@ -10,17 +10,26 @@ import type { StoredJob } from '../../store/rows/job-row.js';
 import type { Engine } from '../../store/runtime/engine.js';
 import { EventBus } from '../event-bus.js';
 import { Job } from '../job/job.js';
-import type { JobOf, SchemasFor } from '../job/typed-job.js';
+import type { JobOf } from '../job/typed-job.js';
 import { Capacity } from './capacity.js';
 import { Claimer } from './claimer.js';
 import { Condition } from './condition.js';
 import { Dispatcher } from './dispatcher.js';
 import { Fetcher } from './fetcher.js';
 import { Leases } from './leases.js';
+import { warnOfSmallPool } from './pool-size.js';
 import type { SettlementRules } from './settlement.js';
 import { Settler } from './settler.js';
 import { attachWakeSources } from './wake-sources.js';
-import { type ResolvedWorkerOptions, resolveWorkerOptions, type WorkerOptions } from './worker-options.js';
+import {
+  type Batched,
+  type Checking,
+  type ResolvedWorkerOptions,
+  resolveWorkerOptions,
+  type Single,
+  type Unchecked,
+  type WorkerOptions,
+} from './worker-options.js';
 import type {
   BatchProcessor,
   CheckedBatchProcessor,
@@ -36,8 +45,6 @@ const RELEASE_SHARE = 0.2;
 const MAX_RELEASE_MS = 3_000;
 /** A close with a lower limit may still take this long to release leases. */
 const MIN_CLOSE_MS = 2_000;
-/** Connections that a worker needs beside those of its handlers. */
-const OWN_CONNECTIONS = 2;
 /** Timers fire late rather than early. */
 const TIMER_MARGIN_MS = 50;
 /** Under a limit a worker polls this often, because nothing notifies it when the limit allows more. */
@@ -49,10 +56,7 @@ const LIMITED_POLL_MS = 1_000;
  * @param processor returns the result, or throws; with `batch` it takes an array and returns one result for each.
  */
 export class Worker<T = unknown> {
-  /**
-   * Never set. It has the compiler compare workers member by member, and not by their type argument: a worker of any
-   * jobs is a `Worker`.
-   */
+  /** Never set: has the compiler compare workers by their members, so that a worker of any jobs is a `Worker`. */
   declare readonly '~jobs'?: { [K in keyof T & string]: unknown };
   readonly queueName: string;
   readonly id = generateWorkerId();
@@ -73,29 +77,17 @@ export class Worker<T = unknown> {
   #offBeforeClose = () => {};
   #closing: Promise<void> | undefined;
 
-  constructor(
-    queueName: string,
-    processor: Processor<T>,
-    options: WorkerOptions<T> & { batch?: never; schemas?: never },
-  );
+  constructor(queueName: string, processor: Processor<T>, options: WorkerOptions<T> & Single & Unchecked);
   constructor(
     queueName: string,
     processor: CheckedBatchProcessor<T>,
-    options: WorkerOptions<T> & { batch: { size: number }; schemas: SchemasFor<T> },
+    options: WorkerOptions<T> & Batched & Checking<T>,
   );
-  constructor(queueName: string, processor: BatchProcessor<T>, options: WorkerOptions<T> & { batch: { size: number } });
-  constructor(
-    queueName: string,
-    processor: CheckedProcessor<T>,
-    options: WorkerOptions<T> & { batch?: never; schemas: SchemasFor<T> },
-  );
+  constructor(queueName: string, processor: BatchProcessor<T>, options: WorkerOptions<T> & Batched);
+  constructor(queueName: string, processor: CheckedProcessor<T>, options: WorkerOptions<T> & Single & Checking<T>);
   // For options that may or may not have schemas. The compiler explains what is wrong by the last one.
-  constructor(queueName: string, processor: Processor<T>, options: WorkerOptions<T> & { batch?: never });
-  constructor(
-    queueName: string,
-    processor: Processor<T> | CheckedProcessor<T> | BatchProcessor<T> | CheckedBatchProcessor<T>,
-    options: WorkerOptions<T>,
-  ) {
+  constructor(queueName: string, processor: Processor<T>, options: WorkerOptions<T> & Single);
+  constructor(queueName: string, processor: (jobs: never, signal: AbortSignal) => unknown, options: WorkerOptions<T>) {
     this.queueName = validateQueueName(queueName);
     if (typeof processor !== 'function') throw new TypeError('Worker processor must be a function.');
     this.#options = resolveWorkerOptions(options);
@@ -212,21 +204,10 @@ export class Worker<T = unknown> {
   #attachWhenConnected(): void {
     this.#detach.push(
       this.#engine.whenConnected(() => {
-        this.#checkPool();
+        warnOfSmallPool(this.#engine, this.#options, this.queueName);
         this.#attach();
         if (this.#state === 'running') this.#fetcher.start();
       }),
-    );
-  }
-
-  #checkPool(): void {
-    const { concurrency, logger } = this.#options;
-    const max = this.#engine.sharedConnections;
-    if (max === undefined || max >= concurrency + OWN_CONNECTIONS) return;
-    logger.warn(
-      `conveyor: the worker of "${this.queueName}" has concurrency: ${concurrency}, and the client behind \`db\` has ` +
-        `max: ${max}. Handlers that each hold a transaction leave none to renew leases with, and jobs are lost: set ` +
-        `max to ${concurrency + OWN_CONNECTIONS} or more on the client, or lower the concurrency`,
     );
   }
 
@@ -293,8 +274,9 @@ export class Worker<T = unknown> {
 
   #completed(stored: StoredJob, changed: Partial<JobData>): void {
     if (!this.events.has('completed')) return;
-    const job = this.#jobNow(stored, { ...changed, returnvalue: this.#asJson(changed.returnvalue) });
-    this.events.emit('completed', { job, result: job.returnvalue as ResultOf<T> });
+    const { text } = encodeLenient(changed.returnvalue, this.#engine.options.maxPayloadBytes);
+    const job = this.#jobNow(stored, { ...changed, returnvalue: JSON.parse(text) });
+    this.events.emit('completed', { job, result: changed.returnvalue as ReturnOf<T> });
   }
 
   #failed(stored: StoredJob, changed: Partial<JobData>, error: Error): void {
@@ -305,12 +287,6 @@ export class Worker<T = unknown> {
   #jobNow(stored: StoredJob, changed: Partial<JobData>): JobOf<T> {
     const data = { ...stored.job, ...changed, lockedBy: null, lockUntil: null };
     return new Job(data, this.#options.store) as JobOf<T>;
-  }
-
-  /** A result as whoever reads it gets it. */
-  #asJson(result: unknown): unknown {
-    if (typeof result === 'string' || typeof result === 'boolean') return result;
-    return JSON.parse(encodeLenient(result, this.#engine.options.maxPayloadBytes).text);
   }
 
   #error(error: unknown): void {
