@@ -11,7 +11,7 @@ import { Worker } from './worker/worker.js';
 
 /** Something to close when the process is to end; functions are called last, in the order given. */
 // biome-ignore lint/suspicious/noExplicitAny: queues and workers of any jobs
-export type Closable = Worker<any> | Queue<any> | FlowProducer | PgStore | (() => unknown);
+export type Closable = Worker<any> | Queue<any> | FlowProducer<any> | PgStore | (() => unknown);
 
 export interface CloseOnSignalsOptions {
   /** Default `['SIGTERM', 'SIGINT']`. */

@@ -7,7 +7,7 @@ type Handler = (payload: never) => void;
 /** Events of one queue or worker, by name. `Events` maps each name to its payload. */
 // biome-ignore lint/suspicious/noExplicitAny: an untyped bus has payloads of any type
 export class EventBus<Events extends object = Record<string, any>> {
-  readonly #handlers = new Map<keyof Events, Set<Handler>>();
+  readonly #handlers = new Map<PropertyKey, Set<Handler>>();
   readonly #logger: Logger;
 
   /** @param logger receives the errors that have no listener. Default: warnings and errors to the console. */

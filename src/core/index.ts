@@ -5,7 +5,18 @@ export * from '../model/errors.js';
 export type { StoreEvent, StoreEventCallback, StoreEventType } from '../model/event.js';
 export { generateId, generateWorkerId } from '../model/ids.js';
 export * from '../model/job.js';
-export type { Checked, DataOf, InputOf, JobMap, JobName, Payload } from '../model/job-types.js';
+export type {
+  Checked,
+  DataOf,
+  InputOf,
+  JobMap,
+  JobName,
+  OutputOf,
+  Payload,
+  ResultOf,
+  ReturnOf,
+} from '../model/job-types.js';
+export type { Jsonify } from '../model/jsonify.js';
 export { consoleLogger, type Logger, noopLogger } from '../model/logger.js';
 export { parseDelay } from '../model/options/duration.js';
 export { assertJobState, validateQueueName } from '../model/options/names.js';
@@ -21,11 +32,18 @@ export type { ChildrenOptions } from './job/cancel.js';
 export { Job } from './job/job.js';
 export { JobObservable, type JobObserver } from './job/job-observable.js';
 export type { JobSchemas } from './job/schemas.js';
-export type { JobOf, JobsOfSchemas, SchemasFor } from './job/typed-job.js';
-export { type FlowJob, type FlowNode, FlowProducer } from './queue/flow-producer.js';
+export type { CheckedJobOf, JobOf, JobsOfSchemas, SchemasFor } from './job/typed-job.js';
+export { FlowProducer } from './queue/flow-producer.js';
+export type { FlowJob, FlowNode } from './queue/flow-types.js';
 export { Queue } from './queue/queue.js';
 export type { AddedJob, BulkItems, QueueEvents, QueueOptions, TransactionalQueue } from './queue/queue-types.js';
 export type { BatchResult } from './worker/batch-result.js';
 export { Worker } from './worker/worker.js';
 export type { WorkerOptions } from './worker/worker-options.js';
-export type { BatchProcessor, Processor, WorkerEvents } from './worker/worker-types.js';
+export type {
+  BatchProcessor,
+  CheckedBatchProcessor,
+  CheckedProcessor,
+  Processor,
+  WorkerEvents,
+} from './worker/worker-types.js';

@@ -7,6 +7,7 @@ import type { TypedJobs } from './typed.js';
 
 export type { AttemptRecord, JobOptions, JobState } from '../model/job.js';
 export type { JobMap, Payload } from '../model/job-types.js';
+export type { Jsonify } from '../model/jsonify.js';
 export { type ConveyorTables, defineConveyor, type JobsTable, type SchemaTables } from './tables.js';
 export type { JobRow, TypedJobs } from './typed.js';
 
@@ -22,7 +23,7 @@ export const {
 } = defineConveyor();
 
 /**
- * The same table, with the data of its jobs typed by their names: `const jobs = typedJobs<{ welcome: { userId: number } }>()`.
+ * The same table, with the data of its jobs typed by their names: `typedJobs<JobMap<{ welcome: { userId: number } }>>()`.
  * A type only: nothing is checked at run time, and jobs of other names are read as well unless a `where` excludes them.
  */
 export function typedJobs<Registry>(jobs: ConveyorTables['conveyorJobs'] = conveyorJobs): TypedJobs<Registry> {

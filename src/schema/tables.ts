@@ -25,9 +25,9 @@ export const JOBS_SEQUENCE = 'conveyor_jobs_seq_seq';
  * are not forbidden. There are no foreign keys: a parent may not exist, and on a hot table they make MultiXacts.
  * Index predicates are literals, so that a generic plan still proves that an index applies.
  *
- * `N` and `D` are the types of job names and payloads.
+ * `N`, `D` and `R` are the types of job names, payloads and results.
  */
-function makeTables<N extends string, D>(schema: PgSchema | undefined) {
+function makeTables<N extends string, D, R>(schema: PgSchema | undefined) {
   const table = (schema === undefined ? pgTable : schema.table) as typeof pgTable;
 
   const conveyorJobs = table(
@@ -74,7 +74,7 @@ function makeTables<N extends string, D>(schema: PgSchema | undefined) {
       completedAt: instant('completed_at'),
       failedAt: instant('failed_at'),
       cancelledAt: instant('cancelled_at'),
-      returnvalue: json('returnvalue'),
+      returnvalue: json('returnvalue').$type<R>(),
       failedReason: text('failed_reason'),
       attemptLogs: json('attempt_logs').notNull().$type<AttemptRecord[]>().default(sql`'[]'::jsonb`),
       /** When a finished job is deleted: `removeOnComplete` and `removeOnFail` with a number. */
@@ -243,10 +243,12 @@ function makeTables<N extends string, D>(schema: PgSchema | undefined) {
   };
 }
 
-export type ConveyorTables = ReturnType<typeof makeTables<string, unknown>>;
+export type ConveyorTables = ReturnType<typeof makeTables<string, unknown, unknown>>;
 
-/** The jobs table as one that holds only jobs named `N`, with the payload `D`. */
-export type JobsTable<N extends string = string, D = unknown> = ReturnType<typeof makeTables<N, D>>['conveyorJobs'];
+/** The jobs table as one that holds only jobs named `N`, with the payload `D` and the result `R`. */
+export type JobsTable<N extends string = string, D = unknown, R = unknown> = ReturnType<
+  typeof makeTables<N, D, R>
+>['conveyorJobs'];
 
 /** The tables in a Postgres schema of their own; it is among them, because drizzle-kit makes it only when it sees it. */
 export interface SchemaTables extends ConveyorTables {
@@ -258,9 +260,9 @@ export function defineConveyor(schema?: 'public'): ConveyorTables;
 export function defineConveyor(schema: string): SchemaTables;
 export function defineConveyor(schema: string | undefined): ConveyorTables;
 export function defineConveyor(schema?: string): ConveyorTables {
-  if (schema === undefined || schema === 'public') return makeTables<string, unknown>(undefined);
+  if (schema === undefined || schema === 'public') return makeTables<string, unknown, unknown>(undefined);
   const conveyorSchema = pgSchema(schema);
-  return Object.assign(makeTables<string, unknown>(conveyorSchema), { conveyorSchema });
+  return Object.assign(makeTables<string, unknown, unknown>(conveyorSchema), { conveyorSchema });
 }
 
 /**
@@ -268,7 +270,7 @@ export function defineConveyor(schema?: string): ConveyorTables {
  * leaves its tables unqualified, because drizzle-kit does.
  */
 export function qualifiedTables(schema: string | undefined): ConveyorTables {
-  return makeTables<string, unknown>(
+  return makeTables<string, unknown, unknown>(
     schema === undefined ? undefined : (Reflect.construct(PgSchema, [schema]) as PgSchema),
   );
 }

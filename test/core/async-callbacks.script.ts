@@ -1,4 +1,6 @@
 // For async-callbacks.test.ts: every callback that an app can give rejects; the process must live through all of it.
+import * as v from 'valibot';
+import { z } from 'zod';
 import { PgStore, Queue, Worker } from '../../src/index.js';
 
 const reject = async () => {
@@ -32,7 +34,18 @@ for (const data of ['works', 'fails']) {
   });
   await job.waitUntilFinished().catch(() => {});
 }
+// Schemas are callbacks, too: where they reject, `add` rejects, and the attempt fails.
+const schemas = { checked: z.string().refine(reject), raw: v.pipeAsync(v.string(), v.checkAsync(reject)) };
+for (const name of ['checked', 'raw']) {
+  await new Queue(queueName, { store, schemas }).add(name, 'refused').catch(() => {});
+}
+const checking = new Worker(queueName, reject, { store, logger, schemas, autoStart: false });
 await worker.close();
+checking.start();
+for (const name of ['checked', 'raw']) {
+  await (await queue.add(name, `unchecked ${name}`)).waitUntilFinished().catch(() => {});
+}
+await checking.close();
 await queue.close();
 await store.disconnect();
 console.log(JSON.stringify({ ended: 'well' }));

@@ -15,6 +15,8 @@ it('a process whose every callback rejects lives, and its jobs end', async () =>
     select data, state from conveyor_jobs where queue_name = ${queueName} order by data`;
   expect(rows.map(({ data, state }) => [data, state])).toEqual([
     ['fails', 'failed'],
+    ['unchecked checked', 'failed'],
+    ['unchecked raw', 'failed'],
     ['works', 'completed'],
   ]);
 });

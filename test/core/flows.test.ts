@@ -41,6 +41,18 @@ const ended = (queue: Queue, node: FlowNode | undefined) =>
   });
 
 describe('FlowProducer.add', () => {
+  it('refuses what JSON cannot hold, with its path, and answers with what is stored', async () => {
+    const store = await play.open();
+    const flows = new FlowProducer({ store });
+    const child = (data: unknown): FlowJob => ({ name: 'child', queueName: newName(), data });
+    for (const data of [Symbol('s'), 1n, () => 1]) {
+      const flow = { name: 'parent', queueName: newName(), data: null, children: [child({ deep: [data] })] };
+      await expect(flows.add(flow)).rejects.toMatchObject({ code: 'INVALID_PAYLOAD', path: 'data.deep[0]' });
+    }
+    const { job } = await flows.add({ name: 'parent', queueName: newName(), data: { at: new Date(0) } });
+    expect(job.data).toEqual({ at: '1970-01-01T00:00:00.000Z' });
+  });
+
   it('answers with the tree, and saves it as it says', async () => {
     const store = await play.open();
     const queue = play.queue(store);

@@ -16,6 +16,21 @@ it('saves a job and returns it', async () => {
   expect(saved?.toJSON()).toEqual(job.toJSON());
 });
 
+it('returns the data as it is stored, and not the object that it was given', async () => {
+  const queue = play.queue(await play.open());
+  const data = { at: new Date(0), list: [1], left: undefined };
+  const job = await queue.add('work', data);
+  data.list.push(2);
+  expect(job.data).toEqual({ at: '1970-01-01T00:00:00.000Z', list: [1] });
+  expect(Object.keys(job.data as object)).toEqual(['at', 'list']);
+  expect((await queue.getJob(job.id))?.data).toEqual(job.data);
+  const [bulk] = await queue.addBulk([{ name: 'work', data: new Date(0) }]);
+  expect(bulk?.data).toBe('1970-01-01T00:00:00.000Z');
+  expect((await queue.add('work', undefined)).data).toBeNull();
+  await job.updateData({ at: new Date(1) });
+  expect(job.data).toEqual({ at: '1970-01-01T00:00:00.001Z' });
+});
+
 it('tells the queue what became of the new job', async () => {
   const store = await play.open();
   const queue = play.queue(store);

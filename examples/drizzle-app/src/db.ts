@@ -1,5 +1,5 @@
 /** One client for the shop and its queue. */
-import { PgStore, Queue } from '@conveyor/store-pg';
+import { type JobMap, PgStore, Queue } from '@conveyor/store-pg';
 import { typedJobs } from '@conveyor/store-pg/schema';
 import { drizzle } from 'drizzle-orm/postgres-js';
 
@@ -12,7 +12,7 @@ export const db = drizzle(url);
 export const store = new PgStore({ db, autoMigrate: false });
 
 /** Names of the queue's jobs, and what each of them carries. */
-export type ShopJobs = { receipt: { orderId: number }; restock: { productId: number; pieces: number } };
+export type ShopJobs = JobMap<{ receipt: { orderId: number }; restock: { productId: number; pieces: number } }>;
 
 export const queue = new Queue<ShopJobs>('shop', { store });
 

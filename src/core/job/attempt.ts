@@ -1,5 +1,6 @@
 import type { DrizzleLike } from '../../db/drizzle-like.js';
 import type { Lease } from '../../store/rules/lease.js';
+import type { CheckedData } from './schemas.js';
 
 /** How an attempt ended, before the rules of retrying are applied. */
 export type AttemptEnd =
@@ -19,6 +20,8 @@ export class Attempt {
   readonly logs: string[] = [];
   /** Aborts on cancellation, timeout and loss of the lease, and when the worker closes by force. */
   readonly controller = new AbortController();
+  /** With a schema: what it made of the job's data, which is what the handler gets. */
+  checked: CheckedData | undefined;
   /** Set by `moveToDelayed` and `moveToFailed`: it holds whatever the handler returns. */
   decided: AttemptEnd | undefined;
   discarded = false;

@@ -6,7 +6,7 @@ import { copyOf } from '../../model/payload/copy.js';
  * when they are read, so that changing one changes nothing else; all but `data`, which handlers read often and which may
  * be of any class that a schema makes.
  */
-export class JobFields<T, N extends string> {
+export class JobFields<T, N extends string, R> {
   /** @internal */
   protected readonly known: JobData<T>;
 
@@ -36,8 +36,9 @@ export class JobFields<T, N extends string> {
   get progress(): number {
     return this.known.progress;
   }
-  get returnvalue(): unknown {
-    return copyOf(this.known.returnvalue);
+  /** What the handler returned, as JSON gives it back; null until the job has completed. */
+  get returnvalue(): R | null {
+    return copyOf(this.known.returnvalue) as R | null;
   }
   get failedReason(): string | null {
     return this.known.failedReason;

@@ -14,12 +14,14 @@ import { ObservedJob } from './observed-job.js';
  * Receives what happens to a job. Each method gets a copy of the job's data first: the row as it was read when the job
  * became active or ended, so that it may be ahead of the event. Of a job that was removed before it could be read, only
  * `id`, `queueName`, `state` and how it ended are known. The methods may be async; one that throws or rejects is logged.
+ *
+ * `R` is the type of the job's result.
  */
-export interface JobObserver {
+export interface JobObserver<R = unknown> {
   onActive?(job: JobData): void;
   /** @param progress 0 to 100 */
   onProgress?(job: JobData, progress: number): void;
-  onCompleted?(job: JobData, result: unknown): void;
+  onCompleted?(job: JobData, result: R): void;
   /** It failed for good, or was removed without a trace of how it ended. */
   onFailed?(job: JobData, reason: string): void;
   onCancelled?(job: JobData): void;
@@ -29,11 +31,11 @@ export interface JobObserver {
 const ACTIVE: Partial<JobData> = { state: 'active', returnvalue: null, completedAt: null, failedAt: null };
 
 /** Observes one job, in this process or any other, until it has ended. */
-export class JobObservable {
+export class JobObservable<R = unknown> {
   readonly jobId: string;
   readonly queueName: string;
   readonly #store: PgStore;
-  readonly #observers = new Set<JobObserver>();
+  readonly #observers = new Set<JobObserver<R>>();
   readonly #job: ObservedJob;
   /** Calls go out one after the other, because each may wait for a read of the job. */
   #calls: Promise<void> = Promise.resolve();
@@ -61,7 +63,7 @@ export class JobObservable {
    *
    * @returns the unsubscriber
    */
-  subscribe(observer: JobObserver): () => void {
+  subscribe(observer: JobObserver<R>): () => void {
     this.#observers.add(observer);
     if (this.#jobEnd) this.#callEnd([observer], this.#jobEnd);
     else {
@@ -189,10 +191,10 @@ export class JobObservable {
   }
 
   /** At once if the ended job was read before. */
-  #callEnd(observers: readonly JobObserver[], end: JobEnd): void {
+  #callEnd(observers: readonly JobObserver<R>[], end: JobEnd): void {
     const key = { queueName: this.queueName, id: this.jobId };
-    const call = (observer: JobObserver, job: JobData) => {
-      if (end.kind === 'completed') return observer.onCompleted?.(job, end.returnvalue);
+    const call = (observer: JobObserver<R>, job: JobData) => {
+      if (end.kind === 'completed') return observer.onCompleted?.(job, end.returnvalue as R);
       if (end.kind === 'cancelled') return observer.onCancelled?.(job);
       return observer.onFailed?.(job, reasonOf(end, key));
     };
@@ -207,10 +209,10 @@ export class JobObservable {
 
   /** Calls those of the observers that are subscribed by then. */
   #call(
-    observers: readonly JobObserver[],
+    observers: readonly JobObserver<R>[],
     change: Partial<JobData>,
     reread: boolean,
-    call: (observer: JobObserver, job: JobData) => unknown,
+    call: (observer: JobObserver<R>, job: JobData) => unknown,
   ): void {
     if (observers.length === 0) return;
     this.#calls = this.#calls.then(async () => {

@@ -28,23 +28,32 @@ import {
 import { assertDone, keepNewest, timeToRun } from './job-access.js';
 import { JobFields } from './job-fields.js';
 import { appendLine } from './log-appender.js';
+import { type CheckedData, checkInput } from './schemas.js';
 
 const MAX_LINE_LENGTH = 8_192;
 const MAX_INT = 2_147_483_647;
 const UNFINISHED: JobState[] = ['waiting', 'waiting-children', 'delayed', 'active'];
 
 /** What can be changed about a job. Inside a handler every write is fenced by the lease of the attempt. */
-export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
+export abstract class JobWrites<T, N extends string, R> extends JobFields<T, N, R> {
   /** @internal */
   protected readonly store: PgStore;
   /** @internal */
   readonly attempt: Attempt | undefined;
+  readonly #checked: CheckedData | undefined;
 
   /** @internal */
-  constructor(data: JobData<T>, store: PgStore, attempt: Attempt | undefined) {
+  constructor(data: JobData<T>, store: PgStore, attempt: Attempt | undefined, checked: CheckedData | undefined) {
     super(data);
     this.store = store;
     this.attempt = attempt;
+    this.#checked = checked;
+  }
+
+  /** The payload as JSON gives it back; in a worker with schemas, what its schema made of it. */
+  override get data(): T {
+    const output = this.#checked?.output;
+    return output ? (output.data as T) : super.data;
   }
 
   /** @param progress 0 to 100, fractions allowed; else `RangeError`. */
@@ -82,13 +91,19 @@ export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
     this.known.logs = keep > 0 ? this.known.logs.slice(-keep) : [];
   }
 
-  /** Replaces the payload of a job that has not ended. */
+  /**
+   * Replaces the payload of a job that has not ended. Where the job comes from a queue or worker with schemas, it takes
+   * what `add` takes, and checks it.
+   */
   async updateData(data: T): Promise<void> {
-    const text = encodePayload(data, { path: 'data', maxBytes: this.#engine.options.maxPayloadBytes });
+    const { maxPayloadBytes } = this.#engine.options;
+    const checked = this.#checked && (await checkInput(this.#checked.schema, data, this.name, maxPayloadBytes));
+    const text = encodePayload(checked ? checked.json : data, { path: 'data', maxBytes: maxPayloadBytes });
     await this.#assertWritable();
     const answer = await updateData(this.#engine.executor, this.queueName, this.id, text, this.#lease);
     assertDone(answer, this, UNFINISHED, this.attempt);
-    this.known.data = data;
+    this.known.data = JSON.parse(text) as T;
+    if (checked && this.#checked?.output) this.#checked.output.data = checked.output;
   }
 
   /** No more retries for an active job: if the current attempt fails, the job has failed. */
@@ -107,7 +122,7 @@ export abstract class JobWrites<T, N extends string> extends JobFields<T, N> {
    *
    * @throws LeaseLostError when the worker no longer holds the job: let it roll the transaction back.
    */
-  async completeIn(transaction: DrizzleLike, returnvalue?: unknown): Promise<void> {
+  async completeIn(transaction: DrizzleLike, returnvalue?: R): Promise<void> {
     await this.#settleIn(transaction, { kind: 'completed', returnvalue });
   }
 

@@ -4,6 +4,7 @@ import { getChildrenJobs, getJob } from '../../store/read/find.js';
 import type { Attempt } from './attempt.js';
 import { JobObservable } from './job-observable.js';
 import { JobWrites } from './job-writes.js';
+import type { CheckedData } from './schemas.js';
 import { waitUntilFinished } from './wait-until-finished.js';
 
 /**
@@ -14,12 +15,12 @@ import { waitUntilFinished } from './wait-until-finished.js';
  * wrong state, and inside a handler with `LeaseLostError` when the worker no longer holds the job: then nothing was
  * written.
  */
-export class Job<T = unknown, N extends string = string> extends JobWrites<T, N> {
+export class Job<T = unknown, N extends string = string, R = unknown> extends JobWrites<T, N, R> {
   constructor(data: JobData<T>, store: PgStore);
   /** @internal */
-  constructor(data: JobData<T>, store: PgStore, attempt?: Attempt);
-  constructor(data: JobData<T>, store: PgStore, attempt?: Attempt) {
-    super(data, store, attempt);
+  constructor(data: JobData<T>, store: PgStore, attempt?: Attempt, checked?: CheckedData);
+  constructor(data: JobData<T>, store: PgStore, attempt?: Attempt, checked?: CheckedData) {
+    super(data, store, attempt, checked);
   }
 
   /** In a handler: aborts on cancellation, timeout, loss of the lease and forced close. */
@@ -54,30 +55,35 @@ export class Job<T = unknown, N extends string = string> extends JobWrites<T, N>
     return children.map((child) => new Job(child, this.store));
   }
 
-  /** Results of the completed children by their ids, also of those that were removed on completion. */
-  async getChildrenValues(): Promise<Record<string, unknown>> {
+  /**
+   * Results of the completed children by their ids, also of those that were removed on completion. `Value` is their
+   * type, which is not checked: `getChildrenValues<ResultOf<ImageJobs, 'resize'>>()`.
+   */
+  async getChildrenValues<Value = unknown>(): Promise<Record<string, Value>> {
     const { executor } = this.store.engine;
     const [self, children] = await Promise.all([
       getJob(executor, this.queueName, this.id),
       getChildrenJobs(executor, this.queueName, this.id),
     ]);
     const completed = children.filter(({ state }) => state === 'completed');
-    return { ...self?.childrenValues, ...Object.fromEntries(completed.map((child) => [child.id, child.returnvalue])) };
+    const values = Object.fromEntries(completed.map((child) => [child.id, child.returnvalue]));
+    return { ...self?.childrenValues, ...values } as Record<string, Value>;
   }
 
-  observe(): JobObservable {
-    return new JobObservable(this.id, this.queueName, this.store, this.known);
+  observe(): JobObservable<R> {
+    return new JobObservable<R>(this.id, this.queueName, this.store, this.known);
   }
 
   /**
-   * Resolves with the result once the job has completed, in whichever process.
+   * Resolves with the result once the job has completed, in whichever process. It is null when the handler returned
+   * nothing, and when the result could not be stored.
    *
    * @param ttl longest wait in ms, or a duration. Default: none.
    * @throws JobFailedError when it failed or was cancelled; WaitTimeoutError; JobNotFoundError when it was removed
    * before its end was known. A job that was to be removed on completion and no longer exists has completed: undefined.
    */
-  async waitUntilFinished(ttl?: Duration): Promise<unknown> {
-    return waitUntilFinished(this, this.store, ttl);
+  async waitUntilFinished(ttl?: Duration): Promise<R> {
+    return (await waitUntilFinished(this, this.store, ttl)) as R;
   }
 
   async #readState(): Promise<JobState | undefined> {

@@ -9,9 +9,9 @@ import { getJobs } from '../../store/read/find.js';
 import type { Engine } from '../../store/runtime/engine.js';
 import { databaseTime, type Registered, registerSchedule } from '../../store/schedules/list.js';
 import { Job } from '../job/job.js';
-import type { JobSchemas } from '../job/schemas.js';
+import { checkedBy, type JobSchemas } from '../job/schemas.js';
 import { Announcement } from './announcement.js';
-import { type IdentifiedJob, type Prepared, prepare, prepareRepeating } from './prepare.js';
+import { dataAsStored, type IdentifiedJob, type Prepared, prepare, prepareRepeating } from './prepare.js';
 
 /** Jobs and bytes of one statement of `addBulk`. */
 const CHUNK = 1_000;
@@ -118,17 +118,18 @@ export class Adder {
     const queueName = prepared[0]?.job.queueName ?? '';
     const existingIds = saved.filter(({ created }) => !created).map(({ id }) => id);
     const found = await getJobs(this.#executor, queueName, existingIds);
-    return prepared.map(({ job }, i) => {
+    return prepared.map(({ job, record }, i) => {
       const { id, created, delayUntil, createdAt } = saved[i] as Saved;
       const existing = created ? undefined : found.get(id)?.job;
-      if (existing) return new Job(existing, this.#store);
+      const checked = checkedBy(this.#schemas, job.name);
+      if (existing) return new Job(existing, this.#store, undefined, checked);
       job.id = id;
       if (created) job.state = stateOf(job, saved[i] as Saved);
       // By the database's clock.
       if (delayUntil) job.delayUntil = delayUntil;
       if (createdAt) job.createdAt = createdAt;
       reviveDates(job.opts);
-      return new Job(job, this.#store);
+      return new Job(dataAsStored(job, record), this.#store, undefined, checked);
     });
   }
 }

@@ -1,6 +1,5 @@
 import type { DrizzleLike } from '../../db/drizzle-like.js';
 import type { Executor } from '../../db/executor.js';
-import type { JobOptions, JobState } from '../../model/job.js';
 import { resolveJobOptions } from '../../model/options/job-options.js';
 import { validateQueueName } from '../../model/options/names.js';
 import { readOptions } from '../../model/options/option-object.js';
@@ -9,21 +8,8 @@ import { saveFlow } from '../../store/add/insert-flow.js';
 import type { PgStore } from '../../store/contract/pg-store.js';
 import { getJob } from '../../store/read/find.js';
 import { Announcement } from './announcement.js';
-import { type IdentifiedJob, newJob } from './prepare.js';
-
-export interface FlowJob {
-  name: string;
-  queueName: string;
-  data: unknown;
-  opts?: JobOptions;
-  /** Run before this job; of any queues, to any depth. */
-  children?: FlowJob[];
-}
-
-export interface FlowNode {
-  job: { id: string; name: string; queueName: string; data: unknown; state: JobState };
-  children?: FlowNode[];
-}
+import type { FlowInput, FlowJob, FlowNode } from './flow-types.js';
+import { dataAsStored, type IdentifiedJob, newJob } from './prepare.js';
 
 const MAX_DEPTH = 100;
 
@@ -33,8 +19,13 @@ interface Planned {
   readonly node: FlowNode;
 }
 
-/** Saves trees of jobs: a parent runs once all its children have completed (or failed, by its policy). */
-export class FlowProducer {
+/**
+ * Saves trees of jobs: a parent runs once all its children have completed (or failed, by its policy). `Queues` maps
+ * names of queues to their jobs: `new FlowProducer<{ mail: MailJobs; reports: Payload<Report> }>({ store })`.
+ */
+export class FlowProducer<Queues = unknown> {
+  /** Never set: has the compiler compare flow producers member by member, as of `Queue`. */
+  declare readonly '~queues'?: { [K in keyof Queues & string]: unknown };
   readonly #store: PgStore;
 
   constructor(options: { store: PgStore }) {
@@ -44,24 +35,24 @@ export class FlowProducer {
   }
 
   /** Saves the whole tree in one statement, or nothing of it. The names of queues may differ within a tree. */
-  async add(flow: FlowJob): Promise<FlowNode> {
-    return this.#add(flow, undefined);
+  async add<F extends FlowJob<Queues>>(flow: FlowInput<F, Queues>): Promise<FlowNode<Queues>> {
+    return this.#add<Queues>(flow, undefined);
   }
 
   /** The same inside a transaction of the app's Drizzle client. */
-  withTransaction(transaction: DrizzleLike): { add(flow: FlowJob): Promise<FlowNode> } {
+  withTransaction(transaction: DrizzleLike): { add: FlowProducer<Queues>['add'] } {
     if (typeof transaction?.execute !== 'function') {
       throw new TypeError('withTransaction() takes the transaction that db.transaction(async (tx) => …) hands out.');
     }
-    return { add: (flow) => this.#add(flow, this.#store.engine.within(transaction)) };
+    return { add: (flow) => this.#add<Queues>(flow, this.#store.engine.within(transaction)) };
   }
 
   async close(): Promise<void> {}
 
-  async #add(flow: FlowJob, transaction: Executor | undefined): Promise<FlowNode> {
+  async #add<Q>(flow: unknown, transaction: Executor | undefined): Promise<FlowNode<Q>> {
     const { engine } = this.#store;
     const planned: Planned[] = [];
-    const root = await this.#plan(flow, undefined, planned, 1);
+    const root = (await this.#plan(flow as FlowJob, undefined, planned, 1)) as FlowNode<Q>;
     const executor = transaction ?? engine.executor;
     const ids = await saveFlow(
       executor,
@@ -93,13 +84,16 @@ export class FlowProducer {
     if (opts.options.group?.maxSize !== undefined) {
       throw new TypeError(`Flow job "${flow.name}": opts.group.maxSize cannot be used in a flow.`);
     }
-    const job = await newJob(validateQueueName(flow.queueName), flow.name, flow.data, opts, undefined);
+    const job = await newJob(validateQueueName(flow.queueName), flow.name, flow.data, opts, {
+      schemas: undefined,
+      maxPayloadBytes: this.#store.engine.options.maxPayloadBytes,
+    });
     if (children.length > 0) job.state = 'waiting-children';
     job.parentId = parent?.id ?? null;
     job.parentQueueName = parent?.queueName ?? null;
     job.pendingChildrenCount = children.length;
-    const { id, name, queueName, data, state } = job;
-    const node: FlowNode = { job: { id, name, queueName, data, state } };
+    const { id, name, queueName, state } = job;
+    const node: FlowNode = { job: { id, name, queueName, data: null, state } };
     // Its place comes before those of its children, but its record needs their ids.
     const slot = planned.length;
     planned.push(undefined as never);
@@ -109,11 +103,9 @@ export class FlowProducer {
     job.childrenIds = nodes.map((child) => child.job.id);
     const { maxPayloadBytes } = this.#store.engine.options;
     const delayMs = opts.delayMs > 0 ? opts.delayMs : undefined;
-    planned[slot] = {
-      job,
-      record: encodeRecord(queueName, id, job, { maxPayloadBytes, delayMs, createdNow: true }),
-      node,
-    };
+    const record = encodeRecord(queueName, id, job, { maxPayloadBytes, delayMs, createdNow: true });
+    node.job.data = dataAsStored(job, record).data;
+    planned[slot] = { job, record, node };
     return node;
   }
 

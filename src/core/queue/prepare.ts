@@ -9,7 +9,7 @@ import { encodePayload } from '../../model/payload/values.js';
 import { firstTick, scheduleKey, scheduleOf } from '../../model/schedule/schedule.js';
 import { encodeRecord, type JobRecord } from '../../store/add/insert.js';
 import type { Registration } from '../../store/schedules/list.js';
-import { type JobSchemas, schemaOf, validateData } from '../job/schemas.js';
+import { checkInput, type JobSchemas, schemaOf } from '../job/schemas.js';
 
 export type IdentifiedJob = NewJobData & { id: string };
 
@@ -28,15 +28,20 @@ export interface PrepareRules {
   readonly maxPayloadBytes: number;
 }
 
-/** Checks a job and makes its data. The queue's name must be valid. */
+/**
+ * Checks a job and makes its data. The queue's name must be valid. With schemas the data is what JSON gives back of what
+ * was given: workers make the schema's output of it, and it must pass again there.
+ */
 export async function newJob(
   queueName: string,
   name: string,
   data: unknown,
   opts: ResolvedJobOptions,
-  schemas: JobSchemas | undefined,
+  { schemas, maxPayloadBytes }: PrepareRules,
 ): Promise<IdentifiedJob> {
-  const valid = schemas ? await validateData(schemaOf(schemas, name, queueName), data, name) : data;
+  const stored = schemas
+    ? (await checkInput(schemaOf(schemas, name, queueName), data, name, maxPayloadBytes)).json
+    : data;
   validateName(name, 'job name');
   const { backoff, jobId } = opts.options;
   if (typeof backoff?.customStrategy === 'function') {
@@ -47,7 +52,27 @@ export async function newJob(
     );
   }
   const resolved = opts.options.repeat ? { ...opts, options: scheduledOptions(opts.options) } : opts;
-  return newJobData(queueName, name, valid, resolved, jobId ?? generateId()) as IdentifiedJob;
+  return newJobData(queueName, name, stored, resolved, jobId ?? generateId()) as IdentifiedJob;
+}
+
+/**
+ * The job with its data as whoever reads it gets it, and no longer the caller's object: a Date in it is a string. It is
+ * made when it is first looked at, which most callers of `add` never do.
+ */
+export function dataAsStored<J extends NewJobData>(job: J, { json }: JobRecord): J {
+  if (typeof job.data !== 'object' || job.data === null) {
+    if (job.data === undefined) job.data = null;
+    return job;
+  }
+  const define = (property: PropertyDescriptor) =>
+    Object.defineProperty(job, 'data', { ...property, enumerable: true, configurable: true });
+  const set = (value: unknown) => define({ value, writable: true });
+  const get = () => {
+    const { data } = JSON.parse(json) as { data: unknown };
+    set(data);
+    return data;
+  };
+  return define({ get, set });
 }
 
 /** Checks and encodes a job that does not repeat, without any SQL. */
@@ -56,9 +81,10 @@ export async function prepare(
   name: string,
   data: unknown,
   opts: ResolvedJobOptions,
-  { schemas, maxPayloadBytes }: PrepareRules,
+  rules: PrepareRules,
 ): Promise<Prepared> {
-  const job = await newJob(queueName, name, data, opts, schemas);
+  const { maxPayloadBytes } = rules;
+  const job = await newJob(queueName, name, data, opts, rules);
   const { delayMs } = opts;
   const record = encodeRecord(queueName, job.id, job, {
     maxPayloadBytes,
@@ -80,10 +106,11 @@ export async function prepareRepeating(
   name: string,
   data: unknown,
   opts: ResolvedJobOptions,
-  { schemas, maxPayloadBytes }: PrepareRules,
+  rules: PrepareRules,
   now: () => Promise<number>,
 ): Promise<Prepared> {
-  const job = await newJob(queueName, name, data, opts, schemas);
+  const { maxPayloadBytes } = rules;
+  const job = await newJob(queueName, name, data, opts, rules);
   const repeat = opts.options.repeat as RepeatOptions;
   const key = scheduleKey(name, repeat, job.data);
   const texts = {

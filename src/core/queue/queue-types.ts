@@ -1,5 +1,5 @@
 import type { JobOptions } from '../../model/job.js';
-import type { DataOf, InputOf, IsJobMap, JobName } from '../../model/job-types.js';
+import type { DataOf, InputOf, JobName, ResultOf } from '../../model/job-types.js';
 import type { Logger } from '../../model/logger.js';
 import type { PgStore } from '../../store/contract/pg-store.js';
 import type { Job } from '../job/job.js';
@@ -16,19 +16,12 @@ export interface QueueOptions<T = any> {
 }
 
 /** The job that `add` returns for a name. */
-export type AddedJob<T, N extends string> = Job<DataOf<T, N>, N>;
-
-export interface BulkItem<T> {
-  name: JobName<T>;
-  data: InputOf<T>;
-  opts?: JobOptions;
-}
+export type AddedJob<T, N extends string> = Job<DataOf<T, N>, N, ResultOf<T, N>>;
 
 /** With a job map each item's data belongs to its name. */
-export type BulkItems<T> =
-  IsJobMap<T> extends true
-    ? { [K in JobName<T>]: { name: K; data: InputOf<T, K>; opts?: JobOptions } }[JobName<T>][]
-    : BulkItem<T>[];
+export type BulkItems<T> = {
+  [K in JobName<T>]: { name: K; data: InputOf<T, K>; opts?: JobOptions };
+}[JobName<T>][];
 
 export interface QueueEvents<T> {
   waiting: JobOf<T>;

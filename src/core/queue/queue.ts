@@ -1,7 +1,7 @@
 import type { DrizzleLike } from '../../db/drizzle-like.js';
 import { ClosedError } from '../../model/errors.js';
-import type { Duration, JobOptions, JobState, RepeatOptions } from '../../model/job.js';
-import type { InputOf, JobName } from '../../model/job-types.js';
+import type { Duration, JobData, JobOptions, JobState, RepeatOptions } from '../../model/job.js';
+import type { InputOf, JobName, ResultOf } from '../../model/job-types.js';
 import { checkLogger } from '../../model/logger.js';
 import { durationIn, withoutIn } from '../../model/options/duration.js';
 import { type ResolvedJobOptions, resolveJobOptions, withDefaults } from '../../model/options/job-options.js';
@@ -16,20 +16,23 @@ import { listSchedules, removeSchedule } from '../../store/schedules/list.js';
 import { EventBus } from '../event-bus.js';
 import { Job } from '../job/job.js';
 import { JobObservable } from '../job/job-observable.js';
-import { checkSchemas, type JobSchemas } from '../job/schemas.js';
+import { checkedBy, checkSchemas, type JobSchemas } from '../job/schemas.js';
 import type { JobOf } from '../job/typed-job.js';
 import { Adder } from './adder.js';
-import type { AddedJob, BulkItem, BulkItems, QueueEvents, QueueOptions, TransactionalQueue } from './queue-types.js';
+import type { AddedJob, BulkItems, QueueEvents, QueueOptions, TransactionalQueue } from './queue-types.js';
 
 /**
- * Adds jobs to a queue and manages it. `T` is the payload of every job, or a map from job names to payloads.
+ * Adds jobs to a queue and manages it. `T` is the payload of every job, or a `JobMap` from job names to payloads.
  *
  * Bad input rejects with a `TypeError`, `RangeError` or `InvalidPayloadError` before any SQL; an unreachable server
  * with `ConnectionError`; every call after `close()` with `ClosedError`.
  */
 export class Queue<T = unknown> {
+  /** Never set: has the compiler compare queues by their members, so that a queue of any jobs is a `Queue`. */
+  declare readonly '~jobs'?: { [K in keyof T & string]: unknown };
   readonly name: string;
-  readonly events: EventBus<QueueEvents<T>>;
+  // Mapped in place for the same reason.
+  readonly events: EventBus<{ [K in keyof QueueEvents<T>]: QueueEvents<T>[K] }>;
   readonly #store: PgStore;
   readonly #defaults: ResolvedJobOptions;
   readonly #schemas: JobSchemas | undefined;
@@ -71,7 +74,7 @@ export class Queue<T = unknown> {
    * The same `add` and `addBulk` inside a transaction of the app's Drizzle client, of any driver. Rolled back: no job
    * and no notification. Committed: idle workers are woken at once.
    */
-  withTransaction(transaction: DrizzleLike): TransactionalQueue<T> {
+  withTransaction(transaction: DrizzleLike): { [K in keyof TransactionalQueue<T>]: TransactionalQueue<T>[K] } {
     this.#assertOpen();
     if (typeof transaction?.execute !== 'function') {
       throw new TypeError('withTransaction() takes the transaction that db.transaction(async (tx) => …) hands out.');
@@ -198,14 +201,14 @@ export class Queue<T = unknown> {
   async getJob(id: string): Promise<JobOf<T> | null> {
     this.#assertOpen();
     const found = await getJob(this.#store.engine.executor, this.name, validateName(id, 'job id'));
-    return found && (new Job(found.job, this.#store) as JobOf<T>);
+    return found && this.#jobOf(found.job);
   }
 
   /** Jobs of a state: ended ones newest first, others oldest first. `end` is exclusive. */
   async getJobs(state: JobState, start = 0, end = 100): Promise<JobOf<T>[]> {
     this.#assertOpen();
     const jobs = await this.#store.listJobs(this.name, state, start, end);
-    return jobs.map((job) => new Job(job, this.#store) as JobOf<T>);
+    return jobs.map((job) => this.#jobOf(job));
   }
 
   async count(state: JobState): Promise<number> {
@@ -219,9 +222,9 @@ export class Queue<T = unknown> {
   }
 
   /** Observes a job of this queue, in whichever process it runs. */
-  observe(id: string): JobObservable {
+  observe(id: string): JobObservable<ResultOf<T>> {
     this.#assertOpen();
-    return new JobObservable(validateName(id, 'job id'), this.name, this.#store);
+    return new JobObservable<ResultOf<T>>(validateName(id, 'job id'), this.name, this.#store);
   }
 
   /** Afterwards every call rejects. The store stays connected: other queues may use it. */
@@ -234,6 +237,10 @@ export class Queue<T = unknown> {
     await this.close();
   }
 
+  #jobOf(job: JobData): JobOf<T> {
+    return new Job(job, this.#store, undefined, checkedBy(this.#schemas, job.name)) as JobOf<T>;
+  }
+
   #resolve(opts: JobOptions | undefined): ResolvedJobOptions {
     if (opts === undefined || opts === null) return this.#defaults;
     return withDefaults(resolveJobOptions(opts), this.#defaults);
@@ -241,7 +248,7 @@ export class Queue<T = unknown> {
 
   #bulk(jobs: BulkItems<T>): { name: string; data: unknown; opts: ResolvedJobOptions }[] {
     if (!Array.isArray(jobs)) throw new TypeError('addBulk() takes an array of { name, data, opts? }.');
-    return (jobs as BulkItem<unknown>[]).map((item, i) => {
+    return (jobs as BulkItems<unknown>).map((item, i) => {
       if (item === null || typeof item !== 'object')
         throw new TypeError(`addBulk()[${i}] must be { name, data, opts? }.`);
       return { name: item.name, data: item.data, opts: this.#resolve(item.opts) };

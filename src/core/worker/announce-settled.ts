@@ -69,7 +69,7 @@ export function jobAfter({ job }: StoredJob, attempt: SettledAttempt): JobData {
   if (state === 'completed') {
     after.completedAt = at;
     after.failedReason = null;
-    if (end.kind === 'completed') after.returnvalue = end.returnvalue;
+    after.returnvalue = JSON.parse(settlement.returnvalue ?? 'null');
   } else {
     after.failedReason = reasonOf(attempt) || null;
     if (state === 'failed') after.failedAt = at;

@@ -1,9 +1,9 @@
 import type { StandardSchemaV1 } from '@standard-schema/spec';
-import { JobFailedError, JobTimeoutError } from '../../model/errors.js';
+import { InvalidPayloadError, JobFailedError, JobTimeoutError } from '../../model/errors.js';
 import type { PgStore } from '../../store/contract/pg-store.js';
 import type { AttemptEnd } from '../job/attempt.js';
 import { Job } from '../job/job.js';
-import { validateData } from '../job/schemas.js';
+import { checkedBy, validateData } from '../job/schemas.js';
 import type { BatchResult } from './batch-result.js';
 import type { LeasedJob } from './leased-job.js';
 
@@ -29,7 +29,7 @@ export async function runAttempt(leased: LeasedJob, options: RunnerOptions): Pro
   const timer = armTimeout(leased, options);
   let returned: AttemptEnd;
   try {
-    const job = new Job(stored.job, options.store, attempt);
+    const job = new Job(stored.job, options.store, attempt, attempt.checked);
     returned = { kind: 'completed', returnvalue: await options.processor(job, attempt.controller.signal) };
   } catch (error) {
     returned = { kind: 'failed', error };
@@ -47,7 +47,7 @@ export async function runAttempts(batch: readonly LeasedJob[], options: RunnerOp
   const running = valid.filter((leased) => !endIfStopped(leased, options));
   if (running.length === 0) return;
   const timers = running.map((leased) => armTimeout(leased, options));
-  const jobs = running.map(({ stored, attempt }) => new Job(stored.job, options.store, attempt));
+  const jobs = running.map(({ stored, attempt }) => new Job(stored.job, options.store, attempt, attempt.checked));
   let ends: AttemptEnd[];
   try {
     ends = batchEnds(running, await options.processor(jobs, signalOf(running)));
@@ -58,16 +58,21 @@ export async function runAttempts(batch: readonly LeasedJob[], options: RunnerOp
   for (const [i, leased] of running.entries()) end(leased, ends[i] as AttemptEnd, options);
 }
 
-/** Fails a job for good when its schema refuses its data: a retry would find the same data. */
+/**
+ * Fails a job for good when its schema refuses its data: a retry would find the same data. A schema that throws (it may
+ * look something up) has failed this attempt.
+ */
 async function endIfInvalid(leased: LeasedJob, options: RunnerOptions): Promise<boolean> {
   const { job } = leased.stored;
-  const schemas = options.schemas ?? {};
   try {
-    const schema = Object.hasOwn(schemas, job.name) ? schemas[job.name] : undefined;
-    if (schema) job.data = await validateData(schema, job.data, job.name);
+    const checked = checkedBy(options.schemas, job.name);
+    if (checked) {
+      const output = { data: await validateData(checked.schema, job.data, job.name) };
+      leased.attempt.checked = { ...checked, output };
+    }
     return false;
   } catch (error) {
-    end(leased, { kind: 'failed', error, final: true }, options);
+    end(leased, { kind: 'failed', error, final: error instanceof InvalidPayloadError }, options);
     return true;
   }
 }

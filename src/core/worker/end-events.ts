@@ -11,12 +11,12 @@ import { logFailure } from './worker-log.js';
 import type { WorkerEvents } from './worker-types.js';
 
 /** A worker's events about the ends of attempts. Their jobs are made only where there is a listener. */
-export class EndEvents<T> implements SettledListeners {
-  readonly #events: EventBus<WorkerEvents<T>>;
+export class EndEvents implements SettledListeners {
+  readonly #events: EventBus<WorkerEvents<unknown>>;
   readonly #store: PgStore;
   readonly #logger: Logger;
 
-  constructor(events: EventBus<WorkerEvents<T>>, store: PgStore, logger: Logger) {
+  constructor(events: EventBus<WorkerEvents<unknown>>, store: PgStore, logger: Logger) {
     this.#events = events;
     this.#store = store;
     this.#logger = logger;
@@ -49,7 +49,7 @@ export class EndEvents<T> implements SettledListeners {
     else logFailure(job(), this.#logger);
   }
 
-  #job(data: JobData): JobOf<T> {
-    return new Job(data, this.#store) as JobOf<T>;
+  #job(data: JobData): JobOf<unknown> {
+    return new Job(data, this.#store) as JobOf<unknown>;
   }
 }

@@ -51,9 +51,26 @@ export interface WorkerOptions<T = any> {
   group?: { concurrency?: number; limiter?: RateLimit };
   /** Returns the delay before the next attempt, in ms, for jobs with `backoff.type: 'custom'`. */
   backoffStrategy?: BackoffStrategy;
-  /** Checks a job's data again before it runs, by job name. Names without a schema are not checked. */
+  /**
+   * By job name: makes of a job's data, before it runs, what its handler gets. Names without a schema are not checked, and
+   * their data is as JSON gives it back.
+   */
   schemas?: SchemasFor<T>;
   logger?: Logger;
+}
+
+// What decides which processor a worker takes.
+export interface Single {
+  batch?: never;
+}
+export interface Batched {
+  batch: { size: number };
+}
+export interface Unchecked {
+  schemas?: never;
+}
+export interface Checking<T> {
+  schemas: SchemasFor<T>;
 }
 
 export interface ResolvedWorkerOptions {

@@ -20,8 +20,22 @@ import { Settler } from './settler.js';
 import { StartRecords } from './start-records.js';
 import { attachWakeSources } from './wake-sources.js';
 import { checkPool, warnOfMissingConnection } from './worker-log.js';
-import { type ResolvedWorkerOptions, resolveWorkerOptions, type WorkerOptions } from './worker-options.js';
-import type { BatchProcessor, Processor, WorkerEvents } from './worker-types.js';
+import {
+  type Batched,
+  type Checking,
+  type ResolvedWorkerOptions,
+  resolveWorkerOptions,
+  type Single,
+  type Unchecked,
+  type WorkerOptions,
+} from './worker-options.js';
+import type {
+  BatchProcessor,
+  CheckedBatchProcessor,
+  CheckedProcessor,
+  Processor,
+  WorkerEvents,
+} from './worker-types.js';
 
 /** Below the 30 s after which orchestrators kill. */
 const DEFAULT_CLOSE_MS = 25_000;
@@ -47,16 +61,19 @@ const LIMITED_POLL_MS = 1_000;
  * @param processor returns the result, or throws; with `batch` it takes an array and returns one result for each.
  */
 export class Worker<T = unknown> {
+  /** Never set: has the compiler compare workers by their members, so that a worker of any jobs is a `Worker`. */
+  declare readonly '~jobs'?: { [K in keyof T & string]: unknown };
   readonly queueName: string;
   readonly id = generateWorkerId();
-  readonly events: EventBus<WorkerEvents<T>>;
+  // Mapped in place for the same reason.
+  readonly events: EventBus<{ [K in keyof WorkerEvents<T>]: WorkerEvents<T>[K] }>;
   readonly #options: ResolvedWorkerOptions;
   readonly #engine: Engine;
-  readonly #endEvents: EndEvents<T>;
+  readonly #endEvents: EndEvents;
   readonly #leases: Leases;
   readonly #startRecords: StartRecords;
   readonly #claimer: Claimer;
-  readonly #dispatcher: Dispatcher<T>;
+  readonly #dispatcher: Dispatcher<unknown>;
   readonly #fetcher: Fetcher;
   readonly #settler: Settler;
   readonly #capacity: Capacity;
@@ -68,9 +85,17 @@ export class Worker<T = unknown> {
   #closing: Promise<void> | undefined;
   #connectTimer: NodeJS.Timeout | undefined;
 
-  constructor(queueName: string, processor: Processor<T>, options: WorkerOptions<T> & { batch?: never });
-  constructor(queueName: string, processor: BatchProcessor<T>, options: WorkerOptions<T> & { batch: { size: number } });
-  constructor(queueName: string, processor: Processor<T> | BatchProcessor<T>, options: WorkerOptions<T>) {
+  constructor(queueName: string, processor: Processor<T>, options: WorkerOptions<T> & Single & Unchecked);
+  constructor(
+    queueName: string,
+    processor: CheckedBatchProcessor<T>,
+    options: WorkerOptions<T> & Batched & Checking<T>,
+  );
+  constructor(queueName: string, processor: BatchProcessor<T>, options: WorkerOptions<T> & Batched);
+  constructor(queueName: string, processor: CheckedProcessor<T>, options: WorkerOptions<T> & Single & Checking<T>);
+  // For options that may or may not have schemas. The compiler explains what is wrong by the last one.
+  constructor(queueName: string, processor: Processor<T>, options: WorkerOptions<T> & Single);
+  constructor(queueName: string, processor: (jobs: never, signal: AbortSignal) => unknown, options: WorkerOptions<T>) {
     this.queueName = validateQueueName(queueName);
     if (typeof processor !== 'function') throw new TypeError('Worker processor must be a function.');
     this.#options = resolveWorkerOptions(options);
@@ -78,7 +103,8 @@ export class Worker<T = unknown> {
     const engine = store.engine;
     this.#engine = engine;
     this.events = new EventBus(logger);
-    const endEvents = new EndEvents(this.events, store, logger);
+    const events = this.events as unknown as EventBus<WorkerEvents<unknown>>;
+    const endEvents = new EndEvents(events, store, logger);
     this.#endEvents = endEvents;
     this.#capacity = new Capacity(this.#options, () => this.#settler.pending);
     const { maxPayloadBytes } = engine.options;
@@ -104,9 +130,9 @@ export class Worker<T = unknown> {
       progressed: () => this.#progressed(),
       error,
     });
-    this.#dispatcher = new Dispatcher<T>({
+    this.#dispatcher = new Dispatcher<unknown>({
       ...common,
-      events: this.events,
+      events,
       runner: {
         store,
         processor: processor as (jobs: unknown, signal: AbortSignal) => unknown,
