@@ -6,6 +6,8 @@ const MAX_UNSETTLED = 5_000;
 /** Jobs prefetched by a worker of groups, in multiples of its concurrency. */
 const GROUP_ROUNDS = 2;
 
+const LIMITED_POLL_MS = 1_000;
+
 export interface CapacityOptions {
   readonly concurrency: number;
   readonly maxGlobalConcurrency: number | undefined;
@@ -37,6 +39,11 @@ export class Capacity {
   get limited(): boolean {
     const { maxGlobalConcurrency, limiter, group } = this.#options;
     return maxGlobalConcurrency !== undefined || limiter !== undefined || group !== undefined;
+  }
+
+  /** Longest time between two polls, in ms: under a limit nothing notifies a worker when that allows more. */
+  pollInterval(wanted: number): number {
+    return this.limited ? Math.min(LIMITED_POLL_MS, wanted) : wanted;
   }
 
   get idle(): boolean {

@@ -1,10 +1,9 @@
 import { settledWithin } from '../../db/deadline.js';
-import { ClosedError, ConveyorError } from '../../model/errors.js';
+import { ClosedError } from '../../model/errors.js';
 import { generateWorkerId } from '../../model/ids.js';
 import type { Duration } from '../../model/job.js';
 import { durationIn, MAX_TIMER_MS } from '../../model/options/duration.js';
 import { validateQueueName } from '../../model/options/names.js';
-import { errorText } from '../../model/payload/error-text.js';
 import { renew } from '../../store/lease/renew.js';
 import type { Engine } from '../../store/runtime/engine.js';
 import { EventBus } from '../event-bus.js';
@@ -19,7 +18,7 @@ import type { SettlementRules } from './settlement.js';
 import { Settler } from './settler.js';
 import { StartRecords } from './start-records.js';
 import { attachWakeSources } from './wake-sources.js';
-import { checkPool, warnOfMissingConnection } from './worker-log.js';
+import { asError, checkPool, expectConnection } from './worker-log.js';
 import {
   type Batched,
   type Checking,
@@ -46,10 +45,6 @@ const MAX_RELEASE_MS = 3_000;
 const MIN_CLOSE_MS = 2_000;
 /** Timers fire late rather than early. */
 const TIMER_MARGIN_MS = 50;
-/** A worker that has waited for its store to connect for this long says so. */
-const CONNECT_WARNING_MS = 4_000;
-/** Under a limit a worker polls this often, because nothing notifies it when the limit allows more. */
-const LIMITED_POLL_MS = 1_000;
 
 /**
  * Claims jobs of one queue and runs them. Every write it makes is fenced by the job's lease.
@@ -185,10 +180,7 @@ export class Worker<T = unknown> {
     const first = this.#state === 'idle';
     this.#state = 'running';
     if (first) {
-      this.#connectTimer = setTimeout(
-        () => warnOfMissingConnection(this.queueName, this.#options.logger),
-        CONNECT_WARNING_MS,
-      );
+      this.#connectTimer = expectConnection(this.queueName, this.#options.logger);
       this.#attachWhenConnected();
     } else if (this.#engine.connected) this.#fetcher.start();
   }
@@ -239,7 +231,7 @@ export class Worker<T = unknown> {
     const { stalledInterval, maxStalledCount } = this.#options;
     const sources = attachWakeSources(this.#engine, {
       queueName: this.queueName,
-      interval: this.#capacity.limited ? Math.min(LIMITED_POLL_MS, stalledInterval) : stalledInterval,
+      interval: this.#capacity.pollInterval(stalledInterval),
       maxStalledCount,
       wake: () => this.#fetcher.wake(),
       checkLease: (jobId) => this.#leases.check(jobId),
@@ -303,7 +295,6 @@ export class Worker<T = unknown> {
   }
 
   #error(error: unknown): void {
-    const unknown = () => new ConveyorError(errorText(error).message, { code: 'UNKNOWN_ERROR' });
-    this.events.emit('error', error instanceof Error ? error : unknown());
+    this.events.emit('error', asError(error));
   }
 }
