@@ -3,6 +3,8 @@ import { startsUnrecorded } from './leases.js';
 
 /** Handlers that run for one to two of these have their start recorded, in ms. */
 const INTERVAL_MS = 50;
+/** Doubles up to this while a record is not answered or fails. */
+const MAX_INTERVAL_MS = 5_000;
 
 export interface StartRecordsOptions {
   leased(): LeasedJob[];
@@ -19,6 +21,9 @@ export class StartRecords {
   #timer: NodeJS.Timeout | undefined;
   /** Had started, and were not recorded, when the timer last fired. */
   #seen = new Set<LeasedJob>();
+  /** Of these the record was sent then. */
+  #sent = new Set<LeasedJob>();
+  #interval = INTERVAL_MS;
 
   constructor(options: StartRecordsOptions) {
     this.#options = options;
@@ -27,7 +32,7 @@ export class StartRecords {
   /** Handlers have started whose start is not recorded. */
   expect(): void {
     if (this.#timer) return;
-    this.#timer = setTimeout(() => this.#check(), INTERVAL_MS);
+    this.#timer = setTimeout(() => this.#check(), this.#interval);
     this.#timer.unref();
   }
 
@@ -35,14 +40,19 @@ export class StartRecords {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     this.#seen.clear();
+    this.#sent.clear();
   }
 
   #check(): void {
     this.#timer = undefined;
     const { leased, record } = this.#options;
     const unrecorded = leased().filter((job) => startsUnrecorded(job) && !job.attempt.ended);
-    for (const job of unrecorded) if (this.#seen.has(job)) void record(job);
+    const due = unrecorded.filter((job) => this.#seen.has(job));
+    const again = due.some((job) => this.#sent.has(job));
+    this.#interval = again ? Math.min(MAX_INTERVAL_MS, 2 * this.#interval) : INTERVAL_MS;
+    for (const job of due) void record(job);
     this.#seen = new Set(unrecorded);
+    this.#sent = new Set(due);
     if (unrecorded.length > 0) this.expect();
   }
 }
