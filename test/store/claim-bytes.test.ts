@@ -1,4 +1,5 @@
-import { expect, it } from 'vitest';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, it, vi } from 'vitest';
 import { MAX_CLAIM_BYTES } from '../../src/store/claim/bytes.js';
 import { claimJobs, claimWithin } from '../../src/store/claim/dispatch.js';
 import { type FetchLimits, resolveLimits } from '../../src/store/claim/limits.js';
@@ -79,3 +80,13 @@ it('a worker with a small heap gets through large payloads', async () => {
   await script.kill();
   expect(await queue.getJobCounts()).toMatchObject({ completed: 316, failed: 0, active: 0 });
 }, 90_000);
+
+it('a claim that was not cut wakes no others', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  for (let i = 0; i < 4; i++) await queue.add('work', large(QUARTER + 1));
+  const wake = vi.spyOn(store.engine.notifier, 'wake');
+  play.worker(queue, store, () => sleep(20));
+  await until(async () => (await queue.count('completed')) === 4);
+  expect(wake).not.toHaveBeenCalled();
+});

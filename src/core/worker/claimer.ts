@@ -1,3 +1,4 @@
+import { mayBeCut } from '../../store/claim/bytes.js';
 import type { Watermark } from '../../store/claim/claim.js';
 import { claimSparing } from '../../store/claim/dispatch.js';
 import { type Limits, resolveLimits } from '../../store/claim/limits.js';
@@ -89,7 +90,7 @@ export class Claimer {
     const { endsIn } = engine.setAside;
     if (endsIn !== undefined) engine.poller.expect(queueName, endsIn);
     // For the others that have passed over rows which this claim locked and left for their size.
-    if (claimed.more) engine.notifier.wake(queueName);
+    if (jobs.length < limit && mayBeCut(claimed.jobs)) engine.notifier.wake(queueName);
     // Only the plain order is that of the index, in which a claim can start anywhere.
     if (!lifo && !group) this.#noteEnd(claimed.jobs, limit, from, performance.now() - sentAt);
     return { ...claimed, jobs };
