@@ -37,6 +37,19 @@ it.each(LIMITS)('a claim stops at a sum of bytes: %s', async (_name, limits) => 
   expect(sizes).toEqual([4, 3, 0]);
 });
 
+it.each([
+  ['that compress to next to nothing', large(150_000), 300],
+  ['of small numbers', Array.from({ length: 100_000 }, () => 1), 30],
+])('payloads %s count with their size', async (_name, data, count) => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  await queue.addBulk(Array.from({ length: count }, () => ({ name: 'work', data })));
+  const request = { queueName: queue.name, workerId: 'w', lockDuration: 60_000, limit: count };
+  const { jobs, more } = await claimWithin(store.engine.executor, request, resolveLimits({}));
+  expect(jobs.length).toBeLessThan(count / 2);
+  expect(more).toBe(true);
+});
+
 it('one job over the limit is claimed, alone', async () => {
   const store = await play.open({ maxPayloadBytes: 2 * MAX_CLAIM_BYTES });
   const queue = play.queue(store);

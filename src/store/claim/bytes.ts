@@ -7,12 +7,8 @@ import type { StoredJob } from '../rows/job-row.js';
  * before the first has run. The last one may exceed it.
  */
 export const MAX_CLAIM_BYTES = 16 * 1024 * 1024;
-/** Payloads are compressed from about this size on. Below it they are not much larger than they are stored. */
-const COMPRESSED = sql.raw('2000');
-
-/** About how many bytes the payload of job `j` has as JSON text. */
-export const payloadBytes = (j: Jobs): SQL =>
-  sql`case when pg_column_size(${j.data}) < ${COMPRESSED} then pg_column_size(${j.data}) else octet_length(${j.data}::text) end`;
+/** The bytes of job `j`'s payload as jsonb. (The empty path gives all of it, no longer compressed, without its text.) */
+export const payloadBytes = (j: Jobs): SQL => sql`pg_column_size(${j.data} #> '{}')`;
 
 /** The sum of `size` over the rows before this one, in an order, is not over the limit. */
 export const bytesBefore = (size: SQLWrapper, order?: SQL): SQL =>
@@ -20,8 +16,8 @@ export const bytesBefore = (size: SQLWrapper, order?: SQL): SQL =>
 
 export const withinBytes = (before: SQLWrapper): SQL => sql`${before} < ${sql.raw(String(MAX_CLAIM_BYTES))}`;
 
-/** Characters of JSON text may be several bytes. */
-const MAX_BYTES_PER_CHARACTER = 4;
+/** A character of JSON text may be several bytes, and as many in jsonb where it is the digit of a number. */
+const MAX_BYTES_PER_CHARACTER = 5;
 
 /** Whether jobs that were claimed together may be fewer than there are because of their size. */
 export function mayBeCut(jobs: readonly StoredJob[]): boolean {
