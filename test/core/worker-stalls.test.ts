@@ -2,7 +2,6 @@ import { expect, it } from 'vitest';
 import { sweepQueue } from '../../src/core/worker/maintenance.js';
 import { newName, record, rowOf, usePlayground } from '../support/playground.js';
 import { spawnScript } from '../support/process.js';
-
 import { deferred, until } from '../support/until.js';
 
 const play = usePlayground();
@@ -311,4 +310,24 @@ it('where jobs are short, it is recorded for those that are not', async () => {
     where queue_name = ${queue.name} and started_lease is not null`;
   // Of the first jobs it is not known that they are short.
   expect(recorded?.['n']).toBeLessThan(5);
+});
+
+it.each(['cancelled', 'removed'])('a job that waits to be alone and is %s holds up no others', async (how) => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const release = deferred();
+  play.worker(queue, store, async ({ name }) => (name === 'quick' ? 'done' : release.promise), {
+    concurrency: 2,
+    lockDuration: 3_000,
+  });
+  const running = await queue.add('work', null);
+  await until(async () => (await rowOf(play, running))?.['state'] === 'active');
+  const waiting = await queue.add('work', null, { delay: 3_600_000 });
+  await play.database.sql`update conveyor_jobs set stalled_count = 5 where id = ${waiting.id}`;
+  await waiting.promote();
+  await until(async () => (await rowOf(play, waiting))?.['state'] === 'active');
+  if (how === 'cancelled') await waiting.cancel();
+  else await play.database.sql`delete from conveyor_jobs where id = ${waiting.id}`;
+  expect(await (await queue.add('quick', null)).waitUntilFinished(10_000)).toBe('done');
+  release.resolve();
 });

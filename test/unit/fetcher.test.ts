@@ -31,6 +31,7 @@ function setUp({ slots = 1, prefetch = 0 } = {}) {
   const started: LeasedJob[] = [];
   const released: LeasedJob[] = [];
   const postponed: LeasedJob[] = [];
+  const delays: number[] = [];
   const errors: unknown[] = [];
   let running = 0;
   const settle = () => vi.advanceTimersByTimeAsync(0);
@@ -57,7 +58,10 @@ function setUp({ slots = 1, prefetch = 0 } = {}) {
     free: () => ((started.at(-1) as { alone?: boolean } | undefined)?.alone ? 0 : slots - running),
     idle: () => running === 0,
     mustBeAlone: (one) => (one as LeasedJob & { alone: boolean }).alone,
-    postpone: async (one) => void postponed.push(one),
+    postpone: async (one, delayMs) => {
+      postponed.push(one);
+      delays.push(delayMs);
+    },
     prefetch: () => prefetch,
     failed: (error) => errors.push(error),
   });
@@ -65,7 +69,7 @@ function setUp({ slots = 1, prefetch = 0 } = {}) {
     running -= count;
     fetcher.pump();
   };
-  return { fetcher, claims, started, released, postponed, errors, finish };
+  return { fetcher, claims, started, released, postponed, delays, errors, finish };
 }
 
 describe('when and how much it claims', () => {
@@ -237,6 +241,40 @@ describe('prefetched jobs', () => {
     await vi.advanceTimersByTimeAsync(60_000);
     expect(postponed).toEqual([list[1]]);
     expect(started).toEqual([list[0]]);
+  });
+
+  it('that must be alone wait twice as long each time, until what runs has ended', async () => {
+    const { fetcher, claims, started, postponed, delays, finish } = setUp({ slots: 2 });
+    const [first, second] = [job(), job(true)];
+    fetcher.start();
+    await claims[0]!.answer(claimed([first, second]));
+    for (const hold of [60_000, 120_000, 240_000]) {
+      const before = postponed.length;
+      await vi.advanceTimersByTimeAsync(hold - 1);
+      expect(postponed).toHaveLength(before);
+      await vi.advanceTimersByTimeAsync(1);
+      expect(postponed).toHaveLength(before + 1);
+      expect(delays.at(-1)).toBe(hold * 0.75);
+      await claims.at(-1)!.answer(claimed([second]));
+    }
+    finish();
+    expect(started).toEqual([first, second]);
+  });
+
+  it('each job that must be alone has that time for itself', async () => {
+    const { fetcher, claims, started, postponed, finish } = setUp({ slots: 3 });
+    const list = [job(), job(true), job(true)];
+    fetcher.start();
+    await claims[0]!.answer(claimed(list));
+    await vi.advanceTimersByTimeAsync(59_999);
+    // Those prefetched behind it were released meanwhile.
+    await fetcher.stop();
+    fetcher.start();
+    await claims.at(-1)!.answer(claimed([list[2]!]));
+    await vi.advanceTimersByTimeAsync(59_999);
+    expect(postponed).toEqual([]);
+    finish();
+    expect(started).toEqual([list[0], list[2]]);
   });
 });
 

@@ -7,8 +7,9 @@ export type AttemptEnd =
   | { readonly kind: 'completed'; readonly returnvalue: unknown }
   /** `final`: no other attempt follows, whatever the job's options say. */
   | { readonly kind: 'failed'; readonly error: unknown; readonly final?: boolean }
-  /** Put off until `until` (epoch ms); the attempt does not count. */
-  | { readonly kind: 'delayed'; readonly until: number }
+  /** Put off until `until` (epoch ms), or for `delayMs`; the attempt does not count. */
+  | { readonly kind: 'delayed'; readonly until: number; readonly delayMs?: undefined }
+  | { readonly kind: 'delayed'; readonly delayMs: number; readonly until?: undefined }
   /** Returned to waiting; the attempt does not count. */
   | { readonly kind: 'released' };
 

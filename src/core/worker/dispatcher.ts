@@ -38,8 +38,6 @@ export interface DispatcherOptions<T> {
   error(error: unknown): void;
 }
 
-/** A job that must be alone and could not be is delayed by this, up to twice as long, in ms. */
-const POSTPONE_MS = 10_000;
 const NOT_STARTED = { call: undefined, startedAlone: undefined, startRecorded: false };
 
 /** Takes claimed jobs through their attempts: leases them, starts them, and stops those that must not go on. */
@@ -91,15 +89,15 @@ export class Dispatcher<T> {
 
   /**
    * Whether the job may run only while nothing else does. It has stalled more often than it may, beside others: alone, it
-   * is found to be the cause or not, and the others are safe from it.
+   * is found to be the cause or not, and the others are safe from it. One that must not run at all waits for nothing.
    */
-  mustBeAlone({ stored }: LeasedJob): boolean {
-    return stored.stalledCount > this.#options.maxStalledCount;
+  mustBeAlone({ stored, attempt }: LeasedJob): boolean {
+    return stored.stalledCount > this.#options.maxStalledCount && !attempt.cancelled && !attempt.lost;
   }
 
-  /** Delays a job that must be alone and could not be. Never rejects. */
-  async postpone(job: LeasedJob): Promise<void> {
-    await this.#return(job, { kind: 'delayed', until: Date.now() + POSTPONE_MS * (1 + Math.random()) });
+  /** Delays a job that must be alone and could not be, by `delayMs`. Never rejects. */
+  async postpone(job: LeasedJob, delayMs: number): Promise<void> {
+    await this.#return(job, { kind: 'delayed', delayMs });
   }
 
   /** Aborts what is running, and returns all leased jobs to waiting. */
@@ -132,6 +130,7 @@ export class Dispatcher<T> {
     this.#abort(job, cancelledError());
     if (this.#options.events.has('cancelled')) this.#options.events.emit('cancelled', this.#asJob(job));
     if (attempt.timedOut) this.#gracePeriods.expire(job);
+    this.#stopped(job);
   }
 
   #timedOut(job: LeasedJob, timeout: number): void {
@@ -178,6 +177,12 @@ export class Dispatcher<T> {
     const error = new LeaseLostError(stored.job.id, stored.job.queueName);
     this.#abort(job, error);
     this.#options.error(error);
+    this.#stopped(job);
+  }
+
+  /** One that has not started may be what the jobs behind it wait for. */
+  #stopped({ call }: LeasedJob): void {
+    if (!call) this.#options.freed();
   }
 
   /**

@@ -23,8 +23,8 @@ export interface FetcherOptions {
   idle(): boolean;
   /** The job may start only when nothing runs, and nothing else while it runs. */
   mustBeAlone(job: LeasedJob): boolean;
-  /** Puts off a job that must be alone and could not be. Never rejects. */
-  postpone(job: LeasedJob): Promise<void>;
+  /** Puts off a job that must be alone and could not be, by `delayMs`. Never rejects. */
+  postpone(job: LeasedJob, delayMs: number): Promise<void>;
   /** Jobs to hold beyond that, ready to start, where claiming them one by one would be slower than running them. */
   prefetch(): number;
   failed(error: unknown): void;
@@ -37,8 +37,12 @@ const RETRY_MIN_MS = 100;
 const RETRY_MAX_MS = 5_000;
 /** Prefetched jobs that find no free slot within this time are released: another worker may have one. */
 const PREFETCH_HOLD_MS = 250;
-/** A job that must be alone waits this long for those that run, while no others start. */
+/**
+ * A job that must be alone waits this long for those that run, in ms, while no others start. Then it is put off by up to
+ * as long, so that they can. Where that does not help it waits twice as long each time, in the end for the longest ones.
+ */
 const ALONE_HOLD_MS = 60_000;
+const MAX_ALONE_HOLD_MS = 86_400_000;
 const MAX_CLAIM = 1_000;
 /** With prefetched payloads of this length, no more jobs are claimed: parsed, they take up a multiple of it. */
 const MAX_PREFETCHED_LENGTH = MAX_CLAIM_BYTES / 4;
@@ -60,6 +64,9 @@ export class Fetcher {
   #retryTimer: NodeJS.Timeout | undefined;
   #prefetchTimer: NodeJS.Timeout | undefined;
   #aloneTimer: NodeJS.Timeout | undefined;
+  /** The job that `aloneTimer` runs for. */
+  #held: LeasedJob | undefined;
+  #aloneHoldMs = ALONE_HOLD_MS;
   #wakeTimer: NodeJS.Timeout | undefined;
 
   constructor(options: FetcherOptions) {
@@ -101,6 +108,7 @@ export class Fetcher {
   pump(): void {
     if (!this.#running || this.#starting) return;
     this.#starting = true;
+    if (this.#options.idle()) this.#aloneHoldMs = ALONE_HOLD_MS;
     // Repeatedly, because `start` skips jobs that were lost or cancelled while they were prefetched.
     for (let n = this.#startable(); n > 0; n = this.#startable()) this.#options.start(this.#prefetched.splice(0, n));
     this.#starting = false;
@@ -197,20 +205,25 @@ export class Fetcher {
       this.#prefetchTimer = undefined;
       this.#releasePrefetched(this.#waitsToBeAlone ? 1 : 0);
     }, PREFETCH_HOLD_MS);
-    if (!this.#waitsToBeAlone) this.#clearAloneTimer();
-    else {
-      this.#aloneTimer ??= setTimeout(() => {
-        this.#aloneTimer = undefined;
-        const job = this.#prefetched.shift();
-        if (job) void this.#options.postpone(job);
-        this.pump();
-      }, ALONE_HOLD_MS);
-    }
+    const held = this.#waitsToBeAlone ? this.#prefetched[0] : undefined;
+    if (held === this.#held) return;
+    this.#clearAloneTimer();
+    this.#held = held;
+    if (held) this.#aloneTimer = setTimeout(() => this.#postpone(held), this.#aloneHoldMs);
   }
 
   #clearAloneTimer(): void {
     clearTimeout(this.#aloneTimer);
-    this.#aloneTimer = undefined;
+    this.#held = undefined;
+  }
+
+  #postpone(job: LeasedJob): void {
+    this.#held = undefined;
+    if (this.#prefetched[0] !== job) return;
+    this.#prefetched.shift();
+    void this.#options.postpone(job, this.#aloneHoldMs * (0.5 + Math.random() / 2));
+    this.#aloneHoldMs = Math.min(MAX_ALONE_HOLD_MS, 2 * this.#aloneHoldMs);
+    this.pump();
   }
 
   #releasePrefetched(except = 0): void {

@@ -40,7 +40,7 @@ export function prepareSettlement(
     case 'failed':
       return failure(job, base, end, rules);
     case 'delayed':
-      return { settlement: { ...base, until: end.until }, warning: undefined };
+      return { settlement: { ...base, until: end.until, delayMs: end.delayMs }, warning: undefined };
     case 'released':
       return { settlement: base, warning: undefined };
   }

@@ -161,7 +161,7 @@ export class Worker<T = unknown> {
       free: () => this.#capacity.free(),
       idle: () => this.#capacity.idle,
       mustBeAlone: (job) => this.#dispatcher.mustBeAlone(job),
-      postpone: (job) => this.#dispatcher.postpone(job),
+      postpone: (job, delayMs) => this.#dispatcher.postpone(job, delayMs),
       prefetch: () => this.#capacity.prefetch(),
       failed: error,
     });
