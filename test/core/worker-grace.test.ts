@@ -1,4 +1,5 @@
-import { expect, it } from 'vitest';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, it, vi } from 'vitest';
 import { type Job, LeaseLostError } from '../../src/index.js';
 import { record, rowOf, usePlayground } from '../support/playground.js';
 import { deferred, until } from '../support/until.js';
@@ -70,7 +71,7 @@ it('what the first handler still writes does not reach the next attempt', async 
     return 'second';
   };
   const worker = play.worker(queue, store, run, { timeoutGrace: 20 });
-  const job = await queue.add('work', null, { timeout: 20, attempts: 2 });
+  const job = await queue.add('work', null, { timeout: 500, attempts: 2 });
   await until(() => attempts.length === 2);
   await worker.pause();
   await job.updateData(null);
@@ -151,4 +152,40 @@ it.each([-1, 1.5, Number.NaN, 'soon'])('timeoutGrace %s is refused', async (time
   const store = await play.open();
   const queue = play.queue(store);
   expect(() => play.worker(queue, store, () => {}, { timeoutGrace: timeoutGrace as number })).toThrow(/timeoutGrace/);
+});
+
+it('one whose store was disconnected is abandoned, too', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const { run, running, release } = stubborn();
+  play.worker(queue, store, run, { timeoutGrace: 100 });
+  const job = await queue.add('work', null);
+  await until(() => running.length === 1);
+  await store.disconnect();
+  await store.connect();
+  await play.database.sql`delete from conveyor_jobs where id = ${job.id}`;
+  expect(await (await queue.add('quick', null)).waitUntilFinished(10_000)).toBe('done');
+  release.resolve();
+}, 60_000);
+
+it('a job that is stopped before its handler is called is not abandoned', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const { run, running } = stubborn();
+  const worker = play.worker(queue, store, run, { timeoutGrace: 50, autoStart: false });
+  const abandoned: string[] = [];
+  worker.on('abandoned', ({ job: { id } }) => void abandoned.push(id));
+  const job = await queue.add('work', null);
+  // Its start is recorded first.
+  await play.database.sql`update conveyor_jobs set stalled_count = 1 where id = ${job.id}`;
+  const { executor } = store.engine;
+  const send = executor.run.bind(executor);
+  vi.spyOn(executor, 'run').mockImplementation(async (statement, values) => {
+    if (statement.name === 'renew') await job.cancel();
+    return send(statement, values);
+  });
+  worker.start();
+  await expect(job.waitUntilFinished()).rejects.toThrow(/cancelled/i);
+  await sleep(150);
+  expect([running, abandoned]).toEqual([[], []]);
 });

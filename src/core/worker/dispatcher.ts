@@ -103,9 +103,14 @@ export class Dispatcher<T> {
   /** Aborts what is running, and returns all leased jobs to waiting. */
   abandonAll(): void {
     for (const job of this.#options.leases.all()) {
-      if (!job.attempt.ended) job.attempt.controller.abort(new ClosedError('The worker'));
+      if (!job.attempt.ended) this.#abort(job, new ClosedError('The worker'));
       void this.#release(job);
     }
+  }
+
+  /** The worker is closed: its handlers are not waited for any more. */
+  clear(): void {
+    this.#gracePeriods.clear();
   }
 
   /** A renewal did not find the job active under its lease: lost, unless its handler settled it in a transaction. */
@@ -211,14 +216,11 @@ export class Dispatcher<T> {
     const { capacity } = this.#options;
     const exclusive = this.mustBeAlone(batch[0] as LeasedJob);
     const call = { jobs: batch, free: capacity.take(batch.length, exclusive) };
-    for (const job of batch) {
-      job.call = call;
-      job.startedAlone = capacity.single || exclusive;
-    }
+    for (const job of batch) job.startedAlone = capacity.single || exclusive;
     if (batch.some(hasLostWorker)) void this.#recordAndRun(call);
     else {
       this.#noteStart(batch);
-      this.#call(batch, call);
+      this.#call(call);
     }
   }
 
@@ -237,7 +239,7 @@ export class Dispatcher<T> {
     await Promise.all(call.jobs.map((job) => this.#options.leases.recordStart(job)));
     for (const job of call.jobs) if (!job.startRecorded) void this.#release(job);
     const ready = call.jobs.filter((job) => job.startRecorded && this.#canStart(job));
-    if (ready.length > 0) this.#call(ready, call);
+    if (ready.length > 0) this.#call({ ...call, jobs: ready });
     else this.#free(call);
   }
 
@@ -246,9 +248,11 @@ export class Dispatcher<T> {
     this.#options.freed();
   }
 
-  #call(batch: readonly LeasedJob[], call: HandlerCall): void {
+  #call(call: HandlerCall): void {
     const { engine, events, batched } = this.#options;
+    const { jobs: batch } = call;
     for (const job of batch) {
+      job.call = call;
       const { id, queueName } = job.stored.job;
       if (events.has('active')) events.emit('active', this.#asJob(job));
       engine.notifier.publish('job:active', queueName, id);

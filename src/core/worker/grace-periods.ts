@@ -29,6 +29,11 @@ export class GracePeriods {
     if (this.end(job)) this.#options.expired(job);
   }
 
+  clear(): void {
+    for (const timer of this.#timers.values()) clearTimeout(timer);
+    this.#timers.clear();
+  }
+
   /** The handler has returned. True when a period had begun. */
   end(job: LeasedJob): boolean {
     if (this.#timers.size === 0) return false;

@@ -9,7 +9,7 @@ export interface LeasedJob {
   readonly attempt: Attempt;
   /** `performance.now()` when the claim or renewal was sent that last confirmed the lease. */
   confirmedAt: number;
-  /** Set when it starts: the call of the handler that it is part of. */
+  /** Set when its handler is called: the call that it is part of. */
   call: HandlerCall | undefined;
   /** Set when the handler starts: whether nothing else runs in the worker. */
   startedAlone: boolean | undefined;

@@ -272,6 +272,7 @@ export class Worker<T = unknown> {
     this.#settler.stop();
     this.#leases.clear();
     this.#startRecords.clear();
+    this.#dispatcher.clear();
   }
 
   /** The store is about to be disconnected: as closing, but the worker goes on with the next connection. */
