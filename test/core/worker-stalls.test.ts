@@ -1,4 +1,5 @@
-import { expect, it } from 'vitest';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, it, vi } from 'vitest';
 import { sweepQueue } from '../../src/core/worker/maintenance.js';
 import { newName, record, rowOf, usePlayground } from '../support/playground.js';
 import { spawnScript } from '../support/process.js';
@@ -330,4 +331,27 @@ it.each(['cancelled', 'removed'])('a job that waits to be alone and is %s holds 
   else await play.database.sql`delete from conveyor_jobs where id = ${waiting.id}`;
   expect(await (await queue.add('quick', null)).waitUntilFinished(10_000)).toBe('done');
   release.resolve();
+});
+
+it('one whose start is being recorded has started when pause() resolves', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const job = await queue.add('work', null);
+  await play.database.sql`update conveyor_jobs set stalled_count = 1 where id = ${job.id}`;
+  let calls = 0;
+  const worker = play.worker(queue, store, () => void calls++, { autoStart: false });
+  const { executor } = store.engine;
+  const send = executor.run.bind(executor);
+  const recording = deferred();
+  vi.spyOn(executor, 'run').mockImplementation(async (statement, values) => {
+    if (statement.name === 'renew') {
+      recording.resolve();
+      await sleep(200);
+    }
+    return send(statement, values);
+  });
+  worker.start();
+  await recording.promise;
+  await worker.pause();
+  expect(calls).toBe(1);
 });

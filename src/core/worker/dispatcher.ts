@@ -45,6 +45,7 @@ export class Dispatcher<T> {
   readonly #options: DispatcherOptions<T>;
   readonly #runner: RunnerOptions;
   readonly #gracePeriods: GracePeriods;
+  #recorded: Promise<unknown> = Promise.resolve();
 
   constructor(options: DispatcherOptions<T>) {
     this.#options = options;
@@ -98,6 +99,11 @@ export class Dispatcher<T> {
   /** Delays a job that must be alone and could not be, by `delayMs`. Never rejects. */
   async postpone(job: LeasedJob, delayMs: number): Promise<void> {
     await this.#return(job, { kind: 'delayed', delayMs });
+  }
+
+  /** Resolves when all jobs whose start is recorded first have started, or have been released. */
+  async recorded(): Promise<void> {
+    await this.#recorded;
   }
 
   /** Aborts what is running, and returns all leased jobs to waiting. */
@@ -217,7 +223,7 @@ export class Dispatcher<T> {
     const exclusive = this.mustBeAlone(batch[0] as LeasedJob);
     const call = { jobs: batch, free: capacity.take(batch.length, exclusive) };
     for (const job of batch) job.startedAlone = capacity.single || exclusive;
-    if (batch.some(hasLostWorker)) void this.#recordAndRun(call);
+    if (batch.some(hasLostWorker)) this.#recorded = Promise.all([this.#recorded, this.#recordAndRun(call)]);
     else {
       this.#noteStart(batch);
       this.#call(call);

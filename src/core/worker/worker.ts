@@ -190,6 +190,7 @@ export class Worker<T = unknown> {
     if (this.#state !== 'running') return;
     this.#state = 'paused';
     await this.#fetcher.stop();
+    await this.#dispatcher.recorded();
   }
 
   resume(): void {
