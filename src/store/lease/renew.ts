@@ -21,8 +21,9 @@ export interface Renewed {
 }
 
 /**
- * Extends leases, or records under them which handlers have started. Touches no indexed column, so that the update is HOT. Rows that a settlement has locked are passed over, so that the
- * two never wait for each other; they count as renewed, because they are about to end.
+ * Extends leases, or records under them which handlers have started. Touches no indexed column, so that the update is
+ * HOT. Rows that a settlement has locked are passed over, so that the two never wait for each other; they count as
+ * renewed, because they are about to end.
  */
 const renewLeases = statement(
   'renew',
