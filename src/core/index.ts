@@ -28,7 +28,7 @@ export type * from '../model/store-interface.js';
 export { type Closable, type CloseOnSignals, type CloseOnSignalsOptions, closeOnSignals } from './close-on-signals.js';
 export { defineQueue, defineWorker, type JobsOf } from './define.js';
 export { EventBus } from './event-bus.js';
-export type { ChildrenOptions } from './job/cancel.js';
+export type { ChildrenOptions } from './job/children-options.js';
 export { Job } from './job/job.js';
 export { JobObservable, type JobObserver } from './job/job-observable.js';
 export type { JobSchemas } from './job/schemas.js';

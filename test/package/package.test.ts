@@ -25,8 +25,8 @@ const doorsOf = (major: string) =>
  * Measured in bytes: 437,000 of code in dist/**\/*.js; 470,000 for the packed tarball, most of it the sources and the
  * source maps.
  */
-const MAX_CODE_BYTES = 500 * 1024;
-const MAX_TARBALL_BYTES = 600 * 1024;
+const MAX_CODE_BYTES = 650 * 1024;
+const MAX_TARBALL_BYTES = 700 * 1024;
 const PATIENCE = { timeout: 240_000 };
 
 describe('the tarball', PATIENCE, () => {

@@ -1,6 +1,4 @@
 import { ConveyorError } from '../../model/errors.js';
-import { readOptions } from '../../model/options/option-object.js';
-import { show } from '../../model/text.js';
 import { cancelJob } from '../../store/change/end.js';
 import { cancelFamily, type FamilyAnswer, type Member, removeFamily } from '../../store/change/family.js';
 import { announceParents } from '../../store/events/announce.js';
@@ -52,19 +50,6 @@ async function announceFamily(engine: Engine, answer: Promise<FamilyAnswer>): Pr
   }
   announceParents(engine.notifier, parents);
   return members;
-}
-
-/** What happens to the descendants of a job that is cancelled or removed. */
-export interface ChildrenOptions {
-  /** Whether they are cancelled or removed with it. Default false: they run, or go on running, all the same. */
-  children?: boolean;
-}
-
-/** @throws TypeError for an option that does not exist, or is not a boolean */
-export function withChildren(options: ChildrenOptions, name: string): boolean {
-  const { children = false } = readOptions(options, name, ['children']);
-  if (typeof children === 'boolean') return children;
-  throw new TypeError(`${name}.children is ${show(children)}; it must be true or false.`);
 }
 
 /** Why the signal of a cancelled job aborts, and why its attempt failed. */

@@ -17,14 +17,8 @@ import type { Lease } from '../../store/rules/lease.js';
 import type { Engine } from '../../store/runtime/engine.js';
 import { isOpen } from '../../store/settle/transaction-status.js';
 import type { Attempt, AttemptEnd } from './attempt.js';
-import {
-  type ChildrenOptions,
-  cancelAnyJob,
-  cancelledError,
-  cancelWithChildren,
-  removeWithChildren,
-  withChildren,
-} from './cancel.js';
+import { cancelAnyJob, cancelledError, cancelWithChildren, removeWithChildren } from './cancel.js';
+import { type ChildrenOptions, withChildren } from './children-options.js';
 import { assertDone, keepNewest, timeToRun } from './job-access.js';
 import { JobFields } from './job-fields.js';
 import { appendLine } from './log-appender.js';
@@ -61,7 +55,8 @@ export abstract class JobWrites<T, N extends string, R> extends JobFields<T, N, 
     if (typeof progress !== 'number' || !(progress >= 0 && progress <= 100)) {
       throw new RangeError(`updateProgress(${show(progress)}): progress must be a number from 0 to 100.`);
     }
-    await this.#assertWritable();
+    const settledIn = this.#assertNotLost();
+    if (settledIn) await this.#assertEnded(settledIn);
     const { id, queueName } = this;
     const done = await setProgress(this.#engine.executor, queueName, id, progress, this.#lease);
     if (!done) {
@@ -73,11 +68,11 @@ export abstract class JobWrites<T, N extends string, R> extends JobFields<T, N, 
 
   /** Appends a line (at most 8,192 characters of it). A job keeps its newest 1,000 lines. */
   async log(line: string): Promise<void> {
-    this.#assertNotLost();
+    const settledIn = this.#assertNotLost();
     const text = cap(errorText(line).message, MAX_LINE_LENGTH);
     // At once, for the record of an attempt that does not wait for its last line.
     if (this.attempt) keepNewest(this.attempt.logs, text);
-    await this.#assertWritable();
+    if (settledIn) await this.#assertEnded(settledIn);
     await appendLine(this.#engine, this.queueName, this.id, text, this.#lease);
     keepNewest(this.known.logs, text);
   }
@@ -85,7 +80,8 @@ export abstract class JobWrites<T, N extends string, R> extends JobFields<T, N, 
   /** Empties the log, or keeps its newest lines. */
   async clearLogs(keep = 0): Promise<void> {
     integerIn(keep, 'clearLogs keep', 0, MAX_INT);
-    await this.#assertWritable();
+    const settledIn = this.#assertNotLost();
+    if (settledIn) await this.#assertEnded(settledIn);
     const answer = await clearLogs(this.#engine.executor, this.queueName, this.id, keep, this.#lease);
     assertDone(answer, this, [], this.attempt);
     this.known.logs = keep > 0 ? this.known.logs.slice(-keep) : [];
@@ -99,7 +95,8 @@ export abstract class JobWrites<T, N extends string, R> extends JobFields<T, N, 
     const { maxPayloadBytes } = this.#engine.options;
     const checked = this.#checked && (await checkInput(this.#checked.schema, data, this.name, maxPayloadBytes));
     const text = encodePayload(checked ? checked.json : data, { path: 'data', maxBytes: maxPayloadBytes });
-    await this.#assertWritable();
+    const settledIn = this.#assertNotLost();
+    if (settledIn) await this.#assertEnded(settledIn);
     const answer = await updateData(this.#engine.executor, this.queueName, this.id, text, this.#lease);
     assertDone(answer, this, UNFINISHED, this.attempt);
     this.known.data = JSON.parse(text) as T;
@@ -108,7 +105,8 @@ export abstract class JobWrites<T, N extends string, R> extends JobFields<T, N, 
 
   /** No more retries for an active job: if the current attempt fails, the job has failed. */
   async discard(): Promise<void> {
-    await this.#assertWritable();
+    const settledIn = this.#assertNotLost();
+    if (settledIn) await this.#assertEnded(settledIn);
     if (this.attempt) this.attempt.discarded = true;
     const answer = await discardOne(this.#engine.executor, this.queueName, this.id, this.#lease);
     assertDone(answer, this, 'active', this.attempt);
@@ -209,7 +207,8 @@ export abstract class JobWrites<T, N extends string, R> extends JobFields<T, N, 
    */
   async remove(options: ChildrenOptions = {}): Promise<void> {
     const children = withChildren(options, 'remove options');
-    await this.#assertWritable();
+    const settledIn = this.#assertNotLost();
+    if (settledIn) await this.#assertEnded(settledIn);
     const lease = this.#lease;
     if (children) {
       const removed = await removeWithChildren(this.#engine, this.queueName, this.id, lease);
@@ -264,20 +263,20 @@ export abstract class JobWrites<T, N extends string, R> extends JobFields<T, N, 
     return true;
   }
 
+  /** @returns the transaction in which the handler has settled the job, if it has */
+  #assertNotLost(): string | undefined {
+    if (this.attempt?.lost) throw new LeaseLostError(this.id, this.queueName);
+    return this.attempt?.settledIn;
+  }
+
   /** A write outside of the transaction that has settled the job would wait for its end, and that for the handler. */
-  async #assertWritable(): Promise<void> {
-    this.#assertNotLost();
-    const transaction = this.attempt?.settledIn;
-    if (transaction === undefined || !(await isOpen(this.#engine.executor, transaction))) return;
+  async #assertEnded(transaction: string): Promise<void> {
+    if (!(await isOpen(this.#engine.executor, transaction))) return;
     throw new ConveyorError(
       `Job "${this.id}" was settled by completeIn() or failIn() in a transaction that is still open, which holds its row. ` +
         'Write to the job before that, or after the transaction has ended.',
       { code: 'SETTLED_IN_TRANSACTION' },
     );
-  }
-
-  #assertNotLost(): void {
-    if (this.attempt?.lost) throw new LeaseLostError(this.id, this.queueName);
   }
 
   #becameWaiting(): void {
