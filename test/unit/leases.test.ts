@@ -15,7 +15,7 @@ const leased = (id: string, lease = 1) =>
   }) as unknown as LeasedJob;
 
 const granted = (leases: readonly Renewal[], cancelled = false): Renewed[] =>
-  leases.map(({ id, queueName, lease }) => ({ id, queueName, lease, cancelled }));
+  leases.map(({ id, queueName, lease }) => ({ id, queueName, lease, cancelled, written: true }));
 
 /** Leases of 300 ms, renewed every 100 ms by the function given. */
 function setUp(renew: (leases: readonly Renewal[]) => Promise<Renewed[]> = async (leases) => granted(leases)) {

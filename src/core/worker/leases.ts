@@ -118,7 +118,7 @@ export class Leases {
       for (const job of jobs) {
         const answer = renewed.get(`${job.stored.job.id} ${job.stored.lease}`);
         if (answer) {
-          if (started.has(job)) job.startRecorded = true;
+          if (started.has(job)) job.startRecorded = answer.written;
           else job.confirmedAt = Math.max(job.confirmedAt, sentAt);
           if (answer.cancelled) this.#options.cancelled(job);
         } else if (!job.attempt.ended) {

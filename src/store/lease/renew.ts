@@ -8,7 +8,7 @@ import { stillIn } from '../rules/states.js';
 
 /** A lease to renew. */
 export interface Renewal extends JobLease {
-  /** Given to record that the handler has started, instead of renewing: whether nothing else runs in the worker. */
+  /** Given to record that the handler has started, instead of renewing: whether nothing else runs in the process. */
   readonly startedAlone?: boolean | undefined;
 }
 
@@ -18,6 +18,8 @@ export interface Renewed {
   readonly lease: number;
   /** The job was cancelled. Reported here too, because notifications may not arrive. */
   readonly cancelled: boolean;
+  /** False: the row is locked, and nothing was written. */
+  readonly written: boolean;
 }
 
 /**
@@ -50,9 +52,8 @@ const renewLeases = statement(
           ${col.startedLease} = case when alone is null then ${j.startedLease} else ${j.lease} end,
           ${col.startedAlone} = coalesce(alone, ${j.startedAlone})
         from free where ${j}.ctid = place and ${stillIn(j, 'active')}
-        returning 1)
-      select ${columns(sql`q`, sql`id`, sql`lease`, sql`cancelled`)} from held
-      where (select count(*) from renewed) >= 0`;
+        returning ${j.queueName} as q, ${j.id} as id)
+      select ${columns(sql`q`, sql`id`, sql`lease`, sql`cancelled`, sql`(q, id) in (select q, id from renewed)`)} from held`;
   },
   { repeatable: true },
 );
@@ -69,11 +70,12 @@ export async function renew(executor: Executor, leases: readonly Renewal[], lock
     })),
   );
   const rows = await executor.run(renewLeases, { leases: json, lock: lockDuration });
-  return (rows as string[][]).map(([queueName, id, lease, cancelled]) => ({
+  return (rows as string[][]).map(([queueName, id, lease, cancelled, written]) => ({
     queueName: queueName as string,
     id: id as string,
     lease: Number(lease),
     cancelled: cancelled === 'true',
+    written: written === 'true',
   }));
 }
 
