@@ -131,6 +131,7 @@ function changes(db: Tables, j: Jobs): SQL {
     ${col.attemptLogs} = case when ${attempted} then ${appended(j.attemptLogs, record)} else ${j.attemptLogs} end,
     ${col.delayUntil} = case when ${newState} = 'delayed'
       then coalesce(${instantOf(untilMs)}, ${at} + ${interval(delayMs)}) end,
+    ${col.stalledCount} = case when ${kind} in ('retry', 'delayed') then 0 else ${j.stalledCount} end,
     ${col.processedAt} = case when ${kind} = 'released' then null else ${j.processedAt} end,
     ${col.removeAt} = ${expiresAt(keepMs)}`;
 }
