@@ -64,7 +64,7 @@ function makeTables<N extends string, D, R>(schema: PgSchema | undefined) {
       lease: integer('lease').notNull().default(0),
       /** The lease under which the start of the handler was recorded; 0: a lease expired before that. */
       startedLease: integer('started_lease'),
-      /** Under that lease nothing else ran in the worker. */
+      /** Under that lease nothing else ran in the process. */
       startedAlone: boolean('started_alone').notNull().default(false),
       state: text('state').notNull().$type<JobState>(),
       lockedBy: text('locked_by'),

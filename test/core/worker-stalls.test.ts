@@ -355,3 +355,56 @@ it('one whose start is being recorded has started when pause() resolves', async 
   await worker.pause();
   expect(calls).toBe(1);
 });
+
+it('of two workers in one process neither runs its job alone', async () => {
+  const store = await play.open();
+  const release = deferred();
+  const queues = [play.queue(store), play.queue(store)] as const;
+  for (const queue of queues) play.worker(queue, store, () => release.promise);
+  const jobs = await Promise.all(queues.map((queue) => queue.add('work', null)));
+  for (const job of jobs) await until(async () => (await rowOf(play, job))?.['started_lease'] === 1);
+  const rows = await Promise.all(jobs.map((job) => rowOf(play, job)));
+  expect(rows.map((row) => row?.['started_alone'])).toEqual([false, false]);
+  release.resolve();
+});
+
+it('one that must be alone waits for the jobs of other workers in its process, and they wait for it', async () => {
+  const store = await play.open();
+  const [risky, busy] = [play.queue(store), play.queue(store)];
+  const [first, alone] = [deferred(), deferred()];
+  let running = 0;
+  const together: number[] = [];
+  const handler = (wait: Promise<unknown>) => async () => {
+    together.push(++running);
+    await wait;
+    running--;
+  };
+  play.worker(busy, store, handler(first.promise), { concurrency: 5 });
+  const before = await busy.add('work', null);
+  await until(() => running === 1);
+  const job = await risky.add('work', null);
+  await play.database.sql`update conveyor_jobs set stalled_count = 2 where id = ${job.id}`;
+  play.worker(risky, store, handler(alone.promise), { concurrency: 5 });
+  await until(async () => (await rowOf(play, job))?.['state'] === 'active');
+  const after = await busy.add('work', null);
+  first.resolve();
+  await before.waitUntilFinished();
+  await until(async () => (await rowOf(play, job))?.['started_alone'] === true);
+  alone.resolve();
+  await Promise.all([job, after].map((one) => one.waitUntilFinished()));
+  expect(together).toEqual([1, 1, 1]);
+});
+
+it('an attempt that ends by itself shows that the job does not kill its worker', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const job = await queue.add('work', null, { attempts: 3 });
+  await play.database.sql`update conveyor_jobs set stalled_count = 5 where id = ${job.id}`;
+  const counts: unknown[] = [];
+  play.worker(queue, store, async ({ attemptsMade }) => {
+    counts.push((await rowOf(play, job))?.['stalled_count']);
+    if (attemptsMade === 0) throw new Error('by itself');
+  });
+  await job.waitUntilFinished();
+  expect(counts).toEqual([5, 0]);
+});

@@ -57,6 +57,8 @@ function setUp({ slots = 1, prefetch = 0 } = {}) {
     release: async (list) => void released.push(...list),
     free: () => ((started.at(-1) as { alone?: boolean } | undefined)?.alone ? 0 : slots - running),
     idle: () => running === 0,
+    reserve: () => true,
+    unreserve: () => {},
     mustBeAlone: (one) => (one as LeasedJob & { alone: boolean }).alone,
     postpone: async (one, delayMs) => {
       postponed.push(one);

@@ -1,4 +1,5 @@
 import type { RateLimit } from '../../model/store-interface.js';
+import { type Isolated, type Isolation, isolation } from './isolation.js';
 import { PrefetchEstimate } from './prefetch-estimate.js';
 
 /** With more attempts than this waiting to be settled, no jobs are prefetched. */
@@ -18,20 +19,29 @@ export interface CapacityOptions {
 }
 
 /** How many jobs a worker can start now, and how many it should prefetch beyond that. */
-export class Capacity {
+export class Capacity implements Isolated {
   /** Jobs that take up one slot together. */
   readonly batchSize: number;
   readonly #options: CapacityOptions;
   readonly #unsettled: () => number;
+  /** Jobs may start that could not before. */
+  readonly resume: () => void;
+  readonly #isolation: Isolation;
   readonly #estimate = new PrefetchEstimate();
   #running = 0;
   /** A job runs that must be alone. */
   #exclusive = false;
+  #left = false;
 
-  /** @param unsettled attempts that have ended and are not settled yet */
-  constructor(options: CapacityOptions, unsettled: () => number) {
+  /**
+   * @param unsettled attempts that have ended and are not settled yet
+   * @param resume called when jobs may start that could not before, for those of other workers
+   */
+  constructor(options: CapacityOptions, unsettled: () => number, resume = () => {}, of = isolation) {
     this.#options = options;
     this.#unsettled = unsettled;
+    this.resume = resume;
+    this.#isolation = of;
     this.batchSize = options.batchSize ?? 1;
   }
 
@@ -52,12 +62,39 @@ export class Capacity {
 
   /** Jobs that can start now. */
   free(): number {
-    return this.#exclusive ? 0 : (this.#options.concurrency - this.#running) * this.batchSize;
+    if (this.#exclusive || !this.#isolation.mayStart(this)) return 0;
+    return (this.#options.concurrency - this.#running) * this.batchSize;
   }
 
-  /** Never more than one job runs. */
+  /** Never more than one job runs in this process. */
   get single(): boolean {
-    return this.#options.concurrency === 1 && this.batchSize === 1;
+    return this.#options.concurrency === 1 && this.batchSize === 1 && this.#isolation.single;
+  }
+
+  /** The worker has started: from now on its jobs count among those of the process. */
+  join(): void {
+    this.#isolation.join(this);
+  }
+
+  /** The worker is closed: handlers that still run do not count any more. */
+  leave(): void {
+    this.#isolation.leave(this, this.#running);
+    this.#left = true;
+  }
+
+  /** A job waits to be alone: no other starts, in any worker of the process. False: another one's turn is first. */
+  reserve(): boolean {
+    return this.#isolation.reserve(this);
+  }
+
+  /** None waits any more; one that is alone goes on to be. */
+  unreserve(): void {
+    if (!this.#exclusive) this.#isolation.release(this);
+  }
+
+  /** Nothing runs in the process. */
+  get processIdle(): boolean {
+    return this.#isolation.idle;
   }
 
   /** Whether jobs are so short that a statement for each of them would slow them down. */
@@ -80,6 +117,7 @@ export class Capacity {
   /** Takes up a slot with so many jobs, or with `exclusive` all slots. Returns what frees it, and may be called twice. */
   take(jobs: number, exclusive = false): () => void {
     this.#running++;
+    this.#isolation.begun();
     this.#exclusive = exclusive;
     const startedAt = performance.now();
     let taken = true;
@@ -89,6 +127,9 @@ export class Capacity {
       this.#estimate.record((performance.now() - startedAt) / jobs);
       this.#running--;
       if (exclusive) this.#exclusive = false;
+      if (this.#left) return;
+      this.#isolation.ended();
+      if (exclusive) this.unreserve();
     };
   }
 

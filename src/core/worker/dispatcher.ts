@@ -116,7 +116,11 @@ export class Dispatcher<T> {
 
   /** The worker is closed: its handlers are not waited for any more. */
   clear(): void {
+    const { leases, startRecords, capacity } = this.#options;
     this.#gracePeriods.clear();
+    leases.clear();
+    startRecords.clear();
+    capacity.leave();
   }
 
   /** A renewal did not find the job active under its lease: lost, unless its handler settled it in a transaction. */

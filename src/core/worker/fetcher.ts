@@ -19,8 +19,12 @@ export interface FetcherOptions {
   release(jobs: LeasedJob[]): Promise<void>;
   /** Jobs that can start now. */
   free(): number;
-  /** Nothing runs. */
+  /** Nothing runs in this process. */
   idle(): boolean;
+  /** A job waits to be alone: no other starts in this process. False: one of another worker is first. */
+  reserve(): boolean;
+  /** None waits any more. */
+  unreserve(): void;
   /** The job may start only when nothing runs, and nothing else while it runs. */
   mustBeAlone(job: LeasedJob): boolean;
   /** Puts off a job that must be alone and could not be, by `delayMs`. Never rejects. */
@@ -93,6 +97,7 @@ export class Fetcher {
     this.#retryTimer = undefined;
     this.#prefetchTimer = undefined;
     this.#releasePrefetched();
+    this.#options.unreserve();
     await this.#claiming;
   }
 
@@ -114,6 +119,8 @@ export class Fetcher {
     this.#starting = false;
     // A listener may have stopped it.
     if (!this.#running) return;
+    if (this.#waitsToBeAlone) this.#options.reserve();
+    else this.#options.unreserve();
     if (this.#prefetched.length > 0) {
       this.#armTimers();
     } else {
@@ -141,7 +148,7 @@ export class Fetcher {
     for (let i = 0; i < free; i++) {
       if (!this.#options.mustBeAlone(this.#prefetched[i] as LeasedJob)) continue;
       if (i > 0) return i;
-      return this.#options.idle() ? 1 : 0;
+      return this.#options.reserve() && this.#options.idle() ? 1 : 0;
     }
     return free;
   }

@@ -11,7 +11,7 @@ export interface LeasedJob {
   confirmedAt: number;
   /** Set when its handler is called: the call that it is part of. */
   call: HandlerCall | undefined;
-  /** Set when the handler starts: whether nothing else runs in the worker. */
+  /** Set when the handler starts: whether nothing else runs in the process. */
   startedAlone: boolean | undefined;
   /** The database knows that the handler has started. */
   startRecorded: boolean;

@@ -33,7 +33,7 @@ export interface WorkerOptions<T = any> {
   stalledInterval?: Duration;
   /**
    * How often a job may stall (lose its worker while its handler runs) before such an end counts as a failed attempt.
-   * Beyond it a job runs alone in its worker, so that no other job is taken for the cause. Default 1.
+   * Beyond it a job runs alone in its process, so that no other job is taken for the cause. Default 1.
    */
   maxStalledCount?: number;
   /**

@@ -66,7 +66,6 @@ export class Worker<T = unknown> {
   readonly #engine: Engine;
   readonly #endEvents: EndEvents;
   readonly #leases: Leases;
-  readonly #startRecords: StartRecords;
   readonly #claimer: Claimer;
   readonly #dispatcher: Dispatcher<unknown>;
   readonly #fetcher: Fetcher;
@@ -101,7 +100,8 @@ export class Worker<T = unknown> {
     const events = this.events as unknown as EventBus<WorkerEvents<unknown>>;
     const endEvents = new EndEvents(events, store, logger);
     this.#endEvents = endEvents;
-    this.#capacity = new Capacity(this.#options, () => this.#settler.pending);
+    const unsettled = () => this.#settler.pending;
+    this.#capacity = new Capacity(this.#options, unsettled, () => this.#fetcher.pump());
     const { maxPayloadBytes } = engine.options;
     const rules: SettlementRules = { workerId: this.id, backoffStrategy, maxPayloadBytes, logger };
     const common = { engine, queueName: this.queueName, rules, lockDuration, logger };
@@ -113,7 +113,7 @@ export class Worker<T = unknown> {
       lost: (job) => void this.#dispatcher.notRenewed(job),
       cancelled: (job) => this.#dispatcher.cancelled(job),
     });
-    this.#startRecords = new StartRecords({
+    const startRecords = new StartRecords({
       leased: () => this.#leases.all(),
       record: (job) => this.#leases.recordStart(job),
     });
@@ -137,7 +137,7 @@ export class Worker<T = unknown> {
       batched: batchSize !== undefined,
       capacity: this.#capacity,
       leases: this.#leases,
-      startRecords: this.#startRecords,
+      startRecords,
       maxStalledCount: this.#options.maxStalledCount,
       timeoutGrace: this.#options.timeoutGrace,
       settler: this.#settler,
@@ -159,7 +159,9 @@ export class Worker<T = unknown> {
         return this.#dispatcher.release(jobs);
       },
       free: () => this.#capacity.free(),
-      idle: () => this.#capacity.idle,
+      idle: () => this.#capacity.processIdle,
+      reserve: () => this.#capacity.reserve(),
+      unreserve: () => this.#capacity.unreserve(),
       mustBeAlone: (job) => this.#dispatcher.mustBeAlone(job),
       postpone: (job, delayMs) => this.#dispatcher.postpone(job, delayMs),
       prefetch: () => this.#capacity.prefetch(),
@@ -180,6 +182,7 @@ export class Worker<T = unknown> {
     const first = this.#state === 'idle';
     this.#state = 'running';
     if (first) {
+      this.#capacity.join();
       this.#connectTimer = expectConnection(this.queueName, this.#options.logger);
       this.#attachWhenConnected();
     } else if (this.#engine.connected) this.#fetcher.start();
@@ -271,8 +274,6 @@ export class Worker<T = unknown> {
     this.#offBeforeClose();
     this.#unsubscribe();
     this.#settler.stop();
-    this.#leases.clear();
-    this.#startRecords.clear();
     this.#dispatcher.clear();
   }
 

@@ -36,7 +36,7 @@ const sweepHead = statement('sweep head', ['queue', 'skip'], (db, p) => {
  * - The handler had not started: it does not count. `started_lease` 0 has the next worker record the start before it
  *   calls the handler, so that a job which kills its process at once is known as well.
  * - It had: the job has stalled once more.
- * - It had, nothing else ran in that worker, and the job has stalled as often as it may: nothing but this job can be the
+ * - It had, nothing else ran in that process, and the job has stalled as often as it may: nothing but this job can be the
  *   cause, and its attempt has failed.
  *
  * Locked rows are passed over: another statement is ending or sweeping them.
