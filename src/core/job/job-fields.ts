@@ -1,5 +1,6 @@
 import type { AttemptRecord, JobData, JobOptions, JobState } from '../../model/job.js';
 import { copyOf } from '../../model/payload/copy.js';
+import { dataIn, type JobRecord } from '../../store/rows/new-job.js';
 
 /**
  * The fields of a job, as they were last read or written through this object. Lists, dates and objects are copies, made
@@ -9,9 +10,34 @@ import { copyOf } from '../../model/payload/copy.js';
 export class JobFields<T, N extends string, R> {
   /** @internal */
   protected readonly known: JobData<T>;
+  /** The record that was added, while the data in it has not been read. */
+  #record: JobRecord | undefined;
 
   constructor(data: JobData<T>) {
     this.known = data;
+  }
+
+  /**
+   * The job was added with this record: its data is what JSON gives back of it, and no longer the caller's object. It is
+   * parsed when it is first read, which most callers of `add` never do.
+   *
+   * @internal
+   */
+  addedAs(record: JobRecord): this {
+    const { data } = this.known;
+    if (typeof data === 'object' && data !== null) this.#record = record;
+    else if (data === undefined) this.known.data = null as T;
+    return this;
+  }
+
+  /** @internal */
+  protected get read(): JobData<T> {
+    const record = this.#record;
+    if (record) {
+      this.#record = undefined;
+      this.known.data = dataIn(record) as T;
+    }
+    return this.known;
   }
 
   get id(): string {
@@ -25,7 +51,7 @@ export class JobFields<T, N extends string, R> {
   }
   /** The payload itself, not a copy: `updateData` stores a change, toJSON() copies it. */
   get data(): T {
-    return this.known.data;
+    return this.read.data;
   }
   get state(): JobState {
     return this.known.state;
@@ -103,6 +129,6 @@ export class JobFields<T, N extends string, R> {
 
   /** A deep copy of all fields. */
   toJSON(): JobData<T> {
-    return copyOf(this.known);
+    return copyOf(this.read);
   }
 }

@@ -99,7 +99,7 @@ export abstract class JobWrites<T, N extends string, R> extends JobFields<T, N, 
     if (settledIn) await this.#assertEnded(settledIn);
     const answer = await updateData(this.#engine.executor, this.queueName, this.id, text, this.#lease);
     assertDone(answer, this, UNFINISHED, this.attempt);
-    this.known.data = JSON.parse(text) as T;
+    this.read.data = JSON.parse(text) as T;
     if (checked && this.#checked?.output) this.#checked.output.data = checked.output;
   }
 

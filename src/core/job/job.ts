@@ -71,7 +71,7 @@ export class Job<T = unknown, N extends string = string, R = unknown> extends Jo
   }
 
   observe(): JobObservable<R> {
-    return new JobObservable<R>(this.id, this.queueName, this.store, this.known);
+    return new JobObservable<R>(this.id, this.queueName, this.store, this.read);
   }
 
   /**

@@ -11,7 +11,7 @@ import { databaseTime, type Registered, registerSchedule } from '../../store/sch
 import { Job } from '../job/job.js';
 import { checkedBy, type JobSchemas } from '../job/schemas.js';
 import { Announcement } from './announcement.js';
-import { dataAsStored, type IdentifiedJob, type Prepared, prepare, prepareRepeating } from './prepare.js';
+import { type IdentifiedJob, type Prepared, prepare, prepareRepeating } from './prepare.js';
 
 /** Jobs and bytes of one statement of `addBulk`. */
 const CHUNK = 1_000;
@@ -129,7 +129,7 @@ export class Adder {
       if (delayUntil) job.delayUntil = delayUntil;
       if (createdAt) job.createdAt = createdAt;
       reviveDates(job.opts);
-      return new Job(dataAsStored(job, record), this.#store, undefined, checked);
+      return new Job(job, this.#store, undefined, checked).addedAs(record);
     });
   }
 }

@@ -7,9 +7,10 @@ import { encodeRecord, type JobRecord } from '../../store/add/insert.js';
 import { saveFlow } from '../../store/add/insert-flow.js';
 import type { PgStore } from '../../store/contract/pg-store.js';
 import { getJob } from '../../store/read/find.js';
+import { dataIn } from '../../store/rows/new-job.js';
 import { Announcement } from './announcement.js';
 import type { FlowInput, FlowJob, FlowNode } from './flow-types.js';
-import { dataAsStored, type IdentifiedJob, newJob } from './prepare.js';
+import { type IdentifiedJob, newJob } from './prepare.js';
 
 const MAX_DEPTH = 100;
 
@@ -104,7 +105,7 @@ export class FlowProducer<Queues = unknown> {
     const { maxPayloadBytes } = this.#store.engine.options;
     const delayMs = opts.delayMs > 0 ? opts.delayMs : undefined;
     const record = encodeRecord(queueName, id, job, { maxPayloadBytes, delayMs, createdNow: true });
-    node.job.data = dataAsStored(job, record).data;
+    node.job.data = dataIn(record);
     planned[slot] = { job, record, node };
     return node;
   }

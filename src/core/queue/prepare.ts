@@ -55,26 +55,6 @@ export async function newJob(
   return newJobData(queueName, name, stored, resolved, jobId ?? generateId()) as IdentifiedJob;
 }
 
-/**
- * The job with its data as whoever reads it gets it, and no longer the caller's object: a Date in it is a string. It is
- * made when it is first looked at, which most callers of `add` never do.
- */
-export function dataAsStored<J extends NewJobData>(job: J, { json }: JobRecord): J {
-  if (typeof job.data !== 'object' || job.data === null) {
-    if (job.data === undefined) job.data = null;
-    return job;
-  }
-  const define = (property: PropertyDescriptor) =>
-    Object.defineProperty(job, 'data', { ...property, enumerable: true, configurable: true });
-  const set = (value: unknown) => define({ value, writable: true });
-  const get = () => {
-    const { data } = JSON.parse(json) as { data: unknown };
-    set(data);
-    return data;
-  };
-  return define({ get, set });
-}
-
 /** Checks and encodes a job that does not repeat, without any SQL. */
 export async function prepare(
   queueName: string,

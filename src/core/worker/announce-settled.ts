@@ -60,7 +60,10 @@ export function emitSettled(listeners: SettledListeners, stored: StoredJob, atte
   }
 }
 
-/** The job after a settlement, not under a lease any more, as its row says without being read. */
+/**
+ * The job after a settlement, not under a lease any more, as its row says without being read: but for the record of an
+ * attempt that completed, which would cost every job more than most listeners read of it.
+ */
 export function jobAfter({ job }: StoredJob, attempt: SettledAttempt): JobData {
   const { end, settlement, settled } = attempt;
   const { state } = settled;
@@ -70,31 +73,29 @@ export function jobAfter({ job }: StoredJob, attempt: SettledAttempt): JobData {
     after.completedAt = at;
     after.failedReason = null;
     after.returnvalue = JSON.parse(settlement.returnvalue ?? 'null');
-  } else {
-    after.failedReason = reasonOf(attempt) || null;
-    if (state === 'failed') after.failedAt = at;
-    if (state === 'delayed') after.delayUntil = new Date(at.getTime() + (settlement.delayMs ?? 0));
+    return after;
   }
+  after.failedReason = reasonOf(attempt) || null;
+  if (state === 'failed') after.failedAt = at;
+  if (state === 'delayed') after.delayUntil = new Date(at.getTime() + (settlement.delayMs ?? 0));
   if (end.kind !== 'completed' && end.kind !== 'failed') return after;
-  const record = recordOf(job, attempt, at);
+  const record = failureRecord(job, attempt, at);
+  after.attemptsMade = record.attempt;
   after.attemptLogs = appended(job.attemptLogs, record);
-  if (record.status === 'completed') return after;
-  after.attemptsMade = job.attemptsMade + 1;
   after.stacktrace = appended(job.stacktrace, record.stacktrace ?? record.error ?? '');
   return after;
 }
 
-function recordOf(job: JobData, attempt: SettledAttempt, endedAt: Date): AttemptRecord {
-  const { settlement, settled } = attempt;
-  const completed = settled.state === 'completed';
+function failureRecord(job: JobData, attempt: SettledAttempt, endedAt: Date): AttemptRecord {
+  const { startedAt = '', stack = null, logs = '[]' } = attempt.settlement;
   return {
     attempt: job.attemptsMade + 1,
-    startedAt: settlement.startedAt ?? '',
+    startedAt,
     endedAt: endedAt.toISOString(),
-    status: completed ? 'completed' : 'failed',
-    error: completed ? null : reasonOf(attempt),
-    stacktrace: settlement.stack ?? null,
-    logs: settlement.logs === undefined ? [] : (JSON.parse(settlement.logs) as string[]),
+    status: 'failed',
+    error: reasonOf(attempt),
+    stacktrace: stack,
+    logs: JSON.parse(logs) as string[],
   };
 }
 

@@ -78,6 +78,9 @@ function isEmpty(value: unknown): boolean {
 const NEW = fieldsWhere(({ insert }, name) => insert === 'new' && name !== 'data').map(encoderOf);
 const STORED = fieldsWhere(({ insert }) => insert === 'stored').map(encoderOf);
 
+/** A record's payload as it will be read. */
+export const dataIn = ({ json }: JobRecord): unknown => (JSON.parse(json) as { data: unknown }).data;
+
 /** @throws InvalidPayloadError for a value that jsonb cannot hold, before any SQL */
 export function encodeRecord(queueName: string, id: string, job: NewJobData, options: RecordOptions): JobRecord {
   const { maxPayloadBytes, delayMs } = options;
