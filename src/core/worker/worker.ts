@@ -1,4 +1,3 @@
-import { settledWithin } from '../../db/deadline.js';
 import { ClosedError } from '../../model/errors.js';
 import { generateWorkerId } from '../../model/ids.js';
 import type { Duration } from '../../model/job.js';
@@ -11,6 +10,7 @@ import { Capacity } from './capacity.js';
 import { Claimer } from './claimer.js';
 import { Condition } from './condition.js';
 import { Dispatcher } from './dispatcher.js';
+import { drain } from './drain.js';
 import { EndEvents } from './end-events.js';
 import { Fetcher } from './fetcher.js';
 import { Leases } from './leases.js';
@@ -38,13 +38,6 @@ import type {
 
 /** Below the 30 s after which orchestrators kill. */
 const DEFAULT_CLOSE_MS = 25_000;
-/** Part of a close's time limit that is left for releasing leases, after the signals have aborted. */
-const RELEASE_SHARE = 0.2;
-const MAX_RELEASE_MS = 3_000;
-/** A close with a lower limit may still take this long to release leases. */
-const MIN_CLOSE_MS = 2_000;
-/** Timers fire late rather than early. */
-const TIMER_MARGIN_MS = 50;
 
 /**
  * Claims jobs of one queue and runs them. Every write it makes is fenced by the job's lease.
@@ -283,18 +276,19 @@ export class Worker<T = unknown> {
     await this.#drain(DEFAULT_CLOSE_MS);
   }
 
-  /** Returns what has not started, waits for what runs, then aborts it. Never rejects. */
-  async #drain(timeout: number): Promise<void> {
-    const release = Math.min(MAX_RELEASE_MS, timeout * RELEASE_SHARE);
-    const end = performance.now() + Math.max(timeout - TIMER_MARGIN_MS, MIN_CLOSE_MS);
-    const left = () => Math.max(0, end - performance.now());
-    void this.#fetcher.stop().then(() => this.#condition.changed());
-    const settled = () => this.#settler.pending === 0 && !this.#fetcher.claiming;
-    if (!(await this.#condition.until(() => this.#capacity.idle && settled(), timeout - release))) {
-      this.#dispatcher.abandonAll();
-      await this.#condition.until(settled, left());
-    }
-    if (this.#claimer.unanswered && this.#engine.connected) await settledWithin(this.#claimer.releaseUnknown(), left());
+  #drain(timeout: number): Promise<void> {
+    return drain(
+      {
+        engine: this.#engine,
+        fetcher: this.#fetcher,
+        capacity: this.#capacity,
+        settler: this.#settler,
+        dispatcher: this.#dispatcher,
+        claimer: this.#claimer,
+        condition: this.#condition,
+      },
+      timeout,
+    );
   }
 
   #error(error: unknown): void {
