@@ -32,6 +32,17 @@ it('while a job waits to be alone no other worker starts any, and it can start w
   expect([one.free(), other.free(), resumed]).toEqual([2, 2, [2, 1]]);
 });
 
+it('nor does any other claim jobs ahead, which it could only give back', () => {
+  const { one, other } = setUp();
+  // A short job, so that the next ones are worth claiming ahead.
+  other.take(1)();
+  expect(other.prefetch()).toBeGreaterThan(0);
+  one.reserve();
+  expect(other.prefetch()).toBe(0);
+  one.unreserve();
+  expect(other.prefetch()).toBeGreaterThan(0);
+});
+
 it('of two that wait one is first', () => {
   const { one, other, resumed } = setUp();
   expect([one.reserve(), other.reserve(), other.reserve()]).toEqual([true, false, false]);

@@ -109,7 +109,9 @@ export class Capacity implements Isolated {
   prefetch(): number {
     const { concurrency, maxGlobalConcurrency, limiter, group } = this.#options;
     const counted = maxGlobalConcurrency !== undefined || limiter !== undefined || group?.limiter !== undefined;
-    if (counted || this.#exclusive || this.#unsettled() > MAX_UNSETTLED) return 0;
+    if (counted || this.#unsettled() > MAX_UNSETTLED) return 0;
+    // While one runs alone, or waits to, others could only be given back.
+    if (this.#exclusive || !this.#isolation.mayStart(this)) return 0;
     const jobs = this.#estimate.jobs(concurrency);
     return group ? Math.min(jobs, GROUP_ROUNDS * concurrency) : jobs;
   }
