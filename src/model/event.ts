@@ -35,6 +35,11 @@ interface DetailsByType {
     /** It failed because it was cancelled. */
     cancelled?: boolean;
   };
+  'job:active': {
+    data?: undefined;
+    /** How many attempts have failed before this one; absent on the first. */
+    attemptsMade?: number;
+  };
   'job:waiting': RetryDetails;
   'job:delayed': RetryDetails;
   'queue:paused': PauseDetails;

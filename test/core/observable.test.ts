@@ -122,6 +122,29 @@ it('each attempt is told as active', async () => {
   expect(observer.heard).toEqual(['active', 'active', 'active', { completed: 'yes' }]);
 });
 
+it('also when its event overtakes that of the failure before it', async () => {
+  const store = await play.open();
+  const queue = play.queue(store);
+  const { id } = await queue.add('work', null, { delay: 60_000 });
+  const observer = listen();
+  const observable = queue.observe(id);
+  observable.subscribe(observer);
+  const { notifier } = store.engine;
+  notifier.publish('job:active', queue.name, id);
+  notifier.publish('job:active', queue.name, id, { attemptsMade: 1 });
+  notifier.publish('job:waiting', queue.name, id, { attemptsMade: 1, failedReason: 'no' });
+  await until(() => observer.heard.length === 2);
+  const late = listen();
+  observable.subscribe(late);
+  await until(() => late.heard.length === 1);
+  // As a worker of 0.1.0 tells it: without the number.
+  notifier.publish('job:waiting', queue.name, id, { attemptsMade: 2, failedReason: 'no' });
+  notifier.publish('job:active', queue.name, id);
+  await until(() => observer.heard.length === 3);
+  expect(late.heard).toEqual(['active', 'active']);
+  observable.dispose();
+});
+
 it('who unsubscribes hears nothing more, and dispose() ends it for all', async () => {
   const store = await play.open();
   const queue = play.queue(store);

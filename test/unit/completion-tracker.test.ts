@@ -13,6 +13,7 @@ const status = (state: JobStatus['state']): JobStatus => ({
   failedReason: null,
   cancelled: false,
   progress: 0,
+  attemptsMade: 0,
 });
 
 function setUp(read: (keys: readonly JobKey[]) => Promise<JobStatus[]>) {
@@ -67,6 +68,19 @@ describe('reads', () => {
     await vi.advanceTimersByTimeAsync(60_000);
     expect(reads).toHaveLength(1);
     expect(vi.getTimerCount()).toBe(0);
+  });
+
+  it('once more after an event that came while it was read, because what was read may be older', async () => {
+    const { publish, reads, observe } = setUp(async (keys) => {
+      if (reads.length === 1) publish('q', 'a', 'job:progress');
+      return waiting(keys);
+    });
+    const { received } = observe('q', 'a');
+    await vi.advanceTimersByTimeAsync(1);
+    expect(received).toEqual(['job:progress']);
+    await vi.advanceTimersByTimeAsync(500);
+    expect(received).toEqual(['job:progress', 'waiting']);
+    expect(reads).toHaveLength(2);
   });
 
   it('a job once at a time, however long that takes', async () => {

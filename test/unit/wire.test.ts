@@ -85,6 +85,7 @@ describe('what an event carries', () => {
     { ...head, type: 'job:failed', data: 'why' },
     { ...head, type: 'job:failed', data: 'why', cancelled: true },
     { ...head, type: 'job:delayed', attemptsMade: 2, failedReason: 'why' },
+    { ...head, type: 'job:active', attemptsMade: 1 },
     { ...head, type: 'job:waiting', attemptsMade: 1, failedReason: '' },
     { ...head, type: 'job:waiting' },
     { ...head, type: 'queue:paused', data: { jobName: 'x' } },

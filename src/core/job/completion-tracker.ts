@@ -34,6 +34,8 @@ interface TrackedJob {
   readonly key: JobKey;
   readonly observers: Set<CompletionObserver>;
   reading: boolean;
+  /** How many events have arrived. */
+  events: number;
   /** `performance.now()` when its row was first found to be missing. */
   missingSince: number | undefined;
 }
@@ -43,6 +45,8 @@ interface Subscription {
   unsubscribe(): void;
   lingering: NodeJS.Timeout | undefined;
 }
+
+const hasEnded = ({ state }: JobStatus): boolean => state === 'completed' || state === 'failed' || state === 'missing';
 
 const mapKey = ({ queueName, id }: JobKey) => `${queueName}\n${id}`;
 
@@ -72,7 +76,7 @@ export class CompletionTracker {
   observe(queueName: string, id: string, observer: CompletionObserver): () => void {
     const key = { queueName, id };
     const k = mapKey(key);
-    const job = this.#jobs.get(k) ?? { key, observers: new Set(), reading: false, missingSince: undefined };
+    const job = this.#jobs.get(k) ?? { key, observers: new Set(), reading: false, events: 0, missingSince: undefined };
     this.#jobs.set(k, job);
     job.observers.add(observer);
     this.#subscribe(queueName);
@@ -121,7 +125,9 @@ export class CompletionTracker {
       const k = mapKey({ queueName, id: event.jobId });
       this.#recentEnds.note(k, event);
       const job = this.#jobs.get(k);
-      if (job) for (const observer of [...job.observers]) observer.event(event);
+      if (!job) return;
+      job.events++;
+      for (const observer of [...job.observers]) observer.event(event);
     });
     this.#subscriptions.set(queueName, { observers: 1, unsubscribe, lingering: undefined });
   }
@@ -140,10 +146,15 @@ export class CompletionTracker {
     // One read of a job at a time: while the database is unreachable they must not pile up.
     if (job.reading || job.observers.size === 0) return;
     job.reading = true;
+    const eventsBefore = job.events;
     this.#reads
       .push(job.key)
       .then(
-        (status) => this.#deliver(job, status),
+        (status) => {
+          // It may be older than the event that came meanwhile, and then would take back what that one told.
+          if (job.events > eventsBefore && !hasEnded(status)) setTimeout(() => this.#reread(job), LATE_EVENT_MS);
+          else this.#deliver(job, status);
+        },
         // Read again at the next tick of the timer.
         (error) => this.#sources.logger.debug('conveyor: could not read the status of an awaited job', error),
       )

@@ -44,6 +44,10 @@ export class JobObservable<R = unknown> {
   /** The job as it ended, once that is read. */
   #endedJob: JobData | undefined;
   #active = false;
+  /** The attempt that was told as active last. */
+  #toldAttempt = -1;
+  /** For the `job:active` of a worker on 0.1.0, which does not say which attempt it is. */
+  #failedAttempts = 0;
   #progress = 0;
   #endCallbacks: ((end: JobEnd) => void)[] = [];
 
@@ -91,6 +95,8 @@ export class JobObservable<R = unknown> {
     this.#observers.clear();
     this.#endCallbacks = [];
     this.#active = false;
+    this.#toldAttempt = -1;
+    this.#failedAttempts = 0;
     this.#progress = 0;
   }
 
@@ -123,11 +129,13 @@ export class JobObservable<R = unknown> {
     switch (event.type) {
       case 'job:waiting':
       case 'job:delayed':
-        // Without it they are about the adding, and may arrive after `job:active`.
-        if (event.attemptsMade !== undefined) this.#active = false;
+        // May arrive after the `job:active` of the attempt that follows. Without the number it is about the adding.
+        if (event.attemptsMade === undefined) return;
+        this.#failedAttempts = event.attemptsMade;
+        if (event.attemptsMade > this.#toldAttempt) this.#active = false;
         return;
       case 'job:active':
-        this.#notifyActive();
+        this.#notifyActive(event.attemptsMade ?? this.#failedAttempts);
         return;
       case 'job:progress':
         this.#notifyProgress(Number(event.data));
@@ -153,20 +161,21 @@ export class JobObservable<R = unknown> {
       .catch(() => {});
   }
 
-  #onStatus({ state, returnvalue, failedReason, cancelled, progress }: JobStatus): void {
+  #onStatus({ state, returnvalue, failedReason, cancelled, progress, attemptsMade }: JobStatus): void {
     if (this.#jobEnd || !this.#unobserve) return;
     if (state === 'completed') this.#end({ kind: 'completed', returnvalue });
     else if (state === 'failed') {
       this.#end(cancelled ? { kind: 'cancelled' } : { kind: 'failed', reason: failedReason ?? '' });
     } else if (state === 'missing') this.#end({ kind: 'missing' });
     else {
-      if (state === 'active') this.#notifyActive();
+      if (state === 'active') this.#notifyActive(attemptsMade);
       if (progress !== this.#progress) this.#notifyProgress(progress);
     }
   }
 
-  #notifyActive(): void {
-    if (this.#active || this.#jobEnd) return;
+  #notifyActive(attempt: number): void {
+    if (attempt <= this.#toldAttempt || this.#jobEnd) return;
+    this.#toldAttempt = attempt;
     this.#active = true;
     this.#call([...this.#observers], ACTIVE, true, (observer, job) => observer.onActive?.(job));
   }

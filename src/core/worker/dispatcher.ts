@@ -263,9 +263,9 @@ export class Dispatcher<T> {
     const { jobs: batch } = call;
     for (const job of batch) {
       job.call = call;
-      const { id, queueName } = job.stored.job;
+      const { id, queueName, attemptsMade } = job.stored.job;
       if (events.has('active')) events.emit('active', this.#asJob(job));
-      engine.notifier.publish('job:active', queueName, id);
+      engine.notifier.publish('job:active', queueName, id, attemptsMade > 0 ? { attemptsMade } : undefined);
     }
     const running = batched ? runAttempts(batch, this.#runner) : runAttempt(batch[0] as LeasedJob, this.#runner);
     void running.then(() => {

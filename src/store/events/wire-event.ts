@@ -13,6 +13,7 @@ import { DEFAULT_MAX_PAYLOAD_BYTES, encodeLenient } from '../../model/payload/va
  * | `job:completed` | `{returnvalue}`, or `{partial: true}` |
  * | `job:failed` | `{failedReason, cancelled?}` |
  * | `job:waiting`, `job:delayed` of a retry | `{failedReason, attemptsMade}` |
+ * | `job:active` of a retry | `{attemptsMade}` |
  * | any other | `data` |
  *
  * Data is wrapped even if it looks like one of these forms, so that it cannot be confused with them. (What an app on
@@ -71,6 +72,7 @@ function encodeDetails(type: StoreEventType, details: AnyDetails): string | unde
   if ((type === 'job:waiting' || type === 'job:delayed') && attemptsMade !== undefined) {
     return encodeLenient({ failedReason: failedReason ?? '', attemptsMade }, MAX_EVENT_BYTES).text;
   }
+  if (type === 'job:active' && attemptsMade !== undefined) return `{"attemptsMade":${attemptsMade}}`;
   if (data === undefined) return undefined;
   const { text, tooLarge } = encodeLenient(data, MAX_EVENT_BYTES);
   switch (type) {
@@ -114,6 +116,8 @@ function decodeDetails(type: StoreEventType, details: unknown): AnyDetails {
     case 'job:delayed':
       if (!consistsOf(details, 'failedReason', 'attemptsMade')) return { data: details };
       return { attemptsMade: Number(details.attemptsMade), failedReason: String(details.failedReason) };
+    case 'job:active':
+      return consistsOf(details, 'attemptsMade') ? { attemptsMade: Number(details.attemptsMade) } : { data: details };
     default:
       return { data: details };
   }
