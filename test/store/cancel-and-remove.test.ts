@@ -3,7 +3,7 @@ import type { JobData } from '../../src/model/job.js';
 import { cancelJob, removeOne } from '../../src/store/change/end.js';
 import type { PgStore } from '../../src/store/contract/pg-store.js';
 import { sweep } from '../../src/store/lease/sweep.js';
-import type { StoredJob } from '../../src/store/rows/job-row.js';
+import type { StoredJob } from '../../src/store/rows/stored-job.js';
 import { openStore } from '../support/contract-stores.js';
 import { useDatabase } from '../support/database.js';
 import { lockRow, untilWaiting } from '../support/held.js';

@@ -3,7 +3,7 @@ import type { ChildFailurePolicy, JobData } from '../../src/model/job.js';
 import { cancelJob, removeOne } from '../../src/store/change/end.js';
 import { retryOne } from '../../src/store/change/retry.js';
 import type { PgStore } from '../../src/store/contract/pg-store.js';
-import type { StoredJob } from '../../src/store/rows/job-row.js';
+import type { StoredJob } from '../../src/store/rows/stored-job.js';
 import { openStore } from '../support/contract-stores.js';
 import { useDatabase } from '../support/database.js';
 import { inFlow, jobIn } from '../support/rows.js';

@@ -6,7 +6,7 @@ import { clearLogs } from '../../src/store/change/log-and-progress.js';
 import { promoteOne } from '../../src/store/change/promote.js';
 import { retryOne } from '../../src/store/change/retry.js';
 import type { PgStore } from '../../src/store/contract/pg-store.js';
-import type { StoredJob } from '../../src/store/rows/job-row.js';
+import type { StoredJob } from '../../src/store/rows/stored-job.js';
 import { openStore } from '../support/contract-stores.js';
 import { useDatabase } from '../support/database.js';
 import { jobIn } from '../support/rows.js';

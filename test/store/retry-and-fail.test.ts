@@ -3,7 +3,7 @@ import type { JobData } from '../../src/model/job.js';
 import { failOne } from '../../src/store/change/end.js';
 import { retryOne } from '../../src/store/change/retry.js';
 import type { PgStore } from '../../src/store/contract/pg-store.js';
-import type { StoredJob } from '../../src/store/rows/job-row.js';
+import type { StoredJob } from '../../src/store/rows/stored-job.js';
 import { openStore } from '../support/contract-stores.js';
 import { useDatabase } from '../support/database.js';
 import { openTransaction, untilWaiting } from '../support/held.js';

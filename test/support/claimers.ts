@@ -7,7 +7,7 @@ import { tablesIn } from '../../src/db/tables.js';
 import type { ClaimRequest } from '../../src/store/claim/claim.js';
 import { claimWithin } from '../../src/store/claim/dispatch.js';
 import { type FetchLimits, resolveLimits } from '../../src/store/claim/limits.js';
-import type { StoredJob } from '../../src/store/rows/job-row.js';
+import type { StoredJob } from '../../src/store/rows/stored-job.js';
 import { settle } from '../../src/store/settle/settle.js';
 import type { UsedDatabase } from './database.js';
 

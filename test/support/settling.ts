@@ -2,7 +2,7 @@
 import type postgres from 'postgres';
 import { claim } from '../../src/store/claim/claim.js';
 import type { PgStore } from '../../src/store/contract/pg-store.js';
-import type { StoredJob } from '../../src/store/rows/job-row.js';
+import type { StoredJob } from '../../src/store/rows/stored-job.js';
 import { type Settlement, settle } from '../../src/store/settle/settle.js';
 
 const WORKER = 'w';

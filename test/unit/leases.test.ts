@@ -9,7 +9,7 @@ afterEach(() => void vi.useRealTimers());
 
 const leased = (id: string, lease = 1) =>
   ({
-    stored: { job: { id, queueName: 'q' }, lease },
+    stored: { id, queueName: 'q', lease },
     attempt: { ended: false },
     confirmedAt: performance.now(),
   }) as unknown as LeasedJob;

@@ -13,21 +13,21 @@ export type AttemptEnd =
   /** Returned to waiting; the attempt does not count. */
   | { readonly kind: 'released' };
 
+/** Ends an attempt inside a transaction of the app. False: the worker does not hold the job any more. */
+export type SettleInTransaction = (attempt: Attempt, transaction: DrizzleLike, end: AttemptEnd) => Promise<boolean>;
+
 /** One attempt at a job, shared between the worker that runs it and the `Job` that its handler receives. */
 export class Attempt {
   /** Every write of the attempt is fenced by it. */
   readonly lease: Lease;
-  /** Lines logged during this attempt, for its record. */
-  readonly logs: string[] = [];
-  /** Aborts on cancellation, timeout and loss of the lease, and when the worker closes by force. */
-  readonly controller = new AbortController();
+  readonly settleInTransaction: SettleInTransaction | undefined;
+  /** Lines logged during this attempt, for its record; undefined without any. */
+  logs: string[] | undefined;
   /** With a schema: what it made of the job's data, which is what the handler gets. */
   checked: CheckedData | undefined;
   /** Set by `moveToDelayed` and `moveToFailed`: it holds whatever the handler returns. */
   decided: AttemptEnd | undefined;
   discarded = false;
-  /** Ends the attempt inside a transaction; set by the worker. */
-  settleInTransaction: ((transaction: DrizzleLike, end: AttemptEnd) => Promise<void>) | undefined;
   /** The number of the transaction in which the handler has settled the job. */
   settledIn: string | undefined;
   /** Set when the time limit has passed. */
@@ -36,8 +36,31 @@ export class Attempt {
   lost = false;
   cancelled = false;
   ended = false;
+  /** Why the handler is to stop, once it is. */
+  abortReason: Error | undefined;
+  #controller: AbortController | undefined;
 
-  constructor(lease: Lease) {
+  constructor(lease: Lease, settleInTransaction?: SettleInTransaction) {
     this.lease = lease;
+    this.settleInTransaction = settleInTransaction;
+  }
+
+  /**
+   * Aborts on cancellation, timeout and loss of the lease, and when the worker closes by force. Made when it is first
+   * asked for: an AbortController takes longer to make than all the rest of an attempt.
+   */
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      if (this.abortReason) this.#controller.abort(this.abortReason);
+    }
+    return this.#controller.signal;
+  }
+
+  /** No effect the second time. */
+  abort(reason: Error): void {
+    if (this.abortReason) return;
+    this.abortReason = reason;
+    this.#controller?.abort(reason);
   }
 }

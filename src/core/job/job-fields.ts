@@ -2,19 +2,40 @@ import type { AttemptRecord, JobData, JobOptions, JobState } from '../../model/j
 import { copyOf } from '../../model/payload/copy.js';
 import { dataIn, type JobRecord } from '../../store/rows/new-job.js';
 
+/** A job that is read when somebody looks at more of it than the first fields. */
+export interface JobSource<T> {
+  readonly id: string;
+  readonly name: string;
+  readonly queueName: string;
+  readonly attemptsMade: number;
+  /** The same object as `job.data`. */
+  readonly data: T;
+  /** The same object each time. */
+  readonly job: JobData<T>;
+}
+
+const isSource = <T>(data: JobData<T> | JobSource<T>): data is JobSource<T> => 'job' in data;
+
 /**
  * The fields of a job, as they were last read or written through this object. Lists, dates and objects are copies, made
  * when they are read, so that changing one changes nothing else; all but `data`, which handlers read often and which may
  * be of any class that a schema makes.
  */
 export class JobFields<T, N extends string, R> {
-  /** @internal */
-  protected readonly known: JobData<T>;
+  #known: JobData<T> | undefined;
+  readonly #source: JobSource<T> | JobData<T>;
   /** The record that was added, while the data in it has not been read. */
   #record: JobRecord | undefined;
 
-  constructor(data: JobData<T>) {
-    this.known = data;
+  /** @internal */
+  constructor(data: JobData<T> | JobSource<T>) {
+    this.#source = data;
+  }
+
+  /** @internal */
+  protected get known(): JobData<T> {
+    this.#known ??= isSource(this.#source) ? this.#source.job : this.#source;
+    return this.#known;
   }
 
   /**
@@ -41,23 +62,23 @@ export class JobFields<T, N extends string, R> {
   }
 
   get id(): string {
-    return this.known.id;
+    return this.#source.id;
   }
   get name(): N {
-    return this.known.name as N;
+    return this.#source.name as N;
   }
   get queueName(): string {
-    return this.known.queueName;
+    return this.#source.queueName;
   }
   /** The payload itself, not a copy: `updateData` stores a change, toJSON() copies it. */
   get data(): T {
-    return this.read.data;
+    return this.#record ? this.read.data : this.#source.data;
   }
   get state(): JobState {
     return this.known.state;
   }
   get attemptsMade(): number {
-    return this.known.attemptsMade;
+    return (this.#known ?? this.#source).attemptsMade;
   }
   get progress(): number {
     return this.known.progress;

@@ -20,7 +20,7 @@ import type { Attempt, AttemptEnd } from './attempt.js';
 import { cancelAnyJob, cancelledError, cancelWithChildren, removeWithChildren } from './cancel.js';
 import { type ChildrenOptions, withChildren } from './children-options.js';
 import { assertDone, keepNewest, timeToRun } from './job-access.js';
-import { JobFields } from './job-fields.js';
+import { JobFields, type JobSource } from './job-fields.js';
 import { appendLine } from './log-appender.js';
 import { type CheckedData, checkInput } from './schemas.js';
 
@@ -37,7 +37,12 @@ export abstract class JobWrites<T, N extends string, R> extends JobFields<T, N, 
   readonly #checked: CheckedData | undefined;
 
   /** @internal */
-  constructor(data: JobData<T>, store: PgStore, attempt: Attempt | undefined, checked: CheckedData | undefined) {
+  constructor(
+    data: JobData<T> | JobSource<T>,
+    store: PgStore,
+    attempt: Attempt | undefined,
+    checked: CheckedData | undefined,
+  ) {
     super(data);
     this.store = store;
     this.attempt = attempt;
@@ -71,7 +76,10 @@ export abstract class JobWrites<T, N extends string, R> extends JobFields<T, N, 
     const settledIn = this.#assertNotLost();
     const text = cap(errorText(line).message, MAX_LINE_LENGTH);
     // At once, for the record of an attempt that does not wait for its last line.
-    if (this.attempt) keepNewest(this.attempt.logs, text);
+    if (this.attempt) {
+      this.attempt.logs ??= [];
+      keepNewest(this.attempt.logs, text);
+    }
     if (settledIn) await this.#assertEnded(settledIn);
     await appendLine(this.#engine, this.queueName, this.id, text, this.#lease);
     keepNewest(this.known.logs, text);
@@ -245,13 +253,14 @@ export abstract class JobWrites<T, N extends string, R> extends JobFields<T, N, 
 
   async #settleIn(transaction: DrizzleLike, end: AttemptEnd): Promise<void> {
     this.#assertNotLost();
-    const settleIn = this.attempt?.settleInTransaction;
-    if (!settleIn || this.attempt?.ended) {
+    const { attempt } = this;
+    if (!attempt?.settleInTransaction || attempt.ended) {
       throw new ConveyorError('completeIn() and failIn() work only on the job of a running handler.', {
         code: 'NOT_IN_HANDLER',
       });
     }
-    await settleIn(transaction, end);
+    const held = await attempt.settleInTransaction(attempt, transaction, end);
+    if (!held) throw new LeaseLostError(this.id, this.queueName);
   }
 
   /** In a handler: the attempt ends like this, and true. Elsewhere false. */

@@ -2,6 +2,7 @@ import type { Duration, JobData, JobState } from '../../model/job.js';
 import type { PgStore } from '../../store/contract/pg-store.js';
 import { getChildrenJobs, getJob } from '../../store/read/find.js';
 import type { Attempt } from './attempt.js';
+import type { JobSource } from './job-fields.js';
 import { JobObservable } from './job-observable.js';
 import { JobWrites } from './job-writes.js';
 import type { CheckedData } from './schemas.js';
@@ -18,14 +19,14 @@ import { waitUntilFinished } from './wait-until-finished.js';
 export class Job<T = unknown, N extends string = string, R = unknown> extends JobWrites<T, N, R> {
   constructor(data: JobData<T>, store: PgStore);
   /** @internal */
-  constructor(data: JobData<T>, store: PgStore, attempt?: Attempt, checked?: CheckedData);
-  constructor(data: JobData<T>, store: PgStore, attempt?: Attempt, checked?: CheckedData) {
+  constructor(data: JobData<T> | JobSource<T>, store: PgStore, attempt?: Attempt, checked?: CheckedData);
+  constructor(data: JobData<T> | JobSource<T>, store: PgStore, attempt?: Attempt, checked?: CheckedData) {
     super(data, store, attempt, checked);
   }
 
   /** In a handler: aborts on cancellation, timeout, loss of the lease and forced close. */
   get signal(): AbortSignal | undefined {
-    return this.attempt?.controller.signal;
+    return this.attempt?.signal;
   }
 
   /** Read anew; false for a job that is gone. */

@@ -1,10 +1,11 @@
 import { JobFailedError } from '../../model/errors.js';
 import type { AttemptRecord, JobData } from '../../model/job.js';
 import type { Notifier } from '../../store/events/notifier.js';
-import type { StoredJob } from '../../store/rows/job-row.js';
+import type { StoredJob } from '../../store/rows/stored-job.js';
 import { MAX_ATTEMPT_RECORDS } from '../../store/rules/attempt-record.js';
 import { CANCELLED_REASON } from '../../store/rules/reasons.js';
 import { cancelledError } from '../job/cancel.js';
+import type { JobSource } from '../job/job-fields.js';
 import type { SettledAttempt } from './leased-job.js';
 
 /** The worker's own listeners. */
@@ -23,8 +24,8 @@ const reasonOf = ({ settled, settlement }: SettledAttempt) =>
   settled.cancelled ? CANCELLED_REASON : (settlement.reason ?? '');
 
 /** Publishes how the attempt ended, to every process, and wakes workers where the job can run again. */
-export function publishSettled(notifier: Notifier, { job }: StoredJob, attempt: SettledAttempt): void {
-  const { id, queueName, attemptsMade } = job;
+export function publishSettled(notifier: Notifier, stored: StoredJob, attempt: SettledAttempt): void {
+  const { id, queueName, attemptsMade } = stored;
   const { end, settlement, settled } = attempt;
   const { state, cancelled, removed } = settled;
   if (state === 'completed') {
@@ -53,10 +54,42 @@ export function emitSettled(listeners: SettledListeners, stored: StoredJob, atte
     // Whatever the handler threw when its signal aborted.
     listeners.failed(stored, attempt, cancelledError());
   } else if (end.kind === 'failed') {
-    const error =
-      end.error instanceof Error ? end.error : new JobFailedError(stored.job.id, settlement.reason ?? 'failed');
+    const error = end.error instanceof Error ? end.error : new JobFailedError(stored.id, settlement.reason ?? 'failed');
     if (settled.state === 'failed') listeners.failed(stored, attempt, error);
     else listeners.retrying(stored, attempt, error);
+  }
+}
+
+/** A job that was just settled. What listeners do not look at is not made. */
+export class SettledJob implements JobSource<unknown> {
+  readonly #stored: StoredJob;
+  readonly #attempt: SettledAttempt;
+  readonly #at = Date.now();
+  #job: JobData | undefined;
+
+  constructor(stored: StoredJob, attempt: SettledAttempt) {
+    this.#stored = stored;
+    this.#attempt = attempt;
+  }
+
+  get id(): string {
+    return this.#stored.id;
+  }
+  get name(): string {
+    return this.#stored.name;
+  }
+  get queueName(): string {
+    return this.#stored.queueName;
+  }
+  get data(): unknown {
+    return this.#job ? this.#job.data : this.#stored.data;
+  }
+  get attemptsMade(): number {
+    return this.job.attemptsMade;
+  }
+  get job(): JobData {
+    this.#job ??= jobAfter(this.#stored, this.#attempt, new Date(this.#at));
+    return this.#job;
   }
 }
 
@@ -64,10 +97,9 @@ export function emitSettled(listeners: SettledListeners, stored: StoredJob, atte
  * The job after a settlement, not under a lease any more, as its row says without being read: but for the record of an
  * attempt that completed, which would cost every job more than most listeners read of it.
  */
-export function jobAfter({ job }: StoredJob, attempt: SettledAttempt): JobData {
+function jobAfter({ job }: StoredJob, attempt: SettledAttempt, at: Date): JobData {
   const { end, settlement, settled } = attempt;
   const { state } = settled;
-  const at = new Date();
   const after: JobData = { ...job, state, lockedBy: null, lockUntil: null };
   if (state === 'completed') {
     after.completedAt = at;

@@ -10,7 +10,9 @@ import type { LeasedJob } from './leased-job.js';
 export interface RunnerOptions {
   readonly store: PgStore;
   // biome-ignore lint/suspicious/noExplicitAny: the public types of a worker say what its processor takes
-  readonly processor: (jobs: any, signal: AbortSignal) => unknown;
+  readonly processor: (jobs: any, signal?: AbortSignal) => unknown;
+  /** The processor may look at its signal. */
+  readonly takesSignal: boolean;
   readonly schemas: Record<string, StandardSchemaV1> | undefined;
   /** Asked right before the handler is called. */
   isClosed(): boolean;
@@ -22,20 +24,46 @@ export interface RunnerOptions {
 
 const MAX_TIMER_MS = 2_147_483_647;
 
-/** Runs the handler for one job, and reports how the attempt ended. Never rejects. */
-export async function runAttempt(leased: LeasedJob, options: RunnerOptions): Promise<void> {
-  if ((options.schemas && (await endIfInvalid(leased, options))) || endIfStopped(leased, options)) return;
+/**
+ * Runs the handler for one job, and reports how the attempt ended. Never throws.
+ *
+ * @param returned called once the handler has returned, or was not called
+ */
+export function runAttempt(leased: LeasedJob, options: RunnerOptions, returned: () => void): void {
+  if (!options.schemas) {
+    callHandler(leased, options, returned);
+    return;
+  }
+  void endIfInvalid(leased, options).then((invalid) => {
+    if (invalid) returned();
+    else callHandler(leased, options, returned);
+  });
+}
+
+function callHandler(leased: LeasedJob, options: RunnerOptions, returned: () => void): void {
+  if (endIfStopped(leased, options)) {
+    // Like a handler, never within the call that starts it.
+    queueMicrotask(returned);
+    return;
+  }
   const { stored, attempt } = leased;
   const timer = armTimeout(leased, options);
-  let returned: AttemptEnd;
+  const ended = (how: AttemptEnd) => {
+    clearTimeout(timer);
+    end(leased, how, options);
+    returned();
+  };
+  let result: unknown;
   try {
-    const job = new Job(stored.job, options.store, attempt, attempt.checked);
-    returned = { kind: 'completed', returnvalue: await options.processor(job, attempt.controller.signal) };
+    const job = new Job(stored, options.store, attempt, attempt.checked);
+    result = options.takesSignal ? options.processor(job, attempt.signal) : options.processor(job);
   } catch (error) {
-    returned = { kind: 'failed', error };
+    result = Promise.reject(error);
   }
-  clearTimeout(timer);
-  end(leased, returned, options);
+  Promise.resolve(result).then(
+    (returnvalue) => ended({ kind: 'completed', returnvalue }),
+    (error) => ended({ kind: 'failed', error }),
+  );
 }
 
 /** Runs the handler for a batch of jobs, and reports for each how its attempt ended. Never rejects. */
@@ -47,10 +75,13 @@ export async function runAttempts(batch: readonly LeasedJob[], options: RunnerOp
   const running = valid.filter((leased) => !endIfStopped(leased, options));
   if (running.length === 0) return;
   const timers = running.map((leased) => armTimeout(leased, options));
-  const jobs = running.map(({ stored, attempt }) => new Job(stored.job, options.store, attempt, attempt.checked));
+  const jobs = running.map(({ stored, attempt }) => new Job(stored, options.store, attempt, attempt.checked));
   let ends: AttemptEnd[];
   try {
-    ends = batchEnds(running, await options.processor(jobs, signalOf(running)));
+    ends = batchEnds(
+      running,
+      await (options.takesSignal ? options.processor(jobs, signalOf(running)) : options.processor(jobs)),
+    );
   } catch (error) {
     ends = running.map(() => ({ kind: 'failed', error }));
   }
@@ -63,11 +94,11 @@ export async function runAttempts(batch: readonly LeasedJob[], options: RunnerOp
  * look something up) has failed this attempt.
  */
 async function endIfInvalid(leased: LeasedJob, options: RunnerOptions): Promise<boolean> {
-  const { job } = leased.stored;
+  const { name, data } = leased.stored;
   try {
-    const checked = checkedBy(options.schemas, job.name);
+    const checked = checkedBy(options.schemas, name);
     if (checked) {
-      const output = { data: await validateData(checked.schema, job.data, job.name) };
+      const output = { data: await validateData(checked.schema, data, name) };
       leased.attempt.checked = { ...checked, output };
     }
     return false;
@@ -79,7 +110,7 @@ async function endIfInvalid(leased: LeasedJob, options: RunnerOptions): Promise<
 
 /** Releases a job whose signal was aborted, or whose worker was closed, since it was claimed. */
 function endIfStopped(leased: LeasedJob, options: RunnerOptions): boolean {
-  if (!leased.attempt.controller.signal.aborted && !options.isClosed()) return false;
+  if (!leased.attempt.abortReason && !options.isClosed()) return false;
   end(leased, { kind: 'released' }, options);
   return true;
 }
@@ -98,15 +129,16 @@ export function end(leased: LeasedJob, returned: AttemptEnd, options: Pick<Runne
  * followed by another only when the handler has ended, so that the two do not overlap, or when its grace is over.
  */
 function armTimeout(leased: LeasedJob, options: RunnerOptions): NodeJS.Timeout | undefined {
-  const { opts, id, attemptsMade, discarded } = leased.stored.job;
+  const { stored } = leased;
+  const { opts } = stored;
   const { timeout } = opts;
   if (typeof timeout !== 'number' || !(timeout > 0) || timeout > MAX_TIMER_MS) return undefined;
   const timer = setTimeout(() => {
     const { attempt } = leased;
     if (attempt.ended) return;
-    attempt.timedOut = new JobTimeoutError(id, timeout);
-    attempt.controller.abort(attempt.timedOut);
-    const last = attemptsMade + 1 >= (opts.attempts ?? 1) || discarded || attempt.discarded;
+    attempt.timedOut = new JobTimeoutError(stored.id, timeout);
+    attempt.abort(attempt.timedOut);
+    const last = stored.attemptsMade + 1 >= (opts.attempts ?? 1) || stored.isDiscarded || attempt.discarded;
     if (last) end(leased, { kind: 'failed', error: attempt.timedOut }, options);
     options.timedOut(leased, timeout);
   }, timeout);
@@ -118,15 +150,13 @@ function armTimeout(leased: LeasedJob, options: RunnerOptions): NodeJS.Timeout |
 /** Of one job: its own signal. Of a batch: one that aborts when every job of it has been aborted. */
 function signalOf(batch: readonly LeasedJob[]): AbortSignal {
   const [first] = batch;
-  if (batch.length === 1 && first) return first.attempt.controller.signal;
+  if (batch.length === 1 && first) return first.attempt.signal;
   const all = new AbortController();
   for (const { attempt } of batch) {
-    attempt.controller.signal.addEventListener(
+    attempt.signal.addEventListener(
       'abort',
       () => {
-        if (batch.every((other) => other.attempt.controller.signal.aborted)) {
-          all.abort(attempt.controller.signal.reason);
-        }
+        if (batch.every((other) => other.attempt.abortReason)) all.abort(attempt.abortReason);
       },
       { once: true },
     );
@@ -144,7 +174,7 @@ function batchEnds(batch: readonly LeasedJob[], results: unknown): AttemptEnd[] 
     const result = results[i] as Partial<BatchResult> & { value?: unknown; error?: unknown };
     if (result?.status === 'completed') return { kind: 'completed', returnvalue: result.value };
     if (result?.status === 'failed') {
-      return { kind: 'failed', error: result.error ?? new JobFailedError(stored.job.id, 'failed') };
+      return { kind: 'failed', error: result.error ?? new JobFailedError(stored.id, 'failed') };
     }
     const error = new TypeError(
       `The batch processor's result ${i} is not { status: 'completed', value? } or { status: 'failed', error }.`,

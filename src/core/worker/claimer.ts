@@ -3,7 +3,7 @@ import type { Watermark } from '../../store/claim/claim.js';
 import { claimSparing } from '../../store/claim/dispatch.js';
 import { type Limits, resolveLimits } from '../../store/claim/limits.js';
 import { releaseUnknownLeases } from '../../store/lease/renew.js';
-import type { StoredJob } from '../../store/rows/job-row.js';
+import type { StoredJob } from '../../store/rows/stored-job.js';
 import type { Engine } from '../../store/runtime/engine.js';
 import type { ClaimedJobs } from './fetcher.js';
 import type { LeasedJob } from './leased-job.js';

@@ -1,9 +1,10 @@
+import type { DrizzleLike } from '../../db/drizzle-like.js';
 import { ClosedError, LeaseLostError } from '../../model/errors.js';
 import type { Logger } from '../../model/logger.js';
-import type { StoredJob } from '../../store/rows/job-row.js';
+import type { StoredJob } from '../../store/rows/stored-job.js';
 import type { Engine } from '../../store/runtime/engine.js';
 import type { EventBus } from '../event-bus.js';
-import { Attempt, type AttemptEnd } from '../job/attempt.js';
+import { Attempt, type AttemptEnd, type SettleInTransaction } from '../job/attempt.js';
 import { cancelledError } from '../job/cancel.js';
 import { Job } from '../job/job.js';
 import type { JobOf } from '../job/typed-job.js';
@@ -38,13 +39,13 @@ export interface DispatcherOptions<T> {
   error(error: unknown): void;
 }
 
-const NOT_STARTED = { call: undefined, startedAlone: undefined, startRecorded: false };
-
 /** Takes claimed jobs through their attempts: leases them, starts them, and stops those that must not go on. */
 export class Dispatcher<T> {
   readonly #options: DispatcherOptions<T>;
   readonly #runner: RunnerOptions;
   readonly #gracePeriods: GracePeriods;
+  readonly #settleInTransaction: SettleInTransaction = (attempt, transaction, end) =>
+    this.#settleIn(attempt, transaction, end);
   #recorded: Promise<unknown> = Promise.resolve();
 
   constructor(options: DispatcherOptions<T>) {
@@ -59,15 +60,19 @@ export class Dispatcher<T> {
 
   /** Takes charge of a claimed job. @param claimedAt `performance.now()` when the claim was sent */
   lease(stored: StoredJob, claimedAt: number): LeasedJob {
-    const { engine, rules, leases } = this.#options;
-    const attempt = new Attempt({ lease: stored.lease, workerId: rules.workerId });
-    const job: LeasedJob = { stored, attempt, confirmedAt: claimedAt, settledInTransaction: undefined, ...NOT_STARTED };
-    attempt.settleInTransaction = async (transaction, end) => {
-      job.settledInTransaction = await settleInTransaction(engine, transaction, job, end, rules);
-      attempt.settledIn = job.settledInTransaction.xid;
+    const { rules, leases } = this.#options;
+    const attempt = new Attempt({ lease: stored.lease, workerId: rules.workerId }, this.#settleInTransaction);
+    const job: LeasedJob = {
+      stored,
+      attempt,
+      confirmedAt: claimedAt,
+      call: undefined,
+      startedAlone: undefined,
+      startRecorded: false,
+      settledInTransaction: undefined,
     };
     // Cancelled while it was released, and claimed again: it must not run.
-    attempt.cancelled = stored.job.cancelledAt !== null;
+    attempt.cancelled = stored.isCancelled;
     leases.add(job);
     return job;
   }
@@ -148,18 +153,27 @@ export class Dispatcher<T> {
     this.#stopped(job);
   }
 
+  async #settleIn(attempt: Attempt, transaction: DrizzleLike, end: AttemptEnd): Promise<boolean> {
+    const { engine, rules, leases } = this.#options;
+    const job = leases.all().find((leased) => leased.attempt === attempt);
+    if (!job) return false;
+    job.settledInTransaction = await settleInTransaction(engine, transaction, job, end, rules);
+    attempt.settledIn = job.settledInTransaction.xid;
+    return true;
+  }
+
   #timedOut(job: LeasedJob, timeout: number): void {
     const { events, logger, timeoutGrace } = this.#options;
     this.#gracePeriods.begin(job);
     logger.warn(
-      `conveyor: job "${job.stored.job.id}" has not ended within its timeout of ${timeout} ms: its signal has aborted, ` +
+      `conveyor: job "${job.stored.id}" has not ended within its timeout of ${timeout} ms: its signal has aborted, ` +
         `and its handler has ${timeoutGrace} ms more (timeoutGrace)`,
     );
     if (events.has('timeout')) events.emit('timeout', { job: this.#asJob(job), timeout });
   }
 
   #abort(job: LeasedJob, reason: Error): void {
-    job.attempt.controller.abort(reason);
+    job.attempt.abort(reason);
     if (job.call) this.#gracePeriods.begin(job);
   }
 
@@ -169,19 +183,19 @@ export class Dispatcher<T> {
    */
   #abandon(job: LeasedJob): void {
     const { events, logger, timeoutGrace } = this.#options;
-    const { id } = job.stored.job;
+    const { id } = job.stored;
     logger.warn(
       `conveyor: the handler of job "${id}" has not returned ${timeoutGrace} ms after its signal aborted. It is abandoned: ` +
         'its slot is free, and what it still writes to the job is refused',
     );
-    end(job, { kind: 'failed', error: job.attempt.controller.signal.reason }, this.#runner);
+    end(job, { kind: 'failed', error: job.attempt.abortReason }, this.#runner);
     if (events.has('abandoned')) events.emit('abandoned', { job: this.#asJob(job), grace: timeoutGrace });
     // The handler of a batch is still waited for by its other jobs.
     if (job.call?.jobs.every(({ attempt }) => attempt.ended)) this.#free(job.call);
   }
 
   #asJob({ stored, attempt }: LeasedJob): JobOf<T> {
-    return new Job(stored.job, this.#options.runner.store, attempt) as JobOf<T>;
+    return new Job(stored, this.#options.runner.store, attempt) as JobOf<T>;
   }
 
   #lost(job: LeasedJob): void {
@@ -189,7 +203,7 @@ export class Dispatcher<T> {
     if (attempt.lost || attempt.ended) return;
     attempt.lost = true;
     this.#options.leases.delete(job);
-    const error = new LeaseLostError(stored.job.id, stored.job.queueName);
+    const error = new LeaseLostError(stored.id, stored.queueName);
     this.#abort(job, error);
     this.#options.error(error);
     this.#stopped(job);
@@ -263,15 +277,18 @@ export class Dispatcher<T> {
     const { jobs: batch } = call;
     for (const job of batch) {
       job.call = call;
-      const { id, queueName, attemptsMade } = job.stored.job;
+      const { id, queueName, attemptsMade } = job.stored;
       if (events.has('active')) events.emit('active', this.#asJob(job));
       engine.notifier.publish('job:active', queueName, id, attemptsMade > 0 ? { attemptsMade } : undefined);
     }
-    const running = batched ? runAttempts(batch, this.#runner) : runAttempt(batch[0] as LeasedJob, this.#runner);
-    void running.then(() => {
-      for (const job of batch) this.#gracePeriods.end(job);
-      this.#free(call);
-    });
+    if (batched) void runAttempts(batch, this.#runner).then(() => this.#returned(call));
+    else runAttempt(batch[0] as LeasedJob, this.#runner, () => this.#returned(call));
+  }
+
+  /** The handler has returned, for all its jobs. */
+  #returned(call: HandlerCall): void {
+    for (const job of call.jobs) this.#gracePeriods.end(job);
+    this.#free(call);
   }
 }
 

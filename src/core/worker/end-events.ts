@@ -1,11 +1,11 @@
-import type { JobData } from '../../model/job.js';
 import type { Logger } from '../../model/logger.js';
 import type { PgStore } from '../../store/contract/pg-store.js';
-import type { StoredJob } from '../../store/rows/job-row.js';
+import type { StoredJob } from '../../store/rows/stored-job.js';
 import type { EventBus } from '../event-bus.js';
 import { Job } from '../job/job.js';
+import type { JobSource } from '../job/job-fields.js';
 import type { JobOf } from '../job/typed-job.js';
-import { jobAfter, type SettledListeners } from './announce-settled.js';
+import { SettledJob, type SettledListeners } from './announce-settled.js';
 import type { SettledAttempt } from './leased-job.js';
 import { logFailure } from './worker-log.js';
 import type { WorkerEvents } from './worker-types.js';
@@ -24,32 +24,32 @@ export class EndEvents implements SettledListeners {
 
   completed(stored: StoredJob, attempt: SettledAttempt, result: unknown): void {
     if (!this.#events.has('completed')) return;
-    this.#events.emit('completed', { job: this.#job(jobAfter(stored, attempt)), result });
+    this.#events.emit('completed', { job: this.#job(new SettledJob(stored, attempt)), result });
   }
 
   failed(stored: StoredJob, attempt: SettledAttempt, error: Error): void {
-    this.#failed(() => jobAfter(stored, attempt), error);
+    this.#failed(new SettledJob(stored, attempt), error);
   }
 
   /** The job has failed without an attempt of this worker. */
-  swept({ job }: StoredJob, error: Error): void {
-    this.#failed(() => job, error);
+  swept(stored: StoredJob, error: Error): void {
+    this.#failed(stored, error);
   }
 
   retrying(stored: StoredJob, attempt: SettledAttempt, error: Error): void {
     if (!this.#events.has('retrying')) return;
-    const job = this.#job(jobAfter(stored, attempt));
+    const job = this.#job(new SettledJob(stored, attempt));
     const delay = attempt.settlement.delayMs ?? 0;
     this.#events.emit('retrying', { job, error, attemptsMade: job.attemptsMade, delay });
   }
 
   /** Without a listener the end of a job is logged, so that it does not go unnoticed. */
-  #failed(job: () => JobData, error: Error): void {
-    if (this.#events.has('failed')) this.#events.emit('failed', { job: this.#job(job()), error });
-    else logFailure(job(), this.#logger);
+  #failed(source: JobSource<unknown>, error: Error): void {
+    if (this.#events.has('failed')) this.#events.emit('failed', { job: this.#job(source), error });
+    else logFailure(source.job, this.#logger);
   }
 
-  #job(data: JobData): JobOf<unknown> {
-    return new Job(data, this.#store) as JobOf<unknown>;
+  #job(source: JobSource<unknown>): JobOf<unknown> {
+    return new Job(source, this.#store) as JobOf<unknown>;
   }
 }

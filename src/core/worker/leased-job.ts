@@ -1,4 +1,4 @@
-import type { StoredJob } from '../../store/rows/job-row.js';
+import type { StoredJob } from '../../store/rows/stored-job.js';
 import type { ParentChange } from '../../store/rules/cascade.js';
 import type { Settled, Settlement } from '../../store/settle/settle.js';
 import type { Attempt, AttemptEnd } from '../job/attempt.js';

@@ -44,7 +44,7 @@ export class Leases {
   }
 
   add(job: LeasedJob): void {
-    const { id } = job.stored.job;
+    const { id } = job.stored;
     const older = this.#jobs.get(id);
     this.#jobs.set(id, job);
     // Claimed twice by this worker: the job had been returned to waiting meanwhile.
@@ -55,7 +55,7 @@ export class Leases {
   }
 
   delete(job: LeasedJob): void {
-    const { id } = job.stored.job;
+    const { id } = job.stored;
     // By now this worker may have claimed the same job again, under a newer lease.
     if (this.#jobs.get(id) === job) this.#jobs.delete(id);
     if (this.#jobs.size === 0) this.#stop();
@@ -116,7 +116,7 @@ export class Leases {
     try {
       const renewed = new Map((await this.#renewInTime(jobs, started)).map((r) => [`${r.id} ${r.lease}`, r]));
       for (const job of jobs) {
-        const answer = renewed.get(`${job.stored.job.id} ${job.stored.lease}`);
+        const answer = renewed.get(`${job.stored.id} ${job.stored.lease}`);
         if (answer) {
           if (started.has(job)) job.startRecorded = answer.written;
           else job.confirmedAt = Math.max(job.confirmedAt, sentAt);
@@ -136,9 +136,9 @@ export class Leases {
   #renewInTime(jobs: readonly LeasedJob[], started: ReadonlySet<LeasedJob>): Promise<Renewed[]> {
     const { workerId, lockDuration, renew } = this.#options;
     const leases = jobs.map((leased) => {
-      const { job, lease } = leased.stored;
+      const { queueName, id, lease } = leased.stored;
       const startedAlone = started.has(leased) ? leased.startedAlone : undefined;
-      return { queueName: job.queueName, id: job.id, lease, workerId, startedAlone };
+      return { queueName, id, lease, workerId, startedAlone };
     });
     const period = this.#period;
     return withDeadline(

@@ -4,7 +4,7 @@ import { announceParents } from '../../store/events/announce.js';
 import { sweep } from '../../store/lease/sweep.js';
 import { getJobs } from '../../store/read/find.js';
 import { deleteExpired } from '../../store/remove/delete-expired.js';
-import type { StoredJob } from '../../store/rows/job-row.js';
+import type { StoredJob } from '../../store/rows/stored-job.js';
 import type { Engine } from '../../store/runtime/engine.js';
 import { cancelledError } from '../job/cancel.js';
 

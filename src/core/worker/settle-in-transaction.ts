@@ -5,7 +5,7 @@ import type { AttemptRecord } from '../../model/job.js';
 import { DUE_NOW } from '../../store/events/announce.js';
 import type { OutgoingMessage } from '../../store/events/wire.js';
 import { getJob } from '../../store/read/find.js';
-import type { StoredJob } from '../../store/rows/job-row.js';
+import type { StoredJob } from '../../store/rows/stored-job.js';
 import type { ParentChange } from '../../store/rules/cascade.js';
 import { METRIC_SHARDS } from '../../store/rules/metrics-buckets.js';
 import type { Engine } from '../../store/runtime/engine.js';

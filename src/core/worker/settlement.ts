@@ -47,21 +47,20 @@ export function prepareSettlement(
 }
 
 function baseSettlement({ stored, attempt }: LeasedJob, kind: Settlement['kind'], rules: SettlementRules): Settlement {
-  const { job, lease } = stored;
-  const { opts } = job;
+  const { queueName, id, lease, opts, processedMs, hasParent, attemptsMade } = stored;
   return {
-    queueName: job.queueName,
-    id: job.id,
+    queueName,
+    id,
     lease,
     workerId: rules.workerId,
     kind,
     returnvalue: kind === 'completed' ? 'null' : undefined,
-    startedAt: job.processedAt ? iso(job.processedAt) : undefined,
-    attempt: job.attemptsMade + 1,
-    hasParent: job.parentId !== null,
+    startedAt: processedMs === undefined ? undefined : iso(processedMs),
+    attempt: attemptsMade + 1,
+    hasParent,
     keepCompletedMs: keptFor(opts, 'completed'),
     keepFailedMs: keptFor(opts, 'failed'),
-    logs: attempt.logs.length > 0 ? JSON.stringify(attempt.logs.slice(-MAX_LOG_LINES)) : undefined,
+    logs: attempt.logs && JSON.stringify(attempt.logs.slice(-MAX_LOG_LINES)),
   };
 }
 
@@ -69,11 +68,10 @@ let lastMs = Number.NaN;
 let lastIso = '';
 
 /** Remembers the last answer, because jobs that were claimed together started at the same time. */
-function iso(time: Date): string {
-  const ms = time.getTime();
+function iso(ms: number): string {
   if (ms !== lastMs) {
     lastMs = ms;
-    lastIso = time.toISOString();
+    lastIso = new Date(ms).toISOString();
   }
   return lastIso;
 }

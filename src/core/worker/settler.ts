@@ -1,6 +1,7 @@
 import { LeaseLostError, NotCommittedError } from '../../model/errors.js';
 import { announceParents } from '../../store/events/announce.js';
 import { getJob } from '../../store/read/find.js';
+import type { BatchItem } from '../../store/runtime/batcher.js';
 import type { Engine } from '../../store/runtime/engine.js';
 import type { Settled, Settlement } from '../../store/settle/settle.js';
 import type { AttemptEnd } from '../job/attempt.js';
@@ -30,10 +31,48 @@ export interface SettlerOptions {
 const sizeOf = ({ returnvalue, logs, reason, stack }: Settlement): number =>
   256 + (returnvalue?.length ?? 0) + (logs?.length ?? 0) + (reason?.length ?? 0) + (stack?.length ?? 0);
 
+interface EndedAttempt {
+  readonly job: LeasedJob;
+  readonly end: AttemptEnd;
+  readonly finished: (() => void) | undefined;
+}
+
+interface Outcome {
+  written(ended: EndedAttempt, written: Written): void;
+  failed(ended: EndedAttempt, settlement: Settlement, failure: unknown): void;
+}
+
+/** The first try to settle an attempt: one object without closures or a promise, because there is one per job. */
+class FirstTry implements BatchItem<Settlement, Settled | undefined> {
+  readonly value: Settlement;
+  readonly size: number;
+  readonly #ended: EndedAttempt;
+  readonly #outcome: Outcome;
+
+  constructor(settlement: Settlement, ended: EndedAttempt, outcome: Outcome) {
+    this.value = settlement;
+    this.size = sizeOf(settlement);
+    this.#ended = ended;
+    this.#outcome = outcome;
+  }
+
+  resolve(settled: Settled | undefined): void {
+    this.#outcome.written(this.#ended, { settlement: this.value, settled });
+  }
+
+  reject(failure: unknown): void {
+    this.#outcome.failed(this.#ended, this.value, failure);
+  }
+}
+
 /** Writes how attempts ended, and announces it. */
 export class Settler {
   readonly #options: SettlerOptions;
   readonly #writer: SettlementWriter;
+  readonly #outcome: Outcome = {
+    written: (ended, written) => this.#written(ended, written),
+    failed: (ended, settlement, failure) => this.#again(ended, settlement, failure),
+  };
   #pending = 0;
 
   constructor(options: SettlerOptions) {
@@ -82,28 +121,28 @@ export class Settler {
   }
 
   #send(job: LeasedJob, end: AttemptEnd, { settlement, warning }: Prepared, finished: (() => void) | undefined): void {
-    const { engine, error } = this.#options;
-    if (warning) error(warning);
-    const written = ({ settlement: sent, settled }: Written) => {
-      if (settled) this.#settled(job, { end, settlement: sent, settled }, finished);
-      else this.#notWritten(job, end, sent, finished);
-    };
-    // Without a promise for the first try: there is one of these per job.
-    engine.settlements.add({
-      value: settlement,
-      size: sizeOf(settlement),
-      resolve: (settled) => written({ settlement, settled }),
-      reject: (failure) => {
-        this.#writer
-          .write(
-            settlement,
-            (one) => engine.settlements.push(one, sizeOf(one)),
-            (one) => engine.settlements.alone(one),
-            failure,
-          )
-          .then(written, (lastFailure) => this.#failed(job, lastFailure, finished));
-      },
-    });
+    if (warning) this.#options.error(warning);
+    this.#options.engine.settlements.add(new FirstTry(settlement, { job, end, finished }, this.#outcome));
+  }
+
+  #written({ job, end, finished }: EndedAttempt, { settlement, settled }: Written): void {
+    if (settled) this.#settled(job, { end, settlement, settled }, finished);
+    else this.#notWritten(job, end, settlement, finished);
+  }
+
+  #again(ended: EndedAttempt, settlement: Settlement, failure: unknown): void {
+    const { settlements } = this.#options.engine;
+    this.#writer
+      .write(
+        settlement,
+        (one) => settlements.push(one, sizeOf(one)),
+        (one) => settlements.alone(one),
+        failure,
+      )
+      .then(
+        (written) => this.#written(ended, written),
+        (lastFailure) => this.#failed(ended.job, lastFailure, ended.finished),
+      );
   }
 
   #settled(job: LeasedJob, attempt: SettledAttempt, finished: (() => void) | undefined): void {
@@ -155,7 +194,7 @@ export class Settler {
    */
   async #afterTransaction(job: LeasedJob, returned: AttemptEnd, written: SettledInTransaction): Promise<void> {
     const { engine, queueName, rules, done, error } = this.#options;
-    const { id } = job.stored.job;
+    const { id } = job.stored;
     const end: AttemptEnd =
       returned.kind === 'completed' ? { kind: 'failed', error: new NotCommittedError(id) } : returned;
     const { settlement } = await prepareSettlement(job, end, rules);

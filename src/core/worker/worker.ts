@@ -17,6 +17,7 @@ import { Leases } from './leases.js';
 import type { SettlementRules } from './settlement.js';
 import { Settler } from './settler.js';
 import { StartRecords } from './start-records.js';
+import { takesSignal } from './takes-signal.js';
 import { attachWakeSources } from './wake-sources.js';
 import { asError, checkPool, expectConnection } from './worker-log.js';
 import {
@@ -123,7 +124,8 @@ export class Worker<T = unknown> {
       events,
       runner: {
         store,
-        processor: processor as (jobs: unknown, signal: AbortSignal) => unknown,
+        processor: processor as (jobs: unknown, signal?: AbortSignal) => unknown,
+        takesSignal: takesSignal(processor),
         schemas,
         isClosed: () => this.#state === 'closed',
       },
@@ -142,7 +144,7 @@ export class Worker<T = unknown> {
       workerId: this.id,
       worker: this.#options,
       lease: (stored, claimedAt) => this.#dispatcher.lease(stored, claimedAt),
-      leasedIds: () => this.#leases.all().map(({ stored }) => stored.job.id),
+      leasedIds: () => this.#leases.all().map(({ stored }) => stored.id),
     });
     this.#fetcher = new Fetcher({
       claim: (limit) => this.#claimer.claim(limit),

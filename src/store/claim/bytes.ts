@@ -1,6 +1,6 @@
 import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
 import type { Jobs } from '../../db/tables.js';
-import type { StoredJob } from '../rows/job-row.js';
+import type { StoredJob } from '../rows/stored-job.js';
 
 /**
  * A claim takes no more jobs once their payloads add up to this: hundreds of large ones would use up the worker's memory

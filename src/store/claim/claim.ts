@@ -3,7 +3,8 @@ import type { Executor } from '../../db/executor.js';
 import { type Statement, variants } from '../../db/statement.js';
 import { alias, bare, type Tables } from '../../db/tables.js';
 import { interval, now } from '../../db/time.js';
-import { claimedColumns, readJob, type StoredJob } from '../rows/job-row.js';
+import { claimedColumns, readJob } from '../rows/job-row.js';
+import type { StoredJob } from '../rows/stored-job.js';
 import { SKIP_NONE } from '../rules/set-aside.js';
 import { stillIn } from '../rules/states.js';
 import {

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Executor } from '../../db/executor.js';
-import { readJob, type StoredJob } from '../rows/job-row.js';
+import { readJob } from '../rows/job-row.js';
+import type { StoredJob } from '../rows/stored-job.js';
 import { keyOf, type SetAside, SKIP_NONE, sparing } from '../rules/set-aside.js';
 import { mayBeCut } from './bytes.js';
 import { type ClaimRequest, claim, FROM_THE_START, inOrder, modeOf } from './claim.js';

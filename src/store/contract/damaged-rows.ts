@@ -1,6 +1,6 @@
 import type { JobData } from '../../model/job.js';
 import type { Logger } from '../../model/logger.js';
-import type { StoredJob } from '../rows/job-row.js';
+import type { StoredJob } from '../rows/stored-job.js';
 
 /** How many reported rows are remembered, so that a page that is read every second does not report them each time. */
 const MEMORY = 1_000;

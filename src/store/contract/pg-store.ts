@@ -28,7 +28,7 @@ import { clean } from '../remove/clean.js';
 import { truncateAll } from '../remove/delete-expired.js';
 import { drain } from '../remove/drain.js';
 import { obliterate } from '../remove/obliterate.js';
-import type { StoredJob } from '../rows/job-row.js';
+import type { StoredJob } from '../rows/stored-job.js';
 import { Engine } from '../runtime/engine.js';
 import { type PgStoreOptions, resolveOptions } from '../runtime/options.js';
 import { cancelActive, failParent, notifyChildCompleted } from './core-steps.js';

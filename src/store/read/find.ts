@@ -3,7 +3,8 @@ import type { Executor } from '../../db/executor.js';
 import { statement } from '../../db/statement.js';
 import { alias } from '../../db/tables.js';
 import type { JobData } from '../../model/job.js';
-import { jobColumns, readJob, type StoredJob } from '../rows/job-row.js';
+import { jobColumns, readJob } from '../rows/job-row.js';
+import type { StoredJob } from '../rows/stored-job.js';
 import { holdsKey, keyExpired } from '../rules/deduplication.js';
 
 const selectJob = statement(

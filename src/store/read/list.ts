@@ -4,7 +4,8 @@ import { type Statement, statement } from '../../db/statement.js';
 import { alias, type Jobs, type Tables } from '../../db/tables.js';
 import type { JobState } from '../../model/job.js';
 import { assertJobState, integerIn, validateQueueName } from '../../model/options/names.js';
-import { jobColumns, readJob, type StoredJob } from '../rows/job-row.js';
+import { jobColumns, readJob } from '../rows/job-row.js';
+import type { StoredJob } from '../rows/stored-job.js';
 import { leaseExpired } from '../rules/lease.js';
 import { finishTime, inState, perState } from '../rules/states.js';
 

@@ -7,7 +7,8 @@ import { JOB_STATES, type JobState } from '../../model/job.js';
 import { assertJobState, integerIn, validateQueueName } from '../../model/options/names.js';
 import type { SearchFilter } from '../../model/store-interface.js';
 import { isStorable, show } from '../../model/text.js';
-import { JOB_COLUMN_COUNT, jobColumns, readJob, type StoredJob } from '../rows/job-row.js';
+import { JOB_COLUMN_COUNT, jobColumns, readJob } from '../rows/job-row.js';
+import type { StoredJob } from '../rows/stored-job.js';
 import { inQueue, inState } from '../rules/states.js';
 import { pageOf, rowsOfPage } from './list.js';
 
