@@ -54,7 +54,8 @@ export class Adder {
   }
 
   async add<J>(queueName: string, name: string, data: unknown, opts: ResolvedJobOptions): Promise<J> {
-    return (await this.#save(await this.#prepare(queueName, name, data, opts))) as J;
+    const prepared = this.#prepare(queueName, name, data, opts);
+    return (await this.#save(prepared instanceof Promise ? await prepared : prepared)) as J;
   }
 
   async addBulk<J>(
@@ -107,18 +108,19 @@ export class Adder {
     return job as Job;
   }
 
-  async #insert({ job, record, registration }: Prepared): Promise<Saved> {
+  #insert({ job, record, registration }: Prepared): Promise<Saved> {
     const { group } = job.opts;
     if (registration) return registerSchedule(this.#executor, registration, record);
     if (group?.maxSize !== undefined) return insertIntoGroup(this.#executor, record, group.id, group.maxSize);
-    if (this.#transaction) return (await insertBatch(this.#transaction, [record]))[0] as Saved;
+    if (this.#transaction) return insertBatch(this.#transaction, [record]).then(([saved]) => saved as Saved);
     this.#engine.assertConnected();
     const { adds, contestedAdds } = this.#engine;
     return (record.fresh ? adds : contestedAdds).push(record, record.bytes);
   }
 
   async #saved(prepared: readonly Prepared[], saved: readonly Saved[]): Promise<Job[]> {
-    await this.#announce(prepared, saved);
+    const announced = this.#announce(prepared, saved);
+    if (announced) await announced;
     const existing = saved.filter(({ created }) => !created);
     // Before their ids are replaced by those of the existing ones.
     const added = existing.length === 0 ? undefined : prepared.map(({ job }, i) => isNew(job, saved[i] as Saved));
@@ -129,7 +131,7 @@ export class Adder {
   }
 
   /** Announces the new jobs; of those added in a transaction Postgres does so after the commit. */
-  async #announce(prepared: readonly Prepared[], saved: readonly Saved[]): Promise<void> {
+  #announce(prepared: readonly Prepared[], saved: readonly Saved[]): Promise<void> | undefined {
     const announcement = new Announcement();
     for (let i = 0; i < prepared.length; i++) {
       const { job, delayMs, registration } = prepared[i] as Prepared;
@@ -140,8 +142,9 @@ export class Adder {
       if (state) announcement.add(job.queueName, one.id, state, state === 'delayed' || registration ? delayMs : null);
     }
     const { notifier } = this.#engine;
-    if (this.#transaction) await announcement.sendIn(notifier, this.#transaction);
-    else announcement.send(notifier);
+    if (this.#transaction) return announcement.sendIn(notifier, this.#transaction);
+    announcement.send(notifier);
+    return undefined;
   }
 
   #read(prepared: readonly Prepared[], saved: readonly Saved[]): Promise<Map<string, StoredJob>> {
