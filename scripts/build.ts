@@ -33,7 +33,6 @@ await build({
   platform: 'node',
   target: 'node20',
   packages: 'external',
-  keepNames: true,
   sourcemap: true,
   // The sources are in the package.
   sourcesContent: false,

@@ -24,7 +24,7 @@ export function newJobData<T>(
   queueName: string,
   name: string,
   data: T,
-  { options, delayMs }: ResolvedJobOptions,
+  { options, delayMs, stored }: ResolvedJobOptions,
   id: string | undefined,
 ): NewJobData<T> {
   const createdAt = new Date();
@@ -38,7 +38,7 @@ export function newJobData<T>(
     progress: 0,
     returnvalue: null,
     failedReason: null,
-    opts: storableOptions(options),
+    opts: stored?.opts ?? storableOptions(options),
     deduplicationKey: deduplicationKey(options, name, data),
     logs: [],
     stacktrace: [],

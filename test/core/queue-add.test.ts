@@ -161,22 +161,28 @@ describe('a job that is there already', () => {
   });
 });
 
-it('rings even when the answer of the insert was lost', async () => {
+it.each([
+  ['insert plain jobs', {}],
+  ['insert fresh jobs', { group: { id: 'g' } }],
+])('rings even when the answer of "%s" was lost', async (statement, opts) => {
   // The insert takes effect, its answer is lost with the connection, and sent again it finds its own row.
   const store = await play.open();
   const queue = play.queue(store);
   let lost = false;
   onStatements(store, async (name, run) => {
     const answer = await run();
-    if (name !== 'insert fresh jobs' || lost) return answer;
+    if (name !== statement || lost) return answer;
     lost = true;
     return run();
   });
   let rung = 0;
   store.engine.notifier.onWake(queue.name, () => rung++);
-  const job = await queue.add('work', 1);
-  expect(job.state).toBe('waiting');
+  const data = { text: 'a "b"\n\\' };
+  const job = await queue.add('work', data, opts);
+  expect(job).toMatchObject({ state: 'waiting', data });
+  expect((await queue.getJob(job.id))?.toJSON()).toEqual(job.toJSON());
   await until(() => rung > 0);
+  expect(lost).toBe(true);
 });
 
 it('a queue can be used as soon as the store is connected, and says so before', async () => {

@@ -109,7 +109,7 @@ it('a job that the server refuses does not take concurrent ones with it', async 
   const store = await play.open();
   const queue = play.queue<string>(store);
   onStatements(store, async (_name, run, values) => {
-    if (String(values['jobs']).includes('poison')) throw new Error('refused by the server');
+    if (JSON.stringify(values).includes('poison')) throw new Error('refused by the server');
     return run();
   });
   const added = await Promise.allSettled(['a', 'poison', 'b', 'c'].map((data) => queue.add('work', data)));

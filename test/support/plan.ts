@@ -34,6 +34,8 @@ export interface PlanNode {
   index: string | undefined;
   /** Rows returned plus rows read and filtered out, over all loops. */
   rows: number;
+  /** Bytes, of the nodes below it, too; 0 unless explained. */
+  wal: number;
 }
 
 type Explained = Record<string, unknown> & { Plans?: Explained[] };
@@ -44,9 +46,24 @@ type Explained = Record<string, unknown> & { Plans?: Explained[] };
  */
 export async function planOf(
   sql: postgres.Sql,
-  { statement, values }: Sent,
+  sent: Sent,
   settings: Record<string, string> = {},
 ): Promise<PlanNode[]> {
+  return nodes(await explain(sql, sent, 'analyze, timing off', settings));
+}
+
+/** The bytes of WAL that a statement writes, from Postgres 13 on; nothing else on the server counts. Rolled back. */
+export async function walOf(sql: postgres.Sql, sent: Sent): Promise<number> {
+  const all = nodes(await explain(sql, sent, 'analyze, timing off, wal'));
+  return Math.max(...all.map(({ wal }) => wal));
+}
+
+async function explain(
+  sql: postgres.Sql,
+  { statement, values }: Sent,
+  options: string,
+  settings: Record<string, string> = {},
+): Promise<Explained> {
   const { text, bind } = compile(statement, tablesIn(undefined));
   const params = bind(values).map((value) => (value === null ? 'null' : `'${value.replaceAll("'", "''")}'`));
   const connection = await sql.reserve();
@@ -56,10 +73,10 @@ export async function planOf(
     for (const [name, value] of Object.entries(settings)) await connection.unsafe(`set local ${name} = ${value}`);
     await connection.unsafe(`prepare planned as ${text}`);
     const list = params.length === 0 ? '' : `(${params.join(', ')})`;
-    const rows = await connection.unsafe(`explain (analyze, timing off, format json) execute planned${list}`);
+    const rows = await connection.unsafe(`explain (${options}, format json) execute planned${list}`);
     await connection.unsafe('rollback');
     const [explained] = (rows[0] as Record<string, [{ Plan: Explained }]>)['QUERY PLAN'] ?? [];
-    return nodes(explained?.Plan ?? {});
+    return explained?.Plan ?? {};
   } finally {
     await connection.unsafe('rollback; deallocate all; reset plan_cache_mode').catch(() => {});
     connection.release();
@@ -72,6 +89,7 @@ function nodes(plan: Explained): PlanNode[] {
     type: String(plan['Node Type']),
     table: plan['Relation Name'] as string | undefined,
     index: plan['Index Name'] as string | undefined,
+    wal: number('WAL Bytes'),
     rows:
       number('Actual Loops') *
       (number('Actual Rows') + number('Rows Removed by Filter') + number('Rows Removed by Index Recheck')),

@@ -47,13 +47,13 @@ export class Job<T = unknown, N extends string = string, R = unknown> extends Jo
     const { parentId, parentQueueName } = this;
     if (parentId === null || parentQueueName === null) return null;
     const parent = await getJob(this.store.engine.executor, parentQueueName, parentId);
-    return parent && new Job(parent.job, this.store);
+    return parent && jobOf(parent.job, this.store);
   }
 
   /** The job's children, of any queue and in any state, oldest first. */
   async getDependencies(): Promise<Job[]> {
     const children = await getChildrenJobs(this.store.engine.executor, this.queueName, this.id);
-    return children.map((child) => new Job(child, this.store));
+    return children.map((child) => jobOf(child, this.store));
   }
 
   /**
@@ -91,3 +91,6 @@ export class Job<T = unknown, N extends string = string, R = unknown> extends Jo
     return (await getJob(this.store.engine.executor, this.queueName, this.id))?.job.state;
   }
 }
+
+/** For the class itself: esbuild gives a class that mentions its own name another one. */
+const jobOf = (data: JobData, store: PgStore): Job => new Job(data, store);

@@ -85,10 +85,7 @@ export class FlowProducer<Queues = unknown> {
     if (opts.options.group?.maxSize !== undefined) {
       throw new TypeError(`Flow job "${flow.name}": opts.group.maxSize cannot be used in a flow.`);
     }
-    const job = await newJob(validateQueueName(flow.queueName), flow.name, flow.data, opts, {
-      schemas: undefined,
-      maxPayloadBytes: this.#store.engine.options.maxPayloadBytes,
-    });
+    const job = newJob(validateQueueName(flow.queueName), flow.name, flow.data, opts);
     if (children.length > 0) job.state = 'waiting-children';
     job.parentId = parent?.id ?? null;
     job.parentQueueName = parent?.queueName ?? null;

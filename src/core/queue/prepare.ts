@@ -2,12 +2,12 @@ import { newJobData } from '../../model/create-job-data.js';
 import { ConveyorError } from '../../model/errors.js';
 import { generateId } from '../../model/ids.js';
 import type { NewJobData, RepeatOptions } from '../../model/job.js';
-import type { ResolvedJobOptions } from '../../model/options/job-options.js';
+import { type ResolvedJobOptions, storedOptions } from '../../model/options/job-options.js';
 import { validateName } from '../../model/options/names.js';
 import { scheduledOptions } from '../../model/options/repeat-options.js';
 import { encodePayload } from '../../model/payload/values.js';
 import { firstTick, scheduleKey, scheduleOf } from '../../model/schedule/schedule.js';
-import { encodeRecord, type JobRecord } from '../../store/add/insert.js';
+import { encodeRecord, type JobRecord, plainRecord } from '../../store/add/insert.js';
 import type { Registration } from '../../store/schedules/list.js';
 import { checkInput, type JobSchemas, schemaOf } from '../job/schemas.js';
 
@@ -29,19 +29,20 @@ export interface PrepareRules {
 }
 
 /**
- * Checks a job and makes its data. The queue's name must be valid. With schemas the data is what JSON gives back of what
- * was given: workers make the schema's output of it, and it must pass again there.
+ * The data to store: with schemas what JSON gives back of what was given, as workers make the schema's output of it, and
+ * it must pass again there. The queue's name must be valid.
  */
-export async function newJob(
+export async function checkedData(
   queueName: string,
   name: string,
   data: unknown,
-  opts: ResolvedJobOptions,
   { schemas, maxPayloadBytes }: PrepareRules,
-): Promise<IdentifiedJob> {
-  const stored = schemas
-    ? (await checkInput(schemaOf(schemas, name, queueName), data, name, maxPayloadBytes)).json
-    : data;
+): Promise<unknown> {
+  return schemas ? (await checkInput(schemaOf(schemas, name, queueName), data, name, maxPayloadBytes)).json : data;
+}
+
+/** Checks a job, but for its data, and makes what is known of it. */
+export function newJob(queueName: string, name: string, data: unknown, opts: ResolvedJobOptions): IdentifiedJob {
   validateName(name, 'job name');
   const { backoff, jobId } = opts.options;
   if (typeof backoff?.customStrategy === 'function') {
@@ -52,20 +53,26 @@ export async function newJob(
     );
   }
   const resolved = opts.options.repeat ? { ...opts, options: scheduledOptions(opts.options) } : opts;
-  return newJobData(queueName, name, stored, resolved, jobId ?? generateId()) as IdentifiedJob;
+  return newJobData(queueName, name, data, resolved, jobId ?? generateId()) as IdentifiedJob;
 }
 
-/** Checks and encodes a job that does not repeat, without any SQL. */
-export async function prepare(
+/** Checks and encodes a job that does not repeat, without any SQL. Its data has been checked by the schemas. */
+export function prepare(
   queueName: string,
   name: string,
   data: unknown,
   opts: ResolvedJobOptions,
-  rules: PrepareRules,
-): Promise<Prepared> {
-  const { maxPayloadBytes } = rules;
-  const job = await newJob(queueName, name, data, opts, rules);
+  maxPayloadBytes: number,
+): Prepared {
   const { delayMs } = opts;
+  if (isPlain(name, opts)) {
+    const stored = storedOptions(opts, maxPayloadBytes);
+    const job = newJob(queueName, name, data, opts);
+    const json = encodePayload(data, { path: 'data', maxBytes: maxPayloadBytes });
+    const plain = { name, opts: stored.json, priority: opts.options.priority ?? 0 };
+    return { job, record: plainRecord(queueName, job.id, json, plain), delayMs, registration: undefined };
+  }
+  const job = newJob(queueName, name, data, opts);
   const record = encodeRecord(queueName, job.id, job, {
     maxPayloadBytes,
     delayMs: delayMs > 0 ? delayMs : undefined,
@@ -73,6 +80,14 @@ export async function prepare(
     createdNow: true,
   });
   return { job, record, delayMs, registration: undefined };
+}
+
+/** Waits at once, and has nothing that concerns other jobs. */
+function isPlain(name: unknown, { options, delayMs }: ResolvedJobOptions): name is string {
+  const { jobId, group, deduplication, repeat, lifo } = options;
+  if (delayMs > 0 || lifo === true) return false;
+  if (jobId !== undefined || group !== undefined || deduplication !== undefined || repeat !== undefined) return false;
+  return typeof name === 'string' && !name.includes('\n');
 }
 
 /**
@@ -90,7 +105,7 @@ export async function prepareRepeating(
   now: () => Promise<number>,
 ): Promise<Prepared> {
   const { maxPayloadBytes } = rules;
-  const job = await newJob(queueName, name, data, opts, rules);
+  const job = newJob(queueName, name, await checkedData(queueName, name, data, rules), opts);
   const repeat = opts.options.repeat as RepeatOptions;
   const key = scheduleKey(name, repeat, job.data);
   const texts = {

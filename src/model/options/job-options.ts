@@ -7,6 +7,7 @@ import type {
   JobOptions,
   Retention,
 } from '../job.js';
+import { encodePayload } from '../payload/values.js';
 import { show } from '../text.js';
 import { timeOf } from './dates.js';
 import { durationIn, MAX_DURATION_MS, MAX_TIMER_MS, parseDelay } from './duration.js';
@@ -28,6 +29,15 @@ export interface ResolvedJobOptions {
   readonly options: JobOptions;
   /** `delay` in ms; 0 without one. */
   readonly delayMs: number;
+  /** What `storedOptions` has made of them. */
+  stored?: StoredOptions;
+}
+
+/** What is saved of a job's options; the jobs that have them in common share it. */
+export interface StoredOptions {
+  readonly opts: JobOptions;
+  /** JSON text. */
+  readonly json: string;
 }
 
 interface Parsed {
@@ -130,6 +140,19 @@ export function storableOptions(opts: JobOptions): JobOptions {
     if (repeat.endDate !== undefined) options.repeat.endDate = isoOf(repeat.endDate, 'opts.repeat.endDate');
   }
   return options;
+}
+
+/**
+ * The same with its JSON text, made once for all jobs that are added with the same options, such as the default ones.
+ *
+ * @throws InvalidPayloadError for options that take more than `maxBytes` as JSON
+ */
+export function storedOptions(resolved: ResolvedJobOptions, maxBytes: number): StoredOptions {
+  if (!resolved.stored) {
+    const opts = storableOptions(resolved.options);
+    resolved.stored = { opts, json: encodePayload(opts, { path: 'opts', maxBytes }) };
+  }
+  return resolved.stored;
 }
 
 function isoOf(date: Date | string | number, name: string): string {

@@ -8,9 +8,10 @@ import { ConveyorError } from '../../model/errors.js';
 import { insertInput, insertSelect } from '../rows/insert-columns.js';
 import type { JobRecord } from '../rows/new-job.js';
 import { freedKeys, holdsKey, keyExpired } from '../rules/deduplication.js';
+import { insertAllPlain } from './insert-plain.js';
 
 export { insertInput, insertSelect } from '../rows/insert-columns.js';
-export { encodeRecord, type JobRecord, type RecordOptions } from '../rows/new-job.js';
+export { encodeRecord, type JobRecord, plainRecord, type RecordOptions } from '../rows/new-job.js';
 
 /**
  * Jobs that cannot conflict with any other. Without `on conflict` the server neither looks for a conflict first nor
@@ -105,23 +106,23 @@ const KEY_RACE_ROUNDS = 20;
 export async function insertBatch(executor: Executor, records: readonly JobRecord[]): Promise<Saved[]> {
   if (records.length === 0) return [];
   if (records.every((record) => record.fresh)) {
-    const saved = await insertAllFresh(executor, records);
+    const saved = await insertAllFresh(executor, records).catch((error) => {
+      // They are there already: the answer to the first try was lost with its connection.
+      if (codeOf(error) === '23505') return undefined;
+      throw error;
+    });
     if (saved) return saved;
   }
   return records.some((record) => record.deduplicationKey !== null)
     ? insertByKey(executor, records)
-    : insertPlain(executor, records);
+    : insertById(executor, records);
 }
 
-/** Undefined when they are there already: the answer to the first try was lost with its connection. */
-async function insertAllFresh(executor: Executor, records: readonly JobRecord[]): Promise<Saved[] | undefined> {
-  const jobs = asJson(records);
-  const rows = await executor.run(insertFresh, { jobs }).catch((error) => {
-    if (codeOf(error) === '23505') return undefined;
-    throw error;
-  });
-  if (!rows) return undefined;
-  const times = new Map(rows.map(([q, id, ms]) => [q == null ? '' : `${q}\n${id}`, new Date(Number(ms))]));
+async function insertAllFresh(executor: Executor, records: readonly JobRecord[]): Promise<Saved[]> {
+  const plain = await insertAllPlain(executor, records);
+  if (plain) return records.map(({ id }) => ({ id, created: true, createdAt: plain.createdAt, delayUntil: null }));
+  const rows = await executor.run(insertFresh, { jobs: asJson(records) });
+  const times = new Map(rows.map(([q, id, ms]) => [q == null ? '' : `${q}\n${id}`, dateOf(ms)]));
   const createdAt = times.get('') ?? null;
   return records.map(({ queueName, id }) => ({
     id,
@@ -137,7 +138,7 @@ export const dateOf = (ms: string | null | undefined): Date | null => (ms == nul
 
 const asJson = (records: readonly JobRecord[]) => `[${records.map((record) => record.json).join(',')}]`;
 
-async function insertPlain(executor: Executor, records: readonly JobRecord[]): Promise<Saved[]> {
+async function insertById(executor: Executor, records: readonly JobRecord[]): Promise<Saved[]> {
   const rows = await executor.run(insertJobs, { jobs: asJson(records) });
   const inserted = new Map(
     rows.map(([q, id, until, at]) => [`${q}\n${id}`, { delayUntil: dateOf(until), createdAt: dateOf(at) }]),

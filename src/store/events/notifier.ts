@@ -107,6 +107,16 @@ export class Notifier {
     } as StoreEvent);
   }
 
+  /** The same for many jobs. */
+  publishAll(type: StoreEventType, queueName: string, jobIds: readonly string[]): void {
+    if (this.#subscriptions.has(queueName, type)) {
+      for (const id of jobIds) this.publish(type, queueName, id);
+      return;
+    }
+    const timestamp = Date.now();
+    for (const id of jobIds) this.#outbox.addEvent(queueName, encodeEvent(type, id, timestamp));
+  }
+
   /** `job:completed`. @param result as JSON text; undefined: it is too large for an event */
   publishCompleted(queueName: string, jobId: string, result: string | undefined): void {
     const timestamp = Date.now();

@@ -9,9 +9,21 @@ export interface JobRecord {
   readonly deduplicationKey: string | null;
   /** No row can conflict with it, and it has none of the fields that only a store's caller sets. */
   readonly fresh: boolean;
+  /** The JSON text of the payload. */
+  readonly data: string;
+  /** All the rest of a job that is plain; undefined for any other. */
+  readonly plain: PlainFields | undefined;
   /** One JSON object, as the insert statements read it: keys are the names of columns. */
   readonly json: string;
   readonly bytes: number;
+}
+
+/** What a fresh job has that waits, and is like any other but for these. None of them contains a line break. */
+export interface PlainFields {
+  readonly name: string;
+  /** JSON text. */
+  readonly opts: string;
+  readonly priority: number;
 }
 
 export interface RecordOptions {
@@ -47,9 +59,11 @@ const SOURCES: { readonly [K in JobFieldName]?: Encoder['value'] } = {
   delayUntil: ({ delayUntil }, { delayMs }) => (delayMs === undefined ? delayUntil : null),
 };
 
+const keyOf = (name: JobFieldName) => `"${wireName(name)}":`;
+
 function encoderOf(name: JobFieldName): Encoder {
   const { type, absent } = JOB_FIELDS[name];
-  const key = `"${wireName(name)}":`;
+  const key = keyOf(name);
   const value = SOURCES[name] ?? ((job) => job[name as keyof NewJobData]);
   switch (type) {
     case 'text':
@@ -79,14 +93,60 @@ const NEW = fieldsWhere(({ insert }, name) => insert === 'new' && name !== 'data
 const STORED = fieldsWhere(({ insert }) => insert === 'stored').map(encoderOf);
 
 /** A record's payload as it will be read. */
-export const dataIn = ({ json }: JobRecord): unknown => (JSON.parse(json) as { data: unknown }).data;
+export const dataIn = ({ data }: JobRecord): unknown => JSON.parse(data);
+
+const [DATA, ID, NAME, QUEUE_NAME, OPTS, STATE, PRIORITY] = (
+  ['data', 'id', 'name', 'queueName', 'opts', 'state', 'priority'] as const
+).map(keyOf);
+
+/** The record of a plain job. Its JSON is made only if a statement needs it. */
+class PlainRecord implements JobRecord {
+  readonly queueName: string;
+  readonly id: string;
+  readonly data: string;
+  readonly plain: PlainFields;
+
+  constructor(queueName: string, id: string, data: string, plain: PlainFields) {
+    this.queueName = queueName;
+    this.id = id;
+    this.data = data;
+    this.plain = plain;
+  }
+
+  get deduplicationKey(): null {
+    return null;
+  }
+
+  get fresh(): true {
+    return true;
+  }
+
+  get bytes(): number {
+    return this.data.length + this.plain.opts.length;
+  }
+
+  get json(): string {
+    const { name, opts, priority } = this.plain;
+    const texts = `${ID}${JSON.stringify(this.id)},${NAME}${JSON.stringify(name)},${QUEUE_NAME}${JSON.stringify(this.queueName)}`;
+    return `{${DATA}${this.data},${texts},${OPTS}${opts},${STATE}"waiting",${PRIORITY}${priority}}`;
+  }
+}
+
+/**
+ * @param id made just now: no other job can have it
+ * @param data JSON text
+ */
+export function plainRecord(queueName: string, id: string, data: string, plain: PlainFields): JobRecord {
+  return new PlainRecord(queueName, id, data, plain);
+}
 
 /** @throws InvalidPayloadError for a value that jsonb cannot hold, before any SQL */
 export function encodeRecord(queueName: string, id: string, job: NewJobData, options: RecordOptions): JobRecord {
   const { maxPayloadBytes, delayMs } = options;
   const source: Source = { ...options, queueName, id };
   // Unlike other columns, the payload has no default: null and empty values are written out.
-  let json = `{"${wireName('data')}":${encodePayload(job.data, { path: 'data', maxBytes: maxPayloadBytes })}`;
+  const data = encodePayload(job.data, { path: 'data', maxBytes: maxPayloadBytes });
+  let json = `{${DATA}${data}`;
   for (const { key, value, encode } of NEW) {
     const text = encode(value(job, source), maxPayloadBytes);
     if (text !== undefined) json += `,${key}${text}`;
@@ -101,5 +161,6 @@ export function encodeRecord(queueName: string, id: string, job: NewJobData, opt
     fresh = false;
   }
   json += '}';
-  return { queueName, id, deduplicationKey: job.deduplicationKey ?? null, fresh, json, bytes: json.length };
+  const deduplicationKey = job.deduplicationKey ?? null;
+  return { queueName, id, deduplicationKey, fresh, data, plain: undefined, json, bytes: json.length };
 }
