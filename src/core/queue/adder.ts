@@ -6,7 +6,7 @@ import { insertBatch, type Saved } from '../../store/add/insert.js';
 import { insertIntoGroup } from '../../store/add/insert-into-group.js';
 import type { PgStore } from '../../store/contract/pg-store.js';
 import { getJobs } from '../../store/read/find.js';
-import type { StoredJob } from '../../store/rows/job-row.js';
+import type { StoredJob } from '../../store/rows/stored-job.js';
 import type { Engine } from '../../store/runtime/engine.js';
 import { databaseTime, type Registered, registerSchedule } from '../../store/schedules/list.js';
 import { Job } from '../job/job.js';
