@@ -57,7 +57,6 @@ function baseSettlement({ stored, attempt }: LeasedJob, kind: Settlement['kind']
     kind,
     returnvalue: kind === 'completed' ? 'null' : undefined,
     startedAt: job.processedAt ? iso(job.processedAt) : undefined,
-    attempt: job.attemptsMade + 1,
     hasParent: job.parentId !== null,
     keepCompletedMs: keptFor(opts, 'completed'),
     keepFailedMs: keptFor(opts, 'failed'),

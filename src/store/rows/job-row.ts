@@ -4,6 +4,7 @@ import { type Jobs, literal } from '../../db/tables.js';
 import { epochMs } from '../../db/time.js';
 import { type AttemptRecord, JOB_STATES, type JobData, type JobOptions, type JobState } from '../../model/job.js';
 import { reviveDates } from '../../model/options/repeat-options.js';
+import { derivedRecord } from './derived-record.js';
 import { fieldsWhere, JOB_FIELDS, type JobFieldName } from './job-fields.js';
 
 /** A job with what the store keeps beside the public fields. */
@@ -18,7 +19,7 @@ export interface StoredJob {
   readonly payloadLength: number;
   /** How often its lease expired while its handler ran. */
   readonly stalledCount: number;
-  /** The lease under which the start of its handler was recorded; 0: a lease expired before that. */
+  /** The lease under which the start of its handler was recorded; 0: a lease expired before that; see `withoutRecord`. */
   readonly startedLease: number | null;
   /** Fields whose columns were changed by hand to what they cannot hold: the job is shown without them. */
   readonly damaged: readonly string[];
@@ -117,7 +118,12 @@ export function readJob(row: Row, claim?: Claim): StoredJob {
     childrenIds: [],
     attemptLogs: [],
   };
+  const startedLease = (details?.startedLease ?? null) as number | null;
   if (details) readDetails(job, details);
+  // An empty list, and not one that was changed by hand to something else.
+  if (state === 'completed' && Array.isArray(details?.attemptLogs) && details.attemptLogs.length === 0) {
+    job.attemptLogs = derivedRecord(job, Number(lease), startedLease);
+  }
   return {
     job,
     lease: Number(lease),
@@ -127,7 +133,7 @@ export function readJob(row: Row, claim?: Claim): StoredJob {
     scheduleKey: (details?.scheduleKey ?? null) as string | null,
     childrenValues: isObject(details?.childrenValues) ? details.childrenValues : null,
     stalledCount: (details?.stalledCount ?? 0) as number,
-    startedLease: (details?.startedLease ?? null) as number | null,
+    startedLease,
     damaged: damageOf(state, options, created, details),
   };
 }
