@@ -62,7 +62,8 @@ type Pass = 'completed, by place' | 'completed, by key' | 'any end';
  * progress moves a row. What is left was cancelled, or changed while a statement waited for it, or is lost.
  */
 function passesFor(batch: readonly Settlement[]): Pass[] {
-  if (!allCompleted(batch)) return ['any end'];
+  // Twice, because a row that changes while the statement waits for it is in neither of its versions' places.
+  if (!allCompleted(batch)) return ['any end', 'any end'];
   return batch.some(({ place }) => place !== undefined)
     ? ['completed, by place', 'completed, by key', 'any end']
     : ['completed, by key', 'any end'];
