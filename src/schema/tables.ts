@@ -62,7 +62,10 @@ function makeTables<N extends string, D, R>(schema: PgSchema | undefined) {
       attemptsMade: integer('attempts_made').notNull().default(0),
       /** The fencing token: each claim increments it, and every write of a worker names it. */
       lease: integer('lease').notNull().default(0),
-      /** The lease under which the start of the handler was recorded; 0: a lease expired before that. */
+      /**
+       * The lease under which the start of the handler was recorded; 0: a lease expired before that. The lease negated: made
+       * completed by `updateJob`, whose caller keeps the records.
+       */
       startedLease: integer('started_lease'),
       /** Under that lease nothing else ran in the process. */
       startedAlone: boolean('started_alone').notNull().default(false),
@@ -76,6 +79,7 @@ function makeTables<N extends string, D, R>(schema: PgSchema | undefined) {
       cancelledAt: instant('cancelled_at'),
       returnvalue: json('returnvalue').$type<R>(),
       failedReason: text('failed_reason'),
+      /** Empty for a job that completed at its first attempt and logged nothing: its times say what a record would. */
       attemptLogs: json('attempt_logs').notNull().$type<AttemptRecord[]>().default(sql`'[]'::jsonb`),
       /** When a finished job is deleted: `removeOnComplete` and `removeOnFail` with a number. */
       removeAt: instant('remove_at'),

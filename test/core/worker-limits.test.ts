@@ -11,8 +11,9 @@ const play = usePlayground();
 async function mostAtOnce(queue: Queue, groupId: string | null = null): Promise<number> {
   const [row] = await play.database.sql`
     with spans as (
-      select (record ->> 'startedAt')::timestamptz as began, (record ->> 'endedAt')::timestamptz as ended
-      from conveyor_jobs, jsonb_array_elements(attempt_logs) record
+      select coalesce((record ->> 'startedAt')::timestamptz, processed_at) as began,
+        coalesce((record ->> 'endedAt')::timestamptz, completed_at) as ended
+      from conveyor_jobs left join jsonb_array_elements(attempt_logs) record on true
       where queue_name = ${queue.name} and (${groupId}::text is null or group_id = ${groupId})),
     steps as (select began as at, 1 as step from spans union all select ended, -1 from spans)
     select max(level)::int as most from (select sum(step) over (order by at, step) as level from steps) levels`;

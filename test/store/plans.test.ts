@@ -165,6 +165,7 @@ const CHUNKS: [string, (executor: Executor) => Promise<unknown>][] = [
 
 const holds = Array.from({ length: 50 }, (_, i) => ({ queueName: q, id: `busy-${i + 1}`, lease: 0, workerId: 'w' }));
 const settlements = holds.map((hold) => ({ ...hold, kind: 'completed', returnvalue: '1', hasParent: true }) as const);
+const placed = settlements.map((settlement, i) => ({ ...settlement, place: `(${i},1)` }));
 
 /** The statements that a busy worker sends. */
 const WORK: typeof CHUNKS = [
@@ -172,7 +173,27 @@ const WORK: typeof CHUNKS = [
   ['a lifo claim', (e) => claim(e, { ...request, limit: 50, lifo: true })],
   ['a renewal', (e) => renew(e, holds, 1_000)],
   ['a settlement', (e) => settle(e, settlements, { metrics: true, shard: 1 })],
+  ['a settlement by place', (e) => settle(e, placed, { metrics: true, shard: 1 })],
 ];
+
+describe('the plan of a settlement by place', () => {
+  const database = useDatabase();
+
+  // As the store's own connections.
+  test.each([0, 1, 50])('made when the table had %d rows, reads no index and no other row', async (count) => {
+    const { sql } = database;
+    await sql`truncate conveyor_jobs`;
+    if (count > 0) await insertRows(sql, q, count);
+    await sql`vacuum (analyze) conveyor_jobs`;
+    const childless = placed.map((settlement) => ({ ...settlement, hasParent: false }));
+    const statement = await statementOf((e) => settle(e, childless, { metrics: false, shard: 1 }));
+    const found = await planOf(sql, statement, { enable_seqscan: 'off', enable_bitmapscan: 'off' });
+    const reading = found.filter(({ table, type }) => table === 'conveyor_jobs' && type !== 'ModifyTable');
+    // Of the index only what is not given: nothing.
+    expect(reading.map(({ type }) => type).sort()).toEqual(['Index Scan', 'Tid Scan']);
+    expect(reading.find(({ type }) => type === 'Index Scan')?.rows).toBe(0);
+  });
+});
 
 describe('plans over jobs that the planner has not heard of yet', () => {
   const database = useDatabase();

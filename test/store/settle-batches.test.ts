@@ -4,6 +4,7 @@ import { FlowProducer } from '../../src/index.js';
 import { claim } from '../../src/store/claim/claim.js';
 import { type Settled, type SettleKind, type Settlement, settle } from '../../src/store/settle/settle.js';
 import { usePlayground } from '../support/playground.js';
+import { placesIn } from '../support/settling.js';
 
 const play = usePlayground();
 
@@ -38,7 +39,9 @@ it.each([
     await queue.addBulk(Array.from({ length: 60 }, (_, n) => ({ name: 'work', data: n, opts: { jobId: `job-${n}` } })));
     for (const workerId of ['first', 'second', 'third']) {
       const request = { queueName: queue.name, workerId, lockDuration: 60_000, limit: 30 };
-      for (const { job, lease } of await claim(store.engine.executor, request)) {
+      const claimed = await claim(store.engine.executor, request);
+      const places = await placesIn(sql, queue.name);
+      for (const { job, lease } of claimed) {
         const kind = kinds[roll(kinds.length)] as SettleKind;
         const settlement: Settlement = {
           queueName: queue.name,
@@ -46,7 +49,7 @@ it.each([
           lease,
           workerId,
           kind,
-          attempt: 1,
+          place: [undefined, places.get(job.id)][roll(2)],
           startedAt: job.processedAt?.toISOString(),
           returnvalue: kind === 'completed' ? JSON.stringify([queue.name, job.id, '"é\\', { '': null }]) : undefined,
           reason: kind === 'failed' || kind === 'retry' ? 'why' : undefined,
@@ -88,8 +91,12 @@ it.each([
     if (expected?.removed) expect(row).toBeUndefined();
     else if (expected) expect(row?.['state']).toBe(expected.state);
     if (expected?.state !== 'completed' || expected.removed) continue;
-    const logs = JSON.parse(settlement.logs ?? '[]');
-    expect(row?.['attempt_logs']).toMatchObject([{ attempt: 1, status: 'completed', error: null, logs }]);
+    // A record that says nothing more than the row does is not stored.
+    const { logs } = settlement;
+    const record = { attempt: 1, status: 'completed', error: null, logs: JSON.parse(logs ?? '[]') };
+    expect(row?.['attempt_logs']).toMatchObject(logs === undefined ? [] : [record]);
+    const job = await store.getJob(settlement.queueName, settlement.id);
+    expect(job?.attemptLogs).toMatchObject([record]);
     expect(row?.['returnvalue']).toEqual(JSON.parse(settlement.returnvalue ?? ''));
   }
   // A failed child has failed its parent.

@@ -37,6 +37,13 @@ export function endOf(
   return { ...base, ...(kind === 'completed' ? { returnvalue: '1' } : { reason: 'boom' }), ...more };
 }
 
+/** Where the rows of a queue's jobs are, by their ids. */
+export async function placesIn(sql: postgres.Sql, queueName: string): Promise<Map<string, string>> {
+  const rows = await sql<{ id: string; place: string }[]>`
+    select id, ctid::text as place from conveyor_jobs where queue_name = ${queueName}`;
+  return new Map(rows.map(({ id, place }) => [id, place]));
+}
+
 /** Settles a batch in one statement, without metrics. */
 export const settleWith = (store: PgStore, ...batch: Settlement[]) =>
   settle(store.engine.executor, batch, { metrics: false, shard: 0 });

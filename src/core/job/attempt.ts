@@ -35,13 +35,16 @@ export class Attempt {
   /** The lease is lost: nothing may be written any more. */
   lost = false;
   cancelled = false;
+  /** Where the job's row was when it was claimed; undefined once it may have moved. */
+  place: string | undefined;
   ended = false;
   /** Why the handler is to stop, once it is. */
   abortReason: Error | undefined;
   #controller: AbortController | undefined;
 
-  constructor(lease: Lease, settleInTransaction?: SettleInTransaction) {
+  constructor(lease: Lease, settleInTransaction?: SettleInTransaction, place?: string) {
     this.lease = lease;
+    this.place = place;
     this.settleInTransaction = settleInTransaction;
   }
 

@@ -63,9 +63,9 @@ export abstract class JobWrites<T, N extends string, R> extends JobFields<T, N, 
     const settledIn = this.#assertNotLost();
     if (settledIn) await this.#assertEnded(settledIn);
     const { id, queueName } = this;
-    const done = await setProgress(this.#engine.executor, queueName, id, progress, this.#lease);
+    const done = await setProgress(this.#engine.executor, queueName, id, progress, this.#fence());
     if (!done) {
-      throw this.#lease ? new LeaseLostError(id, queueName) : new JobNotFoundError(id, queueName);
+      throw this.attempt ? new LeaseLostError(id, queueName) : new JobNotFoundError(id, queueName);
     }
     this.known.progress = progress;
     this.#engine.notifier.publish('job:progress', queueName, id, { data: progress });
@@ -81,7 +81,7 @@ export abstract class JobWrites<T, N extends string, R> extends JobFields<T, N, 
       keepNewest(this.attempt.logs, text);
     }
     if (settledIn) await this.#assertEnded(settledIn);
-    await appendLine(this.#engine, this.queueName, this.id, text, this.#lease);
+    await appendLine(this.#engine, this.queueName, this.id, text, this.#fence());
     keepNewest(this.known.logs, text);
   }
 
@@ -90,7 +90,7 @@ export abstract class JobWrites<T, N extends string, R> extends JobFields<T, N, 
     integerIn(keep, 'clearLogs keep', 0, MAX_INT);
     const settledIn = this.#assertNotLost();
     if (settledIn) await this.#assertEnded(settledIn);
-    const answer = await clearLogs(this.#engine.executor, this.queueName, this.id, keep, this.#lease);
+    const answer = await clearLogs(this.#engine.executor, this.queueName, this.id, keep, this.#fence());
     assertDone(answer, this, [], this.attempt);
     this.known.logs = keep > 0 ? this.known.logs.slice(-keep) : [];
   }
@@ -105,7 +105,7 @@ export abstract class JobWrites<T, N extends string, R> extends JobFields<T, N, 
     const text = encodePayload(checked ? checked.json : data, { path: 'data', maxBytes: maxPayloadBytes });
     const settledIn = this.#assertNotLost();
     if (settledIn) await this.#assertEnded(settledIn);
-    const answer = await updateData(this.#engine.executor, this.queueName, this.id, text, this.#lease);
+    const answer = await updateData(this.#engine.executor, this.queueName, this.id, text, this.#fence());
     assertDone(answer, this, UNFINISHED, this.attempt);
     this.read.data = JSON.parse(text) as T;
     if (checked && this.#checked?.output) this.#checked.output.data = checked.output;
@@ -116,7 +116,7 @@ export abstract class JobWrites<T, N extends string, R> extends JobFields<T, N, 
     const settledIn = this.#assertNotLost();
     if (settledIn) await this.#assertEnded(settledIn);
     if (this.attempt) this.attempt.discarded = true;
-    const answer = await discardOne(this.#engine.executor, this.queueName, this.id, this.#lease);
+    const answer = await discardOne(this.#engine.executor, this.queueName, this.id, this.#fence());
     assertDone(answer, this, 'active', this.attempt);
     this.known.discarded = true;
   }
@@ -217,7 +217,7 @@ export abstract class JobWrites<T, N extends string, R> extends JobFields<T, N, 
     const children = withChildren(options, 'remove options');
     const settledIn = this.#assertNotLost();
     if (settledIn) await this.#assertEnded(settledIn);
-    const lease = this.#lease;
+    const lease = this.#fence();
     if (children) {
       const removed = await removeWithChildren(this.#engine, this.queueName, this.id, lease);
       if (!removed && lease) throw new LeaseLostError(this.id, this.queueName);
@@ -247,8 +247,11 @@ export abstract class JobWrites<T, N extends string, R> extends JobFields<T, N, 
     return this.store.engine;
   }
 
-  get #lease(): Lease | null {
-    return this.attempt?.lease ?? null;
+  /** The fence of a write, which moves the row. */
+  #fence(): Lease | null {
+    if (!this.attempt) return null;
+    this.attempt.place = undefined;
+    return this.attempt.lease;
   }
 
   async #settleIn(transaction: DrizzleLike, end: AttemptEnd): Promise<void> {

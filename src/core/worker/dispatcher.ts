@@ -61,7 +61,11 @@ export class Dispatcher<T> {
   /** Takes charge of a claimed job. @param claimedAt `performance.now()` when the claim was sent */
   lease(stored: StoredJob, claimedAt: number): LeasedJob {
     const { rules, leases } = this.#options;
-    const attempt = new Attempt({ lease: stored.lease, workerId: rules.workerId }, this.#settleInTransaction);
+    const attempt = new Attempt(
+      { lease: stored.lease, workerId: rules.workerId },
+      this.#settleInTransaction,
+      stored.place,
+    );
     const job: LeasedJob = {
       stored,
       attempt,

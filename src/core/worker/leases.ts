@@ -118,6 +118,7 @@ export class Leases {
       for (const job of jobs) {
         const answer = renewed.get(`${job.stored.id} ${job.stored.lease}`);
         if (answer) {
+          job.attempt.place = undefined;
           if (started.has(job)) job.startRecorded = answer.written;
           else job.confirmedAt = Math.max(job.confirmedAt, sentAt);
           if (answer.cancelled) this.#options.cancelled(job);

@@ -47,7 +47,7 @@ export function prepareSettlement(
 }
 
 function baseSettlement({ stored, attempt }: LeasedJob, kind: Settlement['kind'], rules: SettlementRules): Settlement {
-  const { queueName, id, lease, opts, processedMs, hasParent, attemptsMade } = stored;
+  const { queueName, id, lease, opts, processedMs, hasParent } = stored;
   return {
     queueName,
     id,
@@ -56,8 +56,8 @@ function baseSettlement({ stored, attempt }: LeasedJob, kind: Settlement['kind']
     kind,
     returnvalue: kind === 'completed' ? 'null' : undefined,
     startedAt: processedMs === undefined ? undefined : iso(processedMs),
-    attempt: attemptsMade + 1,
     hasParent,
+    place: attempt.place,
     keepCompletedMs: keptFor(opts, 'completed'),
     keepFailedMs: keptFor(opts, 'failed'),
     logs: attempt.logs && JSON.stringify(attempt.logs.slice(-MAX_LOG_LINES)),

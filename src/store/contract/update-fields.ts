@@ -136,7 +136,7 @@ function updated(field: JobFieldName, key: SQL): SQL {
 
 /** The assignments of every field that means nothing more than itself. */
 export function plainAssignments(db: Tables): SQL {
-  const plain = UPDATABLE.filter((field) => field !== 'deduplicationKey');
+  const plain = UPDATABLE.filter((field) => field !== 'deduplicationKey' && field !== 'attemptLogs');
   return sql.join(
     plain.map((field) => sql`${bare(db.jobs)[field]} = ${merged(db, field)}`),
     sql`, `,

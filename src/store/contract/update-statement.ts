@@ -3,6 +3,7 @@ import { cte } from '../../db/cte.js';
 import { columns, statement } from '../../db/statement.js';
 import { alias, bare, type Tables } from '../../db/tables.js';
 import { epochMs } from '../../db/time.js';
+import { recordsOf, withoutRecord } from '../rows/derived-record.js';
 import { heldByAnother } from '../rules/deduplication.js';
 import { leaseExpired } from '../rules/lease.js';
 import { countMetrics } from '../rules/metrics-buckets.js';
@@ -28,6 +29,19 @@ function removalAfter(db: Tables): SQL {
   const keep = sql`nullif(${keepMs(sql`coalesce(u.f -> 'opts', ${j.opts})`, state)}, 0)`;
   return sql`case when not ${ended(state)} then null when ${state} = ${j.state} then ${j.removeAt}
     else ${expiresAt(keep)} end`;
+}
+
+/**
+ * The records after the update. One that is not stored is, because the fields that it is derived from may change. And
+ * whoever makes a job completed keeps its records himself.
+ */
+function recordsAfter(db: Tables): SQL {
+  const j = alias(db.jobs, 'j');
+  const col = bare(db.jobs);
+  const records = sql`case when u.f -> 'attemptLogs' is null then ${recordsOf(j)} else u.f -> 'attemptLogs' end`;
+  return sql`${col.attemptLogs} = ${records}, ${col.startedLease} = case
+    when ${merged(db, 'state')} = 'completed' and ${j.lease} > 0 and ${records} = '[]'::jsonb then ${withoutRecord(j.lease)}
+    else nullif(${j.startedLease}, ${withoutRecord(j.lease)}) end`;
 }
 
 /**
@@ -57,7 +71,7 @@ export const mergeIntoJob = statement(
         where ${j.queueName} = ${p.queue} and ${j.id} = ${p.id} for update of j),
       changed as (
         update ${db.jobs} as ${j} set ${plainAssignments(db)},
-          ${col.deduplicationKey} = ${keyAfter(db, p.drop)},
+          ${recordsAfter(db)}, ${col.deduplicationKey} = ${keyAfter(db, p.drop)},
           ${col.priority} = coalesce((u.f ->> 'priority')::int, ${j.priority}),
           ${col.lease} = case when ${j.state} = 'active' and ${state} in ('waiting', 'delayed')
             then ${j.lease} + 1 else ${j.lease} end,

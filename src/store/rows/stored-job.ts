@@ -1,6 +1,7 @@
 import type { Row } from '../../db/statement.js';
 import { type AttemptRecord, JOB_STATES, type JobData, type JobOptions, type JobState } from '../../model/job.js';
 import { reviveDates } from '../../model/options/repeat-options.js';
+import { derivedRecord } from './derived-record.js';
 import { fieldsWhere, JOB_FIELDS, type JobFieldName } from './job-fields.js';
 
 /** What is the same for all jobs that one claim takes. */
@@ -42,7 +43,7 @@ export class StoredJob {
   readonly priority: number;
   /** How often its lease expired while its handler ran. */
   readonly stalledCount: number;
-  /** The lease under which the start of its handler was recorded; 0: a lease expired before that. */
+  /** The lease under which the start of its handler was recorded; 0: a lease expired before that; see `withoutRecord`. */
   readonly startedLease: number | null;
   /** Where its row was when it was claimed, as Postgres writes a `ctid`. */
   readonly place: string | undefined;
@@ -178,8 +179,16 @@ export class StoredJob {
       childrenIds: [],
       attemptLogs: [],
     };
-    if (this.#details) readDetails(job, this.#details);
+    if (this.#details) this.#readDetails(job, this.#details);
     return job;
+  }
+
+  #readDetails(job: JobData, details: Details): void {
+    readDetails(job, details);
+    // An empty list, and not one that was changed by hand to something else.
+    if (job.state === 'completed' && Array.isArray(details.attemptLogs) && details.attemptLogs.length === 0) {
+      job.attemptLogs = derivedRecord(job, this.lease, this.startedLease);
+    }
   }
 }
 

@@ -1,5 +1,5 @@
 import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
-import { literal } from '../../db/tables.js';
+import { type Jobs, literal } from '../../db/tables.js';
 import { isoTime, now } from '../../db/time.js';
 
 /** Newest attempt records and stack traces that a job keeps: each settlement rewrites them, each claim reads them. */
@@ -15,6 +15,26 @@ export function appended(list: SQLWrapper, items: SQLWrapper): SQL {
 /** A job's stack traces with one more, where there is one: of each failed attempt, its reason if it has no stack. */
 export function withStack(list: SQLWrapper, stack: SQLWrapper): SQL {
   return sql`case when ${stack} is null then ${list} else ${appended(list, sql`to_jsonb(${stack})`)} end`;
+}
+
+/**
+ * The records of a job `j` whose attempt completes. Of one that is the first on record, and has logged nothing, a record
+ * would only repeat `processed_at` and `completed_at`: it is not stored, but derived when the job is read
+ * (`rows/derived-record.ts`).
+ *
+ * @param logs null, or a jsonb array
+ */
+export function withCompletion(j: Jobs, logs: SQLWrapper): SQL {
+  const record = attemptRecord({
+    attempt: sql`${j.attemptsMade} + 1`,
+    startedAt: isoTime(j.processedAt),
+    completed: sql`true`,
+    error: sql`null::text`,
+    stack: sql`null::text`,
+    logs,
+  });
+  return sql`case when ${logs} is null and ${j.attemptLogs} = '[]'::jsonb then ${j.attemptLogs}
+    else ${appended(j.attemptLogs, record)} end`;
 }
 
 /** The end of an attempt as an `AttemptRecord` has it, computed once per statement. */

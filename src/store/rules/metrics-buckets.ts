@@ -48,14 +48,19 @@ export function countMetrics(
 ): SQL {
   const { queueName, name, state, processedAt } = outcomes;
   const period = sql`date_trunc('minute', ${endedAt} at time zone 'UTC') at time zone 'UTC'`;
-  const ms = sql`greatest(0, round(extract(epoch from ${endedAt} - ${processedAt}) * 1000))::bigint`;
+  const ms = sql`greatest(0, round(date_part('epoch', ${endedAt} - ${processedAt}) * 1000))::bigint`;
+  // By name first, so that what is written for both labels is computed once per name, not for each job.
   const source = sql`
-    select queue, label, 'minute', period, ${shard}::int,
-      count(*) filter (where state = 'completed'), count(*) filter (where state = 'failed'), sum(ms), min(ms), max(ms)
+    select queue, label, 'minute', period, ${shard}::int, sum(completed), sum(failed), sum(total), min(shortest), max(longest)
     from (
-      select ${queueName} as queue, ${state} as state, labels.label, ${period} as period, ${ms} as ms
-      from ${outcomes.table} cross join lateral (select ${name} as label union select ${literal(ALL_NAMES)}) labels
-      where ${ended(state)} and ${processedAt} is not null and ${shard} is not null and ${where}) counted
+      select queue, name, period, count(*) filter (where state = 'completed') as completed,
+        count(*) filter (where state = 'failed') as failed, sum(ms) as total, min(ms) as shortest, max(ms) as longest
+      from (
+        select ${queueName} as queue, ${name} as name, ${state} as state, ${period} as period, ${ms} as ms
+        from ${outcomes.table}
+        where ${ended(state)} and ${processedAt} is not null and ${shard} is not null and ${where}) counted
+      group by queue, name, period) named
+    cross join lateral (select name as label union select ${literal(ALL_NAMES)}) labels
     group by queue, label, period order by queue, label, period`;
   return sql`metered as (${addToBuckets(db, source)})`;
 }

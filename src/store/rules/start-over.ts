@@ -1,5 +1,6 @@
 import { type SQL, type SQLWrapper, sql } from 'drizzle-orm';
-import { bare, type Tables } from '../../db/tables.js';
+import { alias, bare, type Tables } from '../../db/tables.js';
+import { recordsOf } from '../rows/derived-record.js';
 import { fieldsWhere, JOB_FIELDS } from '../rows/job-fields.js';
 
 interface Fresh {
@@ -12,11 +13,11 @@ interface Fresh {
 
 const RESET = fieldsWhere(({ reset }) => reset);
 
-/** The assignments that make an ended job as good as new: what it was added with stays, and so do its logs. */
+/** The assignments that make an ended job `j` as good as new: what it was added with stays, and so do logs and records. */
 export function startOver(db: Tables, { pendingChildren, deduplicationKey, seq }: Fresh): SQL {
   const col = bare(db.jobs);
   const resets = RESET.map((name) => sql`${col[name]} = ${sql.raw(JOB_FIELDS[name].absent)}`);
   return sql`${col.state} = case when ${pendingChildren} > 0 then 'waiting-children' else 'waiting' end,
     ${col.pendingChildrenCount} = ${pendingChildren}, ${col.deduplicationKey} = ${deduplicationKey},
-    ${col.seq} = ${seq}, ${sql.join(resets, sql`, `)}`;
+    ${col.attemptLogs} = ${recordsOf(alias(db.jobs, 'j'))}, ${col.seq} = ${seq}, ${sql.join(resets, sql`, `)}`;
 }

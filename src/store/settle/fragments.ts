@@ -20,31 +20,36 @@ export interface SettleShape {
   readonly returnXid: boolean;
 }
 
-export const settleName = (name: string, shape: SettleShape): string =>
-  [name, ...Object.keys(SETTLE_AXES).filter((axis) => shape[axis as keyof SettleShape])].join(' ');
+export const settleName = <S extends SettleShape>(name: string, axes: Record<keyof S, unknown>, shape: S): string =>
+  [name, ...Object.keys(axes).filter((axis) => shape[axis as keyof S])].join(' ');
 
 /**
- * A condition that is true, and sets how long the statement waits for a row that another transaction has locked.
+ * A condition that is true, and sets how long the statement waits for a row that another transaction has locked. As a
+ * sub-select it is evaluated once, not for each row.
  *
  * @param lockTimeout ms as text; null: what the transaction says
  */
 export const withLockTimeout = (lockTimeout: SQLWrapper): SQL =>
-  sql`case when ${lockTimeout} is null then true else set_config('lock_timeout', ${lockTimeout}, true) is not null end`;
+  sql`(select case when ${lockTimeout} is null then true
+    else set_config('lock_timeout', ${lockTimeout}, true) is not null end)`;
 
 /** What became of each job, with its place in the batch. */
 export const outcomes = outcomesWith(['position', 'cancelled', 'removed']);
 
+/** The number of the statement's transaction, where it is asked for. */
+export const ofTransaction = ({ returnXid }: SettleShape): SQL => (returnXid ? sql`txid_current()` : sql`null`);
+
 /** The rest of a settling statement, after `settled` and `deleted`: outcomes, parents, metrics, the answer. */
-export function settleTail(db: Tables, { flows, metrics, removal, returnXid }: SettleShape, shard: SQLWrapper): SQL {
+export function settleTail(db: Tables, shape: SettleShape, shard: SQLWrapper): SQL {
+  const { flows, metrics, removal } = shape;
   const all: Cte<OutcomeColumn | 'position' | 'cancelled' | 'removed'> = outcomes;
   const { position, state, cancelled, removed } = all;
   const none = sql`null`;
-  const xid = returnXid ? sql`txid_current()` : none;
   return sql`
     ${all.as(sql`select * from settled${removal ? sql` union all select * from deleted` : sql``}`)}
     ${flows ? sql`, ${cascadeOf(db, all)}` : sql``}
     ${metrics ? sql`, ${countMetrics(db, all, shard)}` : sql``}
-    select ${columns(sql`string_agg(${position}::text, ',')`, state, cancelled, removed, xid, none, none, none)}
+    select ${columns(sql`string_agg(${position}::text, ',')`, state, cancelled, removed, ofTransaction(shape), none, none, none)}
     from ${all.table} group by ${state}, ${cancelled}, ${removed}
     ${flows ? sql`union all select null, null, null, null, parent.* from (${selectParents}) parent` : sql``}`;
 }

@@ -3,7 +3,7 @@ import { cte } from '../../db/cte.js';
 import { type Statement, variants } from '../../db/statement.js';
 import { alias, bare, type Jobs, type Tables } from '../../db/tables.js';
 import { instantOf, interval, now } from '../../db/time.js';
-import { appended, attemptRecord, withStack } from '../rules/attempt-record.js';
+import { appended, attemptRecord, withCompletion, withStack } from '../rules/attempt-record.js';
 import { heldBy } from '../rules/lease.js';
 import { outcomeOf } from '../rules/outcomes.js';
 import { cancelledReason } from '../rules/reasons.js';
@@ -27,7 +27,7 @@ export const settleStatement: (shape: SettleShape) => Statement<'batch' | 'shard
   SETTLE_AXES,
   (shape, declare) =>
     declare(
-      settleName('settle', shape),
+      settleName('settle', SETTLE_AXES, shape),
       ['batch', 'shard', 'lockTimeout'],
       (db, p) => {
         const j = alias(db.jobs, 'j');
@@ -113,7 +113,7 @@ function changes(db: Tables, j: Jobs): SQL {
   const record = attemptRecord({
     attempt: sql`${j.attemptsMade} + 1`,
     startedAt,
-    completed,
+    completed: sql`false`,
     error: reason,
     stack,
     logs,
@@ -128,7 +128,8 @@ function changes(db: Tables, j: Jobs): SQL {
     ${col.failedReason} = case when ${completed} then null
       when ${kind} in ('failed', 'retry') or ${cancelled} then ${reason} else ${j.failedReason} end,
     ${col.stacktrace} = ${withStack(j.stacktrace, failedStack)},
-    ${col.attemptLogs} = case when ${attempted} then ${appended(j.attemptLogs, record)} else ${j.attemptLogs} end,
+    ${col.attemptLogs} = case when ${completed} then ${withCompletion(j, logs)}
+      when ${attempted} then ${appended(j.attemptLogs, record)} else ${j.attemptLogs} end,
     ${col.delayUntil} = case when ${newState} = 'delayed'
       then coalesce(${instantOf(untilMs)}, ${at} + ${interval(delayMs)}) end,
     ${col.stalledCount} = case when ${kind} in ('retry', 'delayed') then 0 else ${j.stalledCount} end,

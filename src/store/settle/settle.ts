@@ -4,7 +4,7 @@ import { columns, statement } from '../../db/statement.js';
 import { alias } from '../../db/tables.js';
 import type { JobState } from '../../model/job.js';
 import type { ParentChange } from '../rules/cascade.js';
-import { allCompleted, completeStatement, encodeCompleted } from './complete.js';
+import { allCompleted, completeStatement, encodeCompleted, isMixed } from './complete.js';
 import { settleStatement } from './settle-statement.js';
 import { encodeBatch, SETTLEMENT_COLUMNS, type Settlement } from './settlement.js';
 
@@ -46,19 +46,34 @@ export async function settle(
   parents: ParentChange[] = [],
 ): Promise<SettleResult> {
   const outcomes = new Array<Settled | undefined>(batch.length).fill(undefined);
-  let transaction = await settleInto(executor, batch, allCompleted(batch), options, outcomes, parents);
-  if (outcomes.includes(undefined)) {
-    // Cancelled, or changed (discarded) while this ran so that it matched neither way of ending; or lost.
-    transaction = (await settleInto(executor, batch, false, options, outcomes, parents)) ?? transaction;
+  let transaction: string | undefined;
+  for (const pass of passesFor(batch)) {
+    if (!outcomes.includes(undefined)) break;
+    transaction = (await settleInto(executor, batch, pass, options, outcomes, parents)) ?? transaction;
   }
   return { outcomes, parents, transaction };
+}
+
+/** How rows are looked for, one pass after the other, each for those that have no outcome yet. */
+type Pass = 'completed, by place' | 'completed, by key' | 'any end';
+
+/**
+ * Completions are looked for where their claim left them, then by their keys: a renewal, a log line or a report of
+ * progress moves a row. What is left was cancelled, or changed while a statement waited for it, or is lost.
+ */
+function passesFor(batch: readonly Settlement[]): Pass[] {
+  // Twice, because a row that changes while the statement waits for it is in neither of its versions' places.
+  if (!allCompleted(batch)) return ['any end', 'any end'];
+  return batch.some(({ place }) => place !== undefined)
+    ? ['completed, by place', 'completed, by key', 'any end']
+    : ['completed, by key', 'any end'];
 }
 
 /** Settles those of a batch that have no outcome yet; answers with the transaction's number, with `returnXid`. */
 async function settleInto(
   executor: Executor,
   batch: readonly Settlement[],
-  completed: boolean,
+  pass: Pass,
   { metrics, shard, lockTimeout, returnXid = false }: SettleOptions,
   outcomes: (Settled | undefined)[],
   parents: ParentChange[],
@@ -72,9 +87,14 @@ async function settleInto(
     returnXid,
   };
   const common = { shard, lockTimeout: lockTimeout ?? null };
-  const rows = completed
-    ? await executor.run(completeStatement(shape), { ...encodeCompleted(input), ...common })
-    : await executor.run(settleStatement(shape), { batch: encodeBatch(input), ...common });
+  const mixed = isMixed(input);
+  const rows =
+    pass === 'any end'
+      ? await executor.run(settleStatement(shape), { batch: encodeBatch(input), ...common })
+      : await executor.run(completeStatement({ ...shape, mixed }), {
+          ...encodeCompleted(input, mixed, pass === 'completed, by key'),
+          ...common,
+        });
   let transaction: string | undefined;
   for (const [positions, state, cancelled, removed, first, id, parentState, reason] of rows as (string | null)[][]) {
     if (positions == null) {

@@ -18,6 +18,8 @@ export interface Settlement {
   readonly lease: number;
   readonly workerId: string;
   readonly kind: SettleKind;
+  /** Where the claim left the row: the text of its `ctid`. A hint: a row that is not there is found by its key. */
+  readonly place?: string | undefined;
   /** JSON text. */
   readonly returnvalue?: string | undefined;
   readonly reason?: string | undefined;
@@ -27,8 +29,6 @@ export interface Settlement {
   readonly until?: number | undefined;
   /** ISO 8601; when the attempt began. */
   readonly startedAt?: string | undefined;
-  /** Its number, the first is 1. */
-  readonly attempt?: number | undefined;
   /** JSON text of the lines logged during the attempt. */
   readonly logs?: string | undefined;
   /** ms that the job is kept once completed: 0 deletes it at once, undefined never. Likewise once failed. */
