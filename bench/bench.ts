@@ -4,13 +4,13 @@
  */
 import { startPostgres } from '../test/support/postgres.js';
 import { printGoals, printScenario } from './report/print.js';
-import { readResults, type Results, writeResults } from './report/results.js';
+import { type Results, readResults, writeResults } from './report/results.js';
 import { writeReport } from './report/write.js';
 import { buildAll } from './run/build.js';
 import { interleaved } from './run/interleaved.js';
 import { describeMachine } from './run/machine.js';
 import { readOptions } from './run/options.js';
-import { SCENARIOS, } from './scenarios/index.js';
+import { SCENARIOS } from './scenarios/index.js';
 import { FULL, QUICK } from './scenarios/scenario.js';
 import { SERVER_SETTINGS } from './server/database.js';
 
@@ -28,7 +28,8 @@ try {
     sizes,
     rounds: options.rounds,
     // A part of the scenarios replaces only these.
-    scenarios: options.save && options.names.length < Object.keys(SCENARIOS).length ? { ...readResults()?.scenarios } : {},
+    scenarios:
+      options.save && options.names.length < Object.keys(SCENARIOS).length ? { ...readResults()?.scenarios } : {},
   };
   const begin = Date.now();
   for (const name of options.names) {

@@ -29,7 +29,7 @@ try {
     const scenario = CURVES[`curve:${name}`] as (typeof CURVES)[string];
     const points: CurveResults['curves'][string] = {};
     results.curves[name] = points;
-    for (const x of options.quick ? scenario.shortXs : scenario.xs) {
+    for (const x of options.quick ? scenario.quickXs : scenario.xs) {
       const plan = { ...options, server: server.url, name: `curve:${name}`, scenario, sizes: FULL, x };
       points[x] = await interleaved(plan);
       printScenario(`${name} ${x}`, scenario, points[x]);

@@ -1,6 +1,6 @@
-import postgres from 'postgres';
 import type { PgStore as Store, Queue as TheQueue } from '../../src/index.js';
 import { type Contender, type Payload, SQL_PAYLOAD } from './contender.js';
+import { existsIn } from './exists.js';
 
 // The built package, as it is published. This file is joined into bench/dist, from where the path is the same.
 const { PgStore, Queue, Worker } = (await import(
@@ -16,11 +16,11 @@ const rows = (state: string, times: string) => `
 export function conveyor(): Contender {
   let store: Store;
   let queue: TheQueue<Payload>;
-  let sql: postgres.Sql;
+  let unfinished: () => Promise<boolean>;
   return {
     async open(address) {
-      // Connects when it is used, which is at the end of a run.
-      sql = postgres(address.postgres, { max: 1 });
+      const inQueue = `queue_name = '${QUEUE}' and state =`;
+      unfinished = existsIn(address.postgres, 'conveyor_jobs', `${inQueue} 'waiting'`, `${inQueue} 'active'`);
       store = new PgStore({ connection: address.postgres });
       await store.connect();
       queue = new Queue<Payload>(QUEUE, { store });
@@ -49,12 +49,7 @@ export function conveyor(): Contender {
         throw error;
       });
     },
-    async unfinished() {
-      const [row] = await sql<{ some: boolean }[]>`
-        select exists (select from conveyor_jobs where queue_name = ${QUEUE} and state = 'waiting')
-          or exists (select from conveyor_jobs where queue_name = ${QUEUE} and state = 'active') as some`;
-      return row?.some ?? false;
-    },
+    unfinished: () => unfinished(),
     async countCompleted() {
       let completed = 0;
       store.subscribe(QUEUE, ({ type }) => {

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import postgres from 'postgres';
 import { type Contender, type Payload, SQL_PAYLOAD } from './contender.js';
+import { existsIn } from './exists.js';
 
 /** Jobs per claim and per settlement. */
 const BATCH = 500;
@@ -18,6 +19,7 @@ const insert = (state: string, finished: string) => `
 export function floor(): Contender {
   let sql: postgres.Sql;
   let wakes = false;
+  let unfinished: () => Promise<boolean>;
   let pending: { payload: Payload; resolve(): void; reject(error: unknown): void }[] = [];
   let flushing = 0;
 
@@ -72,6 +74,7 @@ export function floor(): Contender {
   return {
     async open(address) {
       wakes = address.wakes;
+      unfinished = existsIn(address.postgres, 'floor_jobs', "state = 'waiting'", "state = 'active'");
       sql = postgres(address.postgres, { max: 4, onnotice() {} });
       await sql`create table if not exists floor_jobs (
         id bigint generated always as identity primary key, state text not null default 'waiting',
@@ -99,12 +102,7 @@ export function floor(): Contender {
       };
       void loop();
     },
-    async unfinished() {
-      const [row] = await sql<{ some: boolean }[]>`
-        select exists (select from floor_jobs where state = 'waiting')
-          or exists (select from floor_jobs where state = 'active') as some`;
-      return row?.some ?? false;
-    },
+    unfinished: () => unfinished(),
     fill: { waiting: insert('waiting', 'null'), completed: insert('completed', 'now()') },
   };
 }

@@ -1,6 +1,7 @@
 import { Logger, makeWorkerUtils, run, type WorkerUtils } from 'graphile-worker';
 import pg from 'pg';
 import { type Contender, type Payload, SQL_PAYLOAD } from './contender.js';
+import { existsIn } from './exists.js';
 
 const logger = new Logger(() => () => {});
 
@@ -11,8 +12,11 @@ const CONCURRENCY = 24;
 export function graphileWorker(tuned: boolean): Contender {
   let pool: pg.Pool;
   let utils: WorkerUtils;
+  let unfinished: () => Promise<boolean>;
   return {
     async open({ postgres }) {
+      // It deletes what has completed.
+      unfinished = existsIn(postgres, 'graphile_worker._private_jobs', 'true');
       pool = new pg.Pool({ connectionString: postgres, max: CONCURRENCY + 1 });
       const report = (error: Error) => console.error(error);
       pool.on('error', report).on('connect', (client) => void client.on('error', report));
@@ -34,11 +38,7 @@ export function graphileWorker(tuned: boolean): Contender {
         preset: { worker: { concurrentJobs: concurrency, ...(tuned && TUNED) } },
       });
     },
-    async unfinished() {
-      // It deletes what has completed.
-      const { rows } = await pool.query('select exists (select from graphile_worker._private_jobs) as some');
-      return rows[0].some;
-    },
+    unfinished: () => unfinished(),
     fill: {
       waiting: `
         with task as (

@@ -34,7 +34,8 @@ export const CONTENDERS: Readonly<Record<string, Entry>> = {
     package: 'graphile-worker',
     node22: true,
     features: ['postgres', 'queue', 'fill'],
-    settings: 'concurrentJobs 24, localQueue 500, batch delays 0, pool of 25: its performance page; deletes what is done',
+    settings:
+      'concurrentJobs 24, localQueue 500, batch delays 0, pool of 25: its performance page; deletes what is done',
     load: async () => (await import('./graphile-worker.js')).graphileWorker(true),
   },
   graphile: {

@@ -11,7 +11,10 @@ export function printScenario(name: string, { unit, what, figure }: Scenario, re
     const figures = Object.keys(result.rounds[0] ?? {}).filter((key) => key !== 'statementsPerJob');
     const medians = figures.map((key) => [key, short(medianOf(result, key))] as const);
     const counted = result.statements === undefined ? {} : { statementsPerJob: short(result.statements) };
-    return [contender, { ...Object.fromEntries(medians), ...counted, ...(result.failure && { failure: result.failure }) }];
+    return [
+      contender,
+      { ...Object.fromEntries(medians), ...counted, ...(result.failure && { failure: result.failure }) },
+    ];
   });
   console.table(Object.fromEntries(rows));
 }

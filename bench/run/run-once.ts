@@ -43,7 +43,8 @@ export async function runOnce(run: Run): Promise<Figures> {
 /** Why a contender cannot run on this machine; undefined if it can. */
 export function lacking(entry: Entry): string | undefined {
   if (entry.node22 && !newEnough()) return `needs Node ${OLDEST_NODE} or newer, this is ${process.versions.node}`;
-  if (entry.server !== 'postgres' && !redisVersion()) return 'needs redis-server (Debian: apt-get install redis-server)';
+  if (entry.server !== 'postgres' && !redisVersion())
+    return 'needs redis-server (Debian: apt-get install redis-server)';
   return undefined;
 }
 
