@@ -19,8 +19,8 @@ const options = readOptions('scenarios', Object.keys(SCENARIOS), QUICKLY);
 
 await buildAll(options);
 const server = await startPostgres({ durable: true, settings: SERVER_SETTINGS, log: console.log });
-const stop = () => void server.stop().then(() => process.exit(1));
-process.once('SIGINT', stop).once('SIGTERM', stop);
+// The servers end with this process.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 try {
   const sizes = options.quick ? QUICK : FULL;
   const results: Results = {
@@ -33,9 +33,10 @@ try {
   };
   const begin = Date.now();
   for (const name of options.names) {
+    const start = performance.now();
     const scenario = SCENARIOS[name] as (typeof SCENARIOS)[string];
     results.scenarios[name] = await interleaved({ ...options, server: server.url, name, scenario, sizes });
-    printScenario(name, scenario, results.scenarios[name]);
+    printScenario(name, scenario, results.scenarios[name], performance.now() - start);
     if (options.save) writeResults(results);
   }
   printGoals(results);

@@ -18,8 +18,8 @@ const { names, ...options } = readOptions('curves', Object.keys(CURVES).map(shor
 
 await buildAll(options);
 const server = await startPostgres({ durable: true, settings: SERVER_SETTINGS, log: console.log });
-const stop = () => void server.stop().then(() => process.exit(1));
-process.once('SIGINT', stop).once('SIGTERM', stop);
+// The servers end with this process.
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
 try {
   const results: CurveResults = {
     machine: await describeMachine(server),
@@ -29,10 +29,11 @@ try {
     const scenario = CURVES[`curve:${name}`] as (typeof CURVES)[string];
     const points: CurveResults['curves'][string] = {};
     results.curves[name] = points;
-    for (const x of options.quick ? scenario.quickXs : scenario.xs) {
+    for (const x of options.at ?? (options.quick ? scenario.quickXs : scenario.xs)) {
+      const start = performance.now();
       const plan = { ...options, server: server.url, name: `curve:${name}`, scenario, sizes: FULL, x };
       points[x] = await interleaved(plan);
-      printScenario(`${name} ${x}`, scenario, points[x]);
+      printScenario(`${name} ${x}`, scenario, points[x], performance.now() - start);
       if (options.save) writeCurves(results);
     }
   }

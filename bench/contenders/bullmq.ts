@@ -7,7 +7,7 @@ const CONCURRENCY = 100;
 
 const rows = (state: string, times: string) => `
   insert into bullmq.job (queue, id, seq, name, state, data, opts, added_at_ms, processed_at_ms, finished_at_ms)
-  select '${QUEUE}', 'filled-' || i, nextval('bullmq.job_seq'), 'noop', '${state}', ${SQL_PAYLOAD},
+  select '${QUEUE}', '${state}-' || i, nextval('bullmq.job_seq'), 'noop', '${state}', ${SQL_PAYLOAD},
     '{"attempts": 0}', 1, ${times} from generate_series(1, $count) i`;
 
 /** BullMQ on Redis, or on its Postgres backend, which differ in how they are connected to. */

@@ -7,19 +7,23 @@ const QUEUE = 'bench';
 const POOL = 10;
 const WORKERS = 4;
 const BATCH = 500;
-/** Jobs at once where groups limit them: a batch that is not full ends a burst. */
-const GROUPED = WORKERS * 25;
+/** Where groups limit a batch, so that it is still full: one that is not ends a burst. */
+const GROUPED_BATCH = 25;
 
 const rows = (state: string, times: string) => `
   insert into pgboss.job (name, data, state, policy, started_on, completed_on)
   select '${QUEUE}', ${SQL_PAYLOAD}, '${state}', 'standard', ${times} from generate_series(1, $count) i`;
 
-/** A burst fetches without a pause for as long as batches are full. */
-function throughput(concurrency: number) {
-  const localConcurrency = Math.min(WORKERS, concurrency);
-  const batchSize = Math.ceil(concurrency / localConcurrency);
-  return { localConcurrency, batchSize, burstWhenBatchFull: true, notifyPollingIntervalSeconds: 0.5 };
-}
+/**
+ * A burst fetches without a pause for as long as batches are full. Jobs at once are what a handler makes of its batch,
+ * so a lower concurrency has fewer workers, not smaller batches.
+ */
+const throughput = (concurrency: number, groups: boolean) => ({
+  localConcurrency: Math.min(WORKERS, concurrency),
+  batchSize: groups ? GROUPED_BATCH : BATCH,
+  burstWhenBatchFull: true,
+  notifyPollingIntervalSeconds: 0.5,
+});
 
 /** Its own maintenance is off, and LISTEN is on. */
 export function pgBoss(): Contender {
@@ -50,8 +54,8 @@ export function pgBoss(): Contender {
     async addOne(payload) {
       await boss.send(QUEUE, payload);
     },
-    async work(handler, { purpose, concurrency = WORKERS * BATCH, groups }) {
-      const options = purpose === 'latency' ? { batchSize: 1 } : throughput(groups ? GROUPED : concurrency);
+    async work(handler, { purpose, concurrency = WORKERS, groups = false }) {
+      const options = purpose === 'latency' ? { batchSize: 1 } : throughput(concurrency, groups);
       await boss.work<Payload>(
         QUEUE,
         { pollingIntervalSeconds: 0.5, ...options, ...(groups && { groupConcurrency: 2 }) },

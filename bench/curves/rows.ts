@@ -1,6 +1,6 @@
 import { fill } from '../scenarios/process.js';
 import { processFirst } from '../scenarios/work.js';
-import { type Curve, STARTED } from './curve.js';
+import { ALL, type Curve, STARTED } from './curve.js';
 
 export const backlog: Curve = {
   ...STARTED,
@@ -9,7 +9,8 @@ export const backlog: Curve = {
   what: 'the first 20,000 of the jobs waiting',
   xs: [10_000, 100_000, 1_000_000, 3_000_000],
   quickXs: [10_000, 100_000, 300_000],
-  needs: ['fill'],
+  needs: [],
+  only: ALL,
   async run(context) {
     const waiting = context.x ?? 0;
     await fill(context, { waiting });
@@ -25,8 +26,8 @@ export const history: Curve = {
   xs: [10_000, 100_000, 1_000_000, 3_000_000],
   quickXs: [10_000, 100_000, 300_000],
   needs: ['fill'],
-  // graphile-worker keeps no history.
-  only: ['conveyor', 'pg-boss', 'floor'],
+  // graphile-worker keeps no history, and in Redis it can only be made by processing.
+  only: ['conveyor', 'pg-boss', 'bullmq-pg', 'floor'],
   async run(context) {
     await fill(context, { completed: context.x ?? 0, waiting: context.sizes.jobs });
     return processFirst(context, context.sizes.jobs);

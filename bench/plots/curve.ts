@@ -2,7 +2,7 @@ import type { Curve } from '../curves/curve.js';
 import { medianOf } from '../report/median.js';
 import type { CurveResults } from '../report/results.js';
 import type { Result } from '../run/interleaved.js';
-import { colours, labelOf, render } from './svg.js';
+import { colours, labelOf, render, THOUSANDS } from './svg.js';
 
 interface Point {
   readonly contender: string;
@@ -30,15 +30,15 @@ export function curvePlot(curve: Curve, results: CurveResults['curves'][string])
             field: 'x',
             type: 'quantitative',
             title: curve.xTitle,
-            scale: curve.series ? { zero: true } : { type: 'log' },
-            axis: { format: curve.series ? '~r' : '~s', ...(!curve.series && { values: xs }) },
+            scale: curve.series ? { zero: true } : { type: 'log', nice: false },
+            axis: curve.series ? {} : { values: xs, labelExpr: THOUSANDS },
           },
           y: {
             field: 'rate',
             type: 'quantitative',
             title: 'jobs/s',
             scale: curve.logY ? { type: 'log' } : { zero: true },
-            axis: { format: '~s' },
+            axis: { labelExpr: THOUSANDS },
           },
           color: { field: 'label', type: 'nominal', scale: { domain, range } },
         },

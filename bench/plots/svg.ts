@@ -21,6 +21,9 @@ export function colours(contenders: readonly string[]) {
   return { domain: present.map(labelOf), range: present.map((name) => COLOURS[name] ?? '#000000') };
 }
 
+/** Thousands as k, for the labels of an axis. */
+export const THOUSANDS = "datum.value >= 1000 ? format(datum.value / 1000, '~r') + 'k' : format(datum.value, '~r')";
+
 /** Renders a plot, with a background of its own, so that it can be read on a light and on a dark page. */
 export function render(spec: Omit<TopLevelSpec, '$schema'>): Promise<string> {
   const styled = {
@@ -30,7 +33,14 @@ export function render(spec: Omit<TopLevelSpec, '$schema'>): Promise<string> {
     config: {
       font: 'Helvetica, Arial, sans-serif',
       view: { stroke: null },
-      title: { fontSize: 15, anchor: 'start', subtitleFontSize: 12, subtitleColor: '#555555', subtitlePadding: 4 },
+      title: {
+        fontSize: 15,
+        anchor: 'start',
+        subtitleFontSize: 12,
+        subtitleColor: '#555555',
+        subtitlePadding: 4,
+        offset: 14,
+      },
       axis: { labelFontSize: 12, titleFontSize: 12, titleFontWeight: 'normal', gridColor: '#e6e6e6', domain: false },
       header: { title: null, labelFontSize: 13, labelFontWeight: 'bold', labelAnchor: 'start' },
       legend: { title: null, labelFontSize: 12, labelLimit: 220 },

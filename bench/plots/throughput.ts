@@ -1,7 +1,7 @@
 import { medianOf } from '../report/median.js';
 import type { Results } from '../report/results.js';
 import { SCENARIOS } from '../scenarios/index.js';
-import { colours, labelOf, render } from './svg.js';
+import { colours, labelOf, render, THOUSANDS } from './svg.js';
 
 const PANELS = { bulk: 'bulk', single: 'single', process: 'process', removed: 'process, removed on completion' };
 
@@ -14,7 +14,13 @@ export function throughputPlot({ scenarios }: Results): Promise<string> {
     }),
   );
   const { domain, range } = colours(values.map(({ contender }) => contender));
-  const y = { field: 'label', type: 'nominal', title: null, sort: domain, axis: { ticks: false, labelLimit: 220 } };
+  const y = {
+    field: 'label',
+    type: 'nominal',
+    title: null,
+    scale: { domain },
+    axis: { ticks: false, labelLimit: 220 },
+  };
   return render({
     title: { text: 'Throughput', subtitle: 'jobs per second, medians; each panel has its own scale' },
     data: { values },
@@ -36,9 +42,9 @@ export function throughputPlot({ scenarios }: Results): Promise<string> {
       ],
       encoding: {
         y,
-        x: { field: 'rate', type: 'quantitative', title: null, axis: { format: '~s', tickCount: 4 } },
+        x: { field: 'rate', type: 'quantitative', title: null, axis: { labelExpr: THOUSANDS, tickCount: 4 } },
       },
     },
-    resolve: { scale: { x: 'independent', y: 'independent' } },
+    resolve: { scale: { x: 'independent' } },
   } as never);
 }

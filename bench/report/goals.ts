@@ -49,7 +49,7 @@ export function goals({ scenarios }: Results): Goal[] {
     least('single', '× BullMQ on Redis', 1, over(ours('single'), get('single', 'bullmq-redis'))),
     least('process', '× graphile-worker tuned', 1.5, over(ours('process'), get('process', 'graphile-tuned'))),
     least('process', '× the floor', 0.7, over(ours('process'), get('process', 'floor'))),
-    least('removed', '× graphile-worker tuned', 1.8, over(ours('removed'), get('process', 'graphile-tuned'))),
+    least('removed', '× graphile-worker tuned', 1.8, over(ours('removed'), get('removed', 'graphile-tuned'))),
     most('latency', 'p50 × the best Postgres peer', 0.7, over(ours('latency', 'p50'), best('latency', min, 'p50'))),
     most('latency', 'p99 × p50', 3, over(ours('latency', 'p99'), ours('latency', 'p50'))),
     most(

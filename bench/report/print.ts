@@ -4,9 +4,14 @@ import { goals, isReached } from './goals.js';
 import { medianOf } from './median.js';
 import type { Results } from './results.js';
 
-/** Prints the medians of a scenario. */
-export function printScenario(name: string, { unit, what, figure }: Scenario, results: Record<string, Result>): void {
-  console.log(`\n${name}: ${what} (${figure} in ${unit})`);
+/** Prints the medians of a scenario that took so long. */
+export function printScenario(
+  name: string,
+  { unit, what, figure }: Scenario,
+  results: Record<string, Result>,
+  ms: number,
+): void {
+  console.log(`\n${name}: ${what} (${figure} in ${unit}; ${Math.round(ms / 1000)} s)`);
   const rows = Object.entries(results).map(([contender, result]) => {
     const figures = Object.keys(result.rounds[0] ?? {}).filter((key) => key !== 'statementsPerJob');
     const medians = figures.map((key) => [key, short(medianOf(result, key))] as const);

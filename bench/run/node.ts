@@ -1,4 +1,4 @@
-/** The oldest Node that every peer supports. */
+/** The oldest Node that every peer supports. On Linux, npm scripts of this folder run on one that it has from npm. */
 const OLDEST = [22, 18] as const;
 
 export function newEnough(version = process.versions.node): boolean {

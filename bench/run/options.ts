@@ -7,6 +7,8 @@ export interface Options {
   readonly names: readonly string[];
   readonly contenders: readonly string[];
   readonly quick: boolean;
+  /** Abscissas of the curves; undefined: each curve's own. */
+  readonly at: readonly number[] | undefined;
   readonly build: boolean;
   /** Whether the results are written to files. */
   readonly save: boolean;
@@ -23,6 +25,7 @@ export function readOptions(flag: 'scenarios' | 'curves', all: readonly string[]
       rounds: { type: 'string' },
       [flag]: { type: 'string' },
       contenders: { type: 'string' },
+      ...(flag === 'curves' && { at: { type: 'string' } }),
       quick: { type: 'boolean', default: false },
       save: { type: 'boolean', default: false },
       'no-build': { type: 'boolean', default: false },
@@ -31,7 +34,7 @@ export function readOptions(flag: 'scenarios' | 'curves', all: readonly string[]
   });
   const quick = values.quick === true;
   const asked = values[flag] as string | undefined;
-  const whole = !quick && asked === undefined && values.contenders === undefined;
+  const whole = !quick && [asked, values['contenders'], values['at']].every((each) => each === undefined);
   const rounds = Number(values.rounds ?? (quick || flag === 'curves' ? 1 : 3));
   if (!Number.isInteger(rounds) || rounds < 1) throw new RangeError(`--rounds ${values.rounds}: a positive integer`);
   return {
@@ -39,10 +42,17 @@ export function readOptions(flag: 'scenarios' | 'curves', all: readonly string[]
     names: chosen(flag, asked, all, quick ? quickly : all),
     contenders: chosen('contenders', values.contenders as string | undefined, Object.keys(CONTENDERS)),
     quick,
+    at: numbers(values['at'] as string | undefined),
     build: values['no-build'] !== true,
     save: whole || values.save === true,
     timeoutSeconds: Number(values.timeout),
   };
+}
+
+function numbers(value: string | undefined): readonly number[] | undefined {
+  const list = value?.split(',').map(Number);
+  if (list?.some((each) => !Number.isInteger(each) || each < 1)) throw new RangeError(`--at ${value}: positive integers`);
+  return list;
 }
 
 function chosen(flag: string, value: string | undefined, all: readonly string[], otherwise = all): readonly string[] {

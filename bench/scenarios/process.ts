@@ -1,6 +1,6 @@
 import postgres from 'postgres';
 import { addAll } from './add.js';
-import type { Scenario } from './scenario.js';
+import type { Context, Scenario } from './scenario.js';
 import { processAll, processFirst } from './work.js';
 
 const RATE = { figure: 'perSecond', unit: 'jobs/s' } as const;
@@ -18,7 +18,7 @@ export const processing: Scenario = {
 
 export const removed: Scenario = {
   ...RATE,
-  what: 'process with removeOnComplete',
+  what: 'process with removeOnComplete; graphile-worker deletes what is done in any case',
   needs: ['removal'],
   counted: true,
   async run(context) {
@@ -53,17 +53,20 @@ export const backlog: Scenario = {
   },
 };
 
-/** Inserts jobs by SQL, and leaves the tables as the server's own maintenance would in time. */
-export async function fill(
-  { queue, address }: Parameters<Scenario['run']>[0],
-  counts: { waiting?: number; completed?: number },
-): Promise<void> {
-  const sql = postgres(address.postgres, { max: 1, onnotice() {} });
-  for (const state of ['completed', 'waiting'] as const) {
-    const text = queue.fill?.[state];
-    const count = counts[state] ?? 0;
-    if (text && count > 0) await sql.unsafe(text.replace('$count', String(count)));
+/** Inserts jobs by SQL, or else adds them, and leaves the tables as the server's own maintenance would in time. */
+export async function fill(context: Context, counts: { waiting?: number; completed?: number }): Promise<void> {
+  const { queue, address } = context;
+  const { waiting = 0, completed = 0 } = counts;
+  if (!queue.fill) {
+    await addAll(context, waiting);
+    return;
   }
+  const sql = postgres(address.postgres, { max: 1, onnotice() {} });
+  const insert = async (text: string | undefined, count: number) => {
+    if (text && count > 0) await sql.unsafe(text.replace('$count', String(count)));
+  };
+  await insert(queue.fill.completed, completed);
+  await insert(queue.fill.waiting, waiting);
   await sql.unsafe('vacuum analyze');
   await sql.unsafe('checkpoint');
   await sql.end();

@@ -33,6 +33,12 @@ export async function startRedis(fsync: 'everysec' | 'always'): Promise<{ port: 
   };
   const flags = Object.entries(settings).flatMap(([name, value]) => [`--${name}`, value]);
   const server = spawn(PROGRAM, flags, { stdio: ['ignore', 'pipe', 'inherit'] });
+  // Also when the bench is interrupted.
+  const clear = () => {
+    server.kill('SIGKILL');
+    rmSync(directory, { recursive: true, force: true });
+  };
+  process.once('exit', clear);
   const ended = new Promise<void>((resolve) => server.once('exit', () => resolve()));
   await new Promise<void>((resolve, reject) => {
     let out = '';
@@ -48,7 +54,8 @@ export async function startRedis(fsync: 'everysec' | 'always'): Promise<{ port: 
     async stop() {
       server.kill('SIGKILL');
       await ended;
-      rmSync(directory, { recursive: true, force: true });
+      clear();
+      process.off('exit', clear);
     },
   };
 }
