@@ -89,14 +89,14 @@ export function floor(): Contender {
         setImmediate(flush);
       });
     },
-    async work(handler, { purpose, concurrency = BATCH }) {
+    async work(handler, { purpose }) {
       if (purpose === 'latency') {
         await sql.listen('floor', () => void drain(handler, 1));
         return;
       }
       const loop = async () => {
         for (;;) {
-          await drain(handler, Math.min(concurrency, BATCH));
+          await drain(handler, BATCH);
           await sleep(5);
         }
       };

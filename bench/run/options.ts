@@ -20,39 +20,40 @@ export interface Options {
  * of everything is saved, a part of it only with `--save`.
  */
 export function readOptions(flag: 'scenarios' | 'curves', all: readonly string[], quickly: readonly string[]): Options {
-  const { values } = parseArgs({
+  const parsed = parseArgs({
     options: {
       rounds: { type: 'string' },
       [flag]: { type: 'string' },
       contenders: { type: 'string' },
       ...(flag === 'curves' && { at: { type: 'string' } }),
-      quick: { type: 'boolean', default: false },
-      save: { type: 'boolean', default: false },
-      'no-build': { type: 'boolean', default: false },
-      timeout: { type: 'string', default: '600' },
+      quick: { type: 'boolean' },
+      save: { type: 'boolean' },
+      'no-build': { type: 'boolean' },
+      timeout: { type: 'string' },
     },
   });
-  const quick = values.quick === true;
-  const asked = values[flag] as string | undefined;
-  const whole = !quick && [asked, values['contenders'], values['at']].every((each) => each === undefined);
-  const rounds = Number(values.rounds ?? (quick || flag === 'curves' ? 1 : 3));
-  if (!Number.isInteger(rounds) || rounds < 1) throw new RangeError(`--rounds ${values.rounds}: a positive integer`);
+  const values = parsed.values as Partial<Record<string, string | boolean>>;
+  const text = (name: string) => values[name] as string | undefined;
+  const quick = values['quick'] === true;
+  const whole = !quick && ![flag, 'contenders', 'at'].some((name) => name in values);
   return {
-    rounds,
-    names: chosen(flag, asked, all, quick ? quickly : all),
-    contenders: chosen('contenders', values.contenders as string | undefined, Object.keys(CONTENDERS)),
+    rounds: positive('rounds', text('rounds') ?? (quick || flag === 'curves' ? '1' : '3')),
+    names: chosen(flag, text(flag), all, quick ? quickly : all),
+    contenders: chosen('contenders', text('contenders'), Object.keys(CONTENDERS)),
     quick,
-    at: numbers(values['at'] as string | undefined),
+    at: text('at')
+      ?.split(',')
+      .map((each) => positive('at', each)),
     build: values['no-build'] !== true,
-    save: whole || values.save === true,
-    timeoutSeconds: Number(values.timeout),
+    save: whole || values['save'] === true,
+    timeoutSeconds: positive('timeout', text('timeout') ?? '600'),
   };
 }
 
-function numbers(value: string | undefined): readonly number[] | undefined {
-  const list = value?.split(',').map(Number);
-  if (list?.some((each) => !Number.isInteger(each) || each < 1)) throw new RangeError(`--at ${value}: positive integers`);
-  return list;
+function positive(flag: string, value: string): number {
+  const number = Number(value);
+  if (!Number.isInteger(number) || number < 1) throw new RangeError(`--${flag} ${value}: a positive integer`);
+  return number;
 }
 
 function chosen(flag: string, value: string | undefined, all: readonly string[], otherwise = all): readonly string[] {
