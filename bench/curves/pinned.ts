@@ -9,8 +9,8 @@ const OUTSTANDING = 5_000;
 const CHUNK = 500;
 const STEP_S = 5;
 
-/** When the snapshot is taken, in a run of so many seconds. */
-const pinnedAfter = (seconds: number): number => seconds / 5;
+/** When the snapshot is taken, in a run of so many seconds: at the end of a step. */
+const pinnedAfter = (seconds: number): number => Math.max(1, Math.floor(seconds / 5 / STEP_S)) * STEP_S;
 
 export const pinned: Curve = {
   ...STARTED,

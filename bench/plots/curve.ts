@@ -18,7 +18,7 @@ export function curvePlot(curve: Curve, results: CurveResults['curves'][string])
   const xs = [...new Set(values.map(({ x }) => x))];
   const mark = curve.markAt?.(Math.max(...xs));
   return render({
-    title: { text: curve.title, subtitle: `jobs per second; ${curve.what}` },
+    title: { text: curve.title, subtitle: ['jobs per second', ...curve.what.split('; ')] },
     width: 560,
     height: 320,
     layer: [

@@ -42,7 +42,7 @@ const DETAILS: Readonly<Record<string, readonly [string, Readonly<Record<string,
     { statements: 'statements', writes: 'write transactions', connections: 'connections' },
   ],
   import: ['Loading the package, ms', { totalMs: 'all', ownMs: 'without drizzle-orm and postgres' }],
-  memory: ['Memory of the worker’s process, MB', { warmMB: 'after a fifth of the jobs', endMB: 'at the end' }],
+  memory: ['Memory of the worker’s process, MB', { warmMB: 'after two fifths of the jobs', endMB: 'at the end' }],
 };
 
 export function detailSections(results: Results): string[] {
@@ -73,10 +73,11 @@ export function settingsTable(): string {
   );
 }
 
-export function machineTable({ machine, rounds }: Pick<Results, 'machine' | 'rounds'>): string {
+export function machineTable({ machine, rounds, sizes }: Results): string {
   const { at, cpu, cores, memoryGB, system, node, postgres, redis, commit, packages, settings } = machine;
   const rows: [string, string][] = [
-    ['measured', `${at.slice(0, 16).replace('T', ' ')} UTC, ${rounds} rounds, commit ${commit}`],
+    ['measured', `${at.slice(0, 16).replace('T', ' ')} UTC, rounds: ${rounds}, commit ${commit}`],
+    ['sizes', list(sizes)],
     ['machine', `${cpu}, ${cores} cores, ${memoryGB} GB, ${system}`],
     ['Node', node],
     ['Postgres', postgres],

@@ -14,7 +14,7 @@ function grouped(what: string, groupsShare: number, jobsShare: number): Scenario
       const groups = sizes.groups * groupsShare;
       const jobs = groups * sizes.jobsPerGroup * jobsShare;
       await addAll(context, jobs, { groupOf: (n) => `group-${n % groups}` });
-      return processFirst(context, Math.min(sizes.jobs, jobs), { groups: true });
+      return processFirst(context, Math.min(sizes.groupJobs, jobs), { groups: true });
     },
   };
 }

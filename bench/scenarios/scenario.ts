@@ -46,6 +46,8 @@ export interface Sizes {
   readonly samples: number;
   readonly groups: number;
   readonly jobsPerGroup: number;
+  /** Jobs of groups to process. */
+  readonly groupJobs: number;
   /** Jobs waiting behind, and as many completed. */
   readonly backlog: number;
   /** Jobs through one worker. */
@@ -61,6 +63,7 @@ export const FULL: Sizes = {
   samples: 500,
   groups: 1_000,
   jobsPerGroup: 100,
+  groupJobs: 20_000,
   backlog: 1_000_000,
   memory: 100_000,
   idleSeconds: 60,
@@ -72,6 +75,7 @@ export const QUICK: Sizes = {
   singles: 2_000,
   samples: 100,
   jobsPerGroup: 40,
+  groupJobs: 4_000,
   backlog: 100_000,
   memory: 60_000,
   idleSeconds: 20,
