@@ -73,27 +73,22 @@ export function settingsTable(): string {
   );
 }
 
+const list = (values: object) =>
+  Object.entries(values)
+    .map(([name, value]) => `${name} ${value}`)
+    .join(', ');
+
 export function machineTable({ machine, rounds, sizes }: Results): string {
   const { at, cpu, cores, memoryGB, system, node, postgres, redis, commit, packages, settings } = machine;
-  const rows: [string, string][] = [
+  const rows = [
     ['measured', `${at.slice(0, 16).replace('T', ' ')} UTC, rounds: ${rounds}, commit ${commit}`],
     ['sizes', list(sizes)],
     ['machine', `${cpu}, ${cores} cores, ${memoryGB} GB, ${system}`],
     ['Node', node],
     ['Postgres', postgres],
-    [
-      'its settings',
-      Object.entries(settings)
-        .map(([name, value]) => `${name} ${value}`)
-        .join(', '),
-    ],
+    ['its settings', list(settings)],
     ['Redis', redis === 'none' ? 'none' : `${redis}, AOF on, no snapshots, noeviction`],
-    [
-      'packages',
-      Object.entries(packages)
-        .map(([name, version]) => `${name} ${version}`)
-        .join(', '),
-    ],
+    ['packages', list(packages)],
   ];
   return table(['', ''], rows, '---');
 }
