@@ -3,14 +3,14 @@
  * element type to the driver.
  */
 export function arrayText(values: readonly (string | number | null | undefined)[]): string {
-  let text = '{';
-  for (const [i, value] of values.entries()) {
-    if (i > 0) text += ',';
-    if (value === null || value === undefined) text += 'NULL';
-    else if (typeof value === 'number') text += value;
-    else text += quoted(value);
-  }
-  return `${text}}`;
+  let text = '';
+  for (const value of values) text += `,${elementText(value)}`;
+  return `{${text.slice(1)}}`;
+}
+
+function elementText(value: string | number | null | undefined): string | number {
+  if (value === null || value === undefined) return 'NULL';
+  return typeof value === 'number' ? value : quoted(value);
 }
 
 const SPECIAL = /["\\]/g;

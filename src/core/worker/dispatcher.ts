@@ -84,7 +84,11 @@ export class Dispatcher<T> {
   /** Starts jobs, but not those that were lost or cancelled since they were claimed. */
   start(jobs: readonly LeasedJob[]): void {
     const { batched, capacity } = this.#options;
-    const size = batched ? capacity.batchSize : 1;
+    if (!batched) {
+      for (const job of jobs) if (this.#canStart(job)) this.#run([job]);
+      return;
+    }
+    const size = capacity.batchSize;
     for (let i = 0; i < jobs.length; i += size) {
       const batch = jobs.slice(i, i + size).filter((job) => this.#canStart(job));
       if (batch.length > 0) this.#run(batch);
