@@ -8,6 +8,8 @@ export interface CrewOptions {
   plan: Omit<WorkerPlan, 'seed'>;
   /** Whether another process follows one that has ended. Default true. */
   respawn?: boolean;
+  /** For Node, such as another clock. */
+  execArgv?: string[];
   onMessage?: (message: Said, from: Member) => void;
 }
 

@@ -4,7 +4,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { sql as query } from 'drizzle-orm';
 import { drizzle } from 'drizzle-orm/postgres-js';
 import postgres from 'postgres';
-import { type Job, PgStore, type PgStoreOptions, Queue, Worker, type WorkerOptions } from '../../../src/index.js';
+import { type Job, PgStore, type PgStoreOptions, Worker, type WorkerOptions } from '../../../src/index.js';
+import { type ProducePlan, produce } from './produce.js';
 import { randomFrom } from './random.js';
 
 /** The data of a job: what its handler does. */
@@ -21,6 +22,8 @@ export interface Task {
   /** Writes progress and a log line after its work. */
   writes?: boolean;
   fails?: boolean;
+  /** Fails at the first attempt. */
+  failsOnce?: boolean;
   /** Returns the values of its children. */
   parent?: boolean;
 }
@@ -32,8 +35,8 @@ export interface WorkerPlan {
   seed: number;
   queues: { name: string; options?: Omit<WorkerOptions, 'store' | 'batch'> }[];
   store?: Partial<PgStoreOptions>;
-  /** Registers a schedule with each start, as a deploy does: arguments of `every`, by key. */
-  every?: { ms: number; key: string; queue: string }[];
+  /** What it adds when it starts. */
+  produce?: ProducePlan;
 }
 
 const plan = JSON.parse(process.env['DRILL_PLAN']!) as WorkerPlan;
@@ -91,11 +94,11 @@ async function handle(job: Job<Task>, signal: AbortSignal): Promise<unknown> {
     await attempt(run, job.id, 'progress', () => job.updateProgress(50));
     await attempt(run, job.id, 'log', () => job.log(run));
   }
-  if (task.together) await effectTogether(job, run, task.trouble ?? 0);
+  if (task.together && !task.fails) await effectTogether(job, { run, tag: task.tag, values });
   await log`with effect as (
       insert into drill_effect (job_id, run) select ${job.id}, ${run} where ${!task.together && !task.fails})
     update drill_run set ended = clock_timestamp() where run = ${run}`;
-  if (task.fails) throw new Error('fails by the plan');
+  if (task.fails || (task.failsOnce && job.attemptsMade === 0)) throw new Error('fails by the plan');
   return { run, tag: task.tag, values };
 }
 
@@ -111,13 +114,15 @@ async function attempt(run: string, job: string, kind: string, write: () => Prom
   return code;
 }
 
-async function effectTogether(job: Job<Task>, run: string, trouble: number): Promise<void> {
+async function effectTogether(job: Job<Task>, result: { run: string }): Promise<void> {
+  const { run } = result;
+  const { trouble = 0 } = job.data;
   const [before, after] = [trouble > 0 && random.int(1, trouble) === 1, trouble > 0 && random.int(1, trouble) === 1];
   const refused = await attempt(run, job.id, 'completeIn', () =>
     db!.transaction(async (tx) => {
       await tx.execute(query`insert into drill_effect (job_id, run) values (${job.id}, ${run})`);
       await sleep(random.int(0, 5));
-      await job.completeIn(tx, { run });
+      await job.completeIn(tx, result);
       await sleep(random.int(0, 5));
       if (before) throw Object.assign(new Error('rolled back by the plan'), { code: 'BY_PLAN' });
     }),
@@ -140,7 +145,5 @@ for (const { name, options } of plan.queues) {
     tell('completed', { job: job.id, run: (result as { run?: string } | undefined)?.run }),
   );
 }
-for (const { ms, key, queue } of plan.every ?? []) {
-  await new Queue<Task>(queue, { store }).every(ms, 'tick', { tag: key, ms: [0, 5] }, { repeat: { key } });
-}
+if (plan.produce) await produce(plan.produce, store, log, tell);
 tell('ready');
