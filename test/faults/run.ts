@@ -1,4 +1,4 @@
-// npm run test:faults -- [--long] [--only kill,stop] [--seed N] [--list]
+// npm run test:faults -- [--long] [--only kill,stop] [--seed N] [--scale 0.1] [--list]
 import { randomInt } from 'node:crypto';
 import { cpus } from 'node:os';
 import { parseArgs } from 'node:util';
@@ -15,6 +15,8 @@ const { values: args } = parseArgs({
     long: { type: 'boolean', default: false },
     only: { type: 'string' },
     seed: { type: 'string' },
+    /** A part of the sizes of a form, to try a drill. */
+    scale: { type: 'string', default: '1' },
     list: { type: 'boolean', default: false },
   },
 });
@@ -53,7 +55,13 @@ async function runDrill(drill: Drill): Promise<boolean> {
   const began = performance.now();
   // A drill has the same seed whichever others are chosen.
   const random = randomFrom(seed).fork(drill.name);
-  const { bench, outcome } = await makeBench({ server, script: worker.script, random, long: args.long });
+  const { bench, outcome } = await makeBench({
+    server,
+    script: worker.script,
+    random,
+    long: args.long,
+    scale: Number(args.scale),
+  });
   let skipped: string | undefined;
   try {
     await drill.run(bench);

@@ -18,11 +18,13 @@ export interface BenchOptions {
   script: string;
   random: Random;
   long: boolean;
+  /** What sizes are multiplied by. */
+  scale: number;
 }
 
 /** A drill's own database with migrated tables, and everything that it opens. */
 export async function makeBench(options: BenchOptions): Promise<{ bench: Bench; outcome: Outcome }> {
-  const { server, script, random, long } = options;
+  const { server, script, random, long, scale } = options;
   const closing: (() => unknown)[] = [];
   const outcome: Outcome = {
     figures: [],
@@ -47,7 +49,7 @@ export async function makeBench(options: BenchOptions): Promise<{ bench: Bench; 
   const bench: Bench = {
     ...{ random, long, server, url, sql, open },
     oracle: await makeOracle(sql),
-    size: (short, longer) => (long ? longer : short),
+    size: (short, longer) => Math.ceil((long ? longer : short) * scale),
     crew(crewOptions) {
       const crew = startCrew(script, random.fork(`crew ${crews.length}`), crewOptions);
       crews.push(crew);

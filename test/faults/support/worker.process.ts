@@ -114,7 +114,7 @@ async function attempt(run: string, job: string, kind: string, write: () => Prom
   return code;
 }
 
-async function effectTogether(job: Job<Task>, result: { run: string }): Promise<void> {
+async function effectTogether(job: Job<Task>, result: { run: string; tag: unknown; values: unknown }): Promise<void> {
   const { run } = result;
   const { trouble = 0 } = job.data;
   const [before, after] = [trouble > 0 && random.int(1, trouble) === 1, trouble > 0 && random.int(1, trouble) === 1];
