@@ -46,13 +46,14 @@ export async function startEmbedded(options: EmbeddedOptions = {}): Promise<Embe
   keeper.stdin.on('error', () => {});
   keeper.stdin.write(`${JSON.stringify(order)}\n`);
 
-  const lines = createInterface({ input: keeper.stdout });
-  const nextLine = () =>
-    new Promise<string>((resolve, reject) => {
-      keeper.once('error', reject);
-      lines.once('line', resolve);
-      lines.once('close', () => reject(new Error('the keeper of the embedded Postgres ended without a word')));
-    });
+  const lines = createInterface({ input: keeper.stdout })[Symbol.asyncIterator]();
+  const failed = new Promise<never>((_, reject) => keeper.once('error', reject));
+  failed.catch(() => {});
+  const nextLine = async () => {
+    const { value, done } = await Promise.race([lines.next(), failed]);
+    if (done) throw new Error('the keeper of the embedded Postgres ended without a word');
+    return value;
+  };
   const answer = JSON.parse(await nextLine()) as { url: string; version: string } | { error: string };
   if ('error' in answer) {
     await ended;

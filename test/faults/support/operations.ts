@@ -18,6 +18,8 @@ export interface Operation {
   /** More that is there before; over the other store. */
   prepare?(queue: Queue, store: PgStore): Promise<unknown>;
   run(scene: Scene): Promise<unknown>;
+  /** It takes several statements, and one that was refused may have done a part; called again, it does the rest. */
+  readonly inSteps?: true;
   /** Called again after a refusal it does the same thing once. */
   readonly repeatable?: true;
 }
@@ -84,6 +86,7 @@ export const OPERATIONS: readonly Operation[] = [
       ['b', 'failed'],
     ],
     run: ({ queue }) => queue.obliterate(),
+    ...{ inSteps: true, repeatable: true },
   },
   {
     name: 'retryJobs',
@@ -105,7 +108,7 @@ export const OPERATIONS: readonly Operation[] = [
   { name: 'log', jobs: [['a', 'waiting']], run: on('a', (job) => job.log('line')) },
   { name: 'clearLogs', jobs: [['a', 'waiting']], run: on('a', (job) => job.clearLogs()), repeatable: true },
   { name: 'updateData', jobs: [['a', 'waiting']], run: on('a', (job) => job.updateData(2)), repeatable: true },
-  { name: 'discard', jobs: [['a', 'waiting']], run: on('a', (job) => job.discard()), repeatable: true },
+  { name: 'discard', jobs: [['a', 'active']], run: on('a', (job) => job.discard()), repeatable: true },
   { name: 'promote', jobs: [['a', 'delayed']], run: on('a', (job) => job.promote()) },
   { name: 'changeDelay', jobs: [['a', 'delayed']], run: on('a', (job) => job.changeDelay('1d')) },
   { name: 'changePriority', jobs: [['a', 'waiting']], run: on('a', (job) => job.changePriority(7)), repeatable: true },
