@@ -32,7 +32,7 @@ export const statements: Drill = {
       const lane = new Lane(bench, wire, tallies, times);
       for (let next = queue.shift(); next; next = queue.shift()) await lane.drill(next);
       await lane.close();
-      bench.check(wire.open() === 0, `${wire.open()} connections left open`);
+      await until(() => wire.open() === 0).catch(() => bench.fault(`${wire.open()} connections left open`));
       await wire.close();
     });
     await Promise.all(lanes);

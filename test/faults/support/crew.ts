@@ -51,7 +51,7 @@ export function startCrew(script: string, random: Random, options: CrewOptions):
     const child = fork(script, [], {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       env,
-      execArgv: ['--enable-source-maps'],
+      execArgv: options.execArgv ?? [],
     });
     const member: Member = { pid: child.pid ?? 0, child, ready: false, stopped: false, doomed: false };
     let said = '';

@@ -43,7 +43,7 @@ const plan = JSON.parse(process.env['DRILL_PLAN']!) as WorkerPlan;
 const random = randomFrom(plan.seed);
 const tell = (kind: string, more: object = {}) => void process.send?.({ kind, at: Date.now(), ...more });
 const log = postgres(plan.oracle ?? plan.url, {
-  max: 4,
+  max: 2,
   onnotice: () => {},
   backoff: () => 0.1,
   connection: { application_name: 'oracle', synchronous_commit: 'off' },
@@ -59,7 +59,7 @@ for (const end of ['unhandledRejection', 'uncaughtException'] as const) {
 }
 
 const together = plan.queues.some(({ name }) => name.startsWith('together'));
-const client = together ? postgres(plan.url, { max: 16, onnotice: () => {} }) : undefined;
+const client = together ? postgres(plan.url, { max: 7, onnotice: () => {} }) : undefined;
 const db = client && drizzle(client);
 const store = new PgStore({
   ...(db ? { db } : { connection: plan.url }),
