@@ -25,7 +25,8 @@ export function invariant<N extends string>(name: N, select: (db: Tables) => Off
     ['limit'],
     (db, p) => {
       const { queue, id, detail, rows } = select(db);
-      return sql`select ${columns(queue, id, detail)} ${rows} order by ${queue}, ${id} limit ${p.limit}::int`;
+      // By the first columns: an id may be a constant.
+      return sql`select ${columns(queue, id, detail)} ${rows} order by 1, 2 limit ${p.limit}::int`;
     },
     { repeatable: true },
   );
