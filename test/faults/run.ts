@@ -65,6 +65,7 @@ async function runDrill(drill: Drill): Promise<boolean> {
   let skipped: string | undefined;
   try {
     await drill.run(bench);
+    await bench.verify();
   } catch (error) {
     if (error instanceof Skip) skipped = error.message;
     else outcome.faults.push(`the drill itself: ${error instanceof Error ? error.stack : error}`);

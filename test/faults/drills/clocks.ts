@@ -94,8 +94,8 @@ async function judgeTimes({ sql, ...bench }: Bench): Promise<void> {
       await sql`select extract(epoch from greatest(r.began - d.latest, least(r.began - d.earliest, '0'))) * 1000 as ms
       from drill_due d left join drill_run r using (job_id)`,
     retry: await sql`select extract(epoch from b.began - a.ended - interval '2 s') * 1000 as ms from drill_run a
-      left join drill_run b on b.job_id = a.job_id and b.n > a.n where a.tag = 'retry'
-      and not exists (select from drill_run where job_id = a.job_id and n < a.n)`,
+      left join drill_run b on b.job_id = a.job_id and b.claimed > a.claimed where a.tag = 'retry'
+      and not exists (select from drill_run where job_id = a.job_id and claimed < a.claimed)`,
     timeout:
       await sql`select extract(epoch from aborted - began - interval '1 s') * 1000 as ms from drill_run where tag = 'timeout'`,
   };
@@ -145,8 +145,8 @@ async function judgeTakeover({ sql, open, ...bench }: Bench, crews: Crew[]): Pro
   crews[0]?.killOne();
   await sleep(LEASE + SWEEP + 2 * SLACK);
   const rows = await sql`select extract(epoch from b.began) * 1000 - ${killed}::float8 as ms, a.pid from drill_run a
-    left join drill_run b on b.job_id = a.job_id and b.n > a.n
-    where a.tag = 'dies' and (a.pid = ${pids[0] ?? 0} or b.n is not null) and not exists (select from drill_run where job_id = a.job_id and n < a.n)`;
+    left join drill_run b on b.job_id = a.job_id and b.claimed > a.claimed
+    where a.tag = 'dies' and (a.pid = ${pids[0] ?? 0} or b.n is not null) and not exists (select from drill_run where job_id = a.job_id and claimed < a.claimed)`;
   const times = rows.map((row) => (row['ms'] === null ? Number.POSITIVE_INFINITY : Number(row['ms'])));
   bench.figure('taken over after, ms p50/p99/max', spread(times));
   bench.check(

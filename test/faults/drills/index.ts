@@ -1,8 +1,10 @@
 import type { Drill } from '../support/drill.js';
 import { clocks } from './clocks.js';
+import { errors } from './errors.js';
 import { flows } from './flows.js';
 import { kill } from './kill.js';
 import { limits } from './limits.js';
+import { migrations } from './migrations.js';
 import { network } from './network.js';
 import { restart } from './restart.js';
 import { schedules } from './schedules.js';
@@ -22,4 +24,6 @@ export const DRILLS: readonly Drill[] = [
   limits,
   schedules,
   flows,
+  errors,
+  migrations,
 ];

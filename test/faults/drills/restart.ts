@@ -87,6 +87,7 @@ export const restart: Drill = {
     bench.check(lost.length === 0, `acknowledged and lost: ${some(lost)}`);
     bench.check(bad.length === 0, `acknowledged and not completed: ${some(bad)}`);
     bench.check(undone.length === 0, `acknowledged completions that did not hold: ${some(undone)}`);
+    await bench.verify(store);
     bench.check(twice === 0, `${twice} jobs with two events 'completed'`);
   },
 };

@@ -32,7 +32,9 @@ export const statements: Drill = {
       const lane = new Lane(bench, wire, tallies, times);
       for (let next = queue.shift(); next; next = queue.shift()) await lane.drill(next);
       await lane.close();
-      await until(() => wire.open() === 0).catch(() => bench.fault(`${wire.open()} connections left open`));
+      await until(() => wire.open().length === 0).catch(() =>
+        bench.fault(`connections left open after: ${wire.open()}`),
+      );
       await wire.close();
     });
     await Promise.all(lanes);

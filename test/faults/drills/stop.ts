@@ -96,7 +96,7 @@ async function judgeWrites({ sql, ...bench }: Bench): Promise<void> {
   const [row] = await sql`
     select count(*) as asked, count(*) filter (where accepted) as accepted, min(kind) filter (where accepted) as kind
     from drill_write w join drill_run own using (run)
-    where exists (select from drill_run later where later.job_id = own.job_id and later.n > own.n and later.began < w.asked)`;
+    where exists (select from drill_run later where later.job_id = own.job_id and later.claimed > own.claimed and later.began < w.asked)`;
   bench.figure('stale writes asked for', row?.['asked']);
   bench.figure('stale writes accepted', row?.['accepted']);
   bench.check(Number(row?.['asked']) > 0, 'no write was stale: the drill shows nothing');

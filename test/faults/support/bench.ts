@@ -50,6 +50,17 @@ export async function makeBench(options: BenchOptions): Promise<{ bench: Bench; 
     ...{ random, long, server, url, sql, open },
     oracle: await makeOracle(sql),
     size: (short, longer) => Math.ceil((long ? longer : short) * scale),
+    async verify(store) {
+      const checked = store ?? (await open({ listen: false }));
+      for (const { invariant, queueName, id, detail } of await checked.verify({ limit: 5 })) {
+        bench.fault(`verify: ${invariant}: ${id} of ${queueName}: ${detail}`);
+      }
+    },
+    async emptyDatabase() {
+      const empty = await createDatabase(server.url);
+      closing.push(() => dropDatabase(server.url, empty));
+      return empty;
+    },
     crew(crewOptions) {
       const crew = startCrew(script, random.fork(`crew ${crews.length}`), crewOptions);
       crews.push(crew);

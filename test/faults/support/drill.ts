@@ -32,6 +32,10 @@ export interface Bench {
   readonly oracle: Oracle;
   /** A connected store. */
   open(options?: Partial<PgStoreOptions>): Promise<PgStore>;
+  /** Each row that contradicts an invariant of the store is a fault. Done at the end of every drill for its database. */
+  verify(store?: PgStore): Promise<void>;
+  /** A database on the run's server without tables. */
+  emptyDatabase(): Promise<string>;
   /** Worker processes, which are respawned until the crew is dismissed. */
   crew(options: CrewOptions): Crew;
   /** Called at the end, last first. */

@@ -26,7 +26,7 @@ export interface Oracle {
   now(): Promise<number>;
 }
 
-/** In the order of columns: a run is one call of a handler; an effect is what it does to the world; a due job was
+/** A run is one call of a handler; an effect is what it does to the world; a due job was
  * added with a delay that ends, by the server's clock, no earlier and no later. */
 const TABLES = `
   create table drill_run (n bigserial primary key, run text unique, queue text, job_id text, tag text, grp text, pid int,

@@ -11,7 +11,7 @@ export async function snapshot(sql: postgres.Sql, queueName: string): Promise<st
         'progress', progress, 'result', returnvalue, 'reason', failed_reason, 'logs', logs, 'group', group_id,
         'key', deduplication_key, 'discarded', discarded, 'pending', pending_children_count, 'parent', parent_id is not null,
         'cancelled', cancelled_at is not null, 'locked', locked_by is not null, 'records', jsonb_array_length(attempt_logs),
-        'delay', round(extract(epoch from delay_until - clock_timestamp()) / 60)) as job
+        'delayed', delay_until > clock_timestamp()) as job
       from conveyor_jobs where queue_name = ${queueName}) jobs),
     'schedules', (select count(*) from conveyor_schedules where queue_name = ${queueName}),
     'paused', (select coalesce(jsonb_agg(job_name order by job_name), '[]') from conveyor_paused_names

@@ -17,8 +17,8 @@ export interface WireProxy {
   readonly url: string;
   /** Decides on each statement that is carried out, by its name (the comment that it begins with) or its text. */
   decide: (label: string) => Verdict;
-  /** Connections that clients have open. */
-  readonly open: () => number;
+  /** Connections that clients have open, each by what was last sent on it. */
+  readonly open: () => string[];
   /** Whether the server has done all that was sent to it on connections that were cut. */
   readonly settled: () => boolean;
   close(): Promise<void>;
@@ -40,7 +40,7 @@ export async function startWire(target: string): Promise<WireProxy> {
   const proxy: WireProxy = {
     url: url.href,
     decide: () => 'pass',
-    open: () => [...links].filter(({ left }) => !left).length,
+    open: () => [...links].filter(({ left }) => !left).map((link) => link.last),
     settled: () => ![...links].some(({ left }) => left),
     async close() {
       for (const link of links) link.cut();
@@ -58,6 +58,9 @@ class Link {
   readonly ended: Promise<void>;
   /** The client is gone, and the server still works on what was sent. */
   left = false;
+  get last(): string {
+    return this.#authenticated ? this.#label : 'nothing';
+  }
   readonly #client: Socket;
   readonly #server: Socket;
   readonly #decide: (label: string) => Verdict;

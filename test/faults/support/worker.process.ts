@@ -134,7 +134,8 @@ for (;;) {
   try {
     await store.connect();
     break;
-  } catch {
+  } catch (error) {
+    tell('refused', { code: codeOf(error) });
     await sleep(200);
   }
 }
