@@ -7,7 +7,7 @@ import { percentile, some, spread } from '../support/figures.js';
 import { startLoad } from '../support/load.js';
 import type { Task } from '../support/worker.process.js';
 
-const LEASE = 2_000;
+const LEASE = 1_500;
 const ABORT_WITHIN = 100;
 
 interface Events {
@@ -45,7 +45,7 @@ export const stop: Drill = {
         task: () => ({ ms: [200, 1_500], together: name === 'together', writes: true }),
         opts: () => ({ attempts: 1_000 }),
         lanes: 2,
-        pause: [300, 500],
+        pause: [500, 900],
       }),
     );
     await until(() => crew.allReady(), { timeout: 20_000 });
