@@ -86,7 +86,7 @@ async function judgeTakeover({ sql, open, ...bench }: Bench, crews: Crew[]): Pro
   await store.saveBulk(
     'beside',
     Array.from({ length: 40 }, () =>
-      jobIn('waiting', { queueName: 'beside', data: { tag: 'dies', ms: [6_000, 6_000] } }),
+      jobIn('waiting', { queueName: 'beside', data: { tag: 'dies', ms: [2_000, 2_000] } }),
     ),
   );
   const pids = crews.map((crew) => crew.members()[0]?.pid ?? 0);
