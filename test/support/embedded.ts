@@ -15,6 +15,10 @@ export interface EmbeddedOptions {
 export interface EmbeddedServer {
   url: string;
   version: string;
+  /** Ends the server without its files: SIGQUIT as `-m immediate`, SIGINT as `-m fast`. */
+  halt(signal: 'SIGQUIT' | 'SIGINT'): Promise<void>;
+  /** Starts a halted server again, with the same files at the same address. */
+  resume(): Promise<void>;
   /** Ends the server and removes its files. It happens by itself when this process ends, however it ends. */
   stop(): Promise<void>;
 }
@@ -42,13 +46,15 @@ export async function startEmbedded(options: EmbeddedOptions = {}): Promise<Embe
   keeper.stdin.on('error', () => {});
   keeper.stdin.write(`${JSON.stringify(order)}\n`);
 
-  const line = await new Promise<string>((resolve, reject) => {
-    keeper.once('error', reject);
-    const lines = createInterface({ input: keeper.stdout });
-    lines.once('line', resolve);
-    lines.once('close', () => reject(new Error('the keeper of the embedded Postgres ended without a word')));
-  });
-  const answer = JSON.parse(line) as { url: string; version: string } | { error: string };
+  const lines = createInterface({ input: keeper.stdout })[Symbol.asyncIterator]();
+  const failed = new Promise<never>((_, reject) => keeper.once('error', reject));
+  failed.catch(() => {});
+  const nextLine = async () => {
+    const { value, done } = await Promise.race([lines.next(), failed]);
+    if (done) throw new Error('the keeper of the embedded Postgres ended without a word');
+    return value;
+  };
+  const answer = JSON.parse(await nextLine()) as { url: string; version: string } | { error: string };
   if ('error' in answer) {
     await ended;
     throw new Error(`The embedded Postgres did not start: ${answer.error}`);
@@ -57,8 +63,15 @@ export async function startEmbedded(options: EmbeddedOptions = {}): Promise<Embe
   // A program that forgets to stop its server can still end, and the server ends with it.
   keeper.unref();
   for (const stream of [keeper.stdin, keeper.stdout]) (stream as unknown as { unref(): void }).unref();
+  const obey = async (message: object) => {
+    keeper.stdin.write(`${JSON.stringify(message)}\n`);
+    const { error } = JSON.parse(await nextLine()) as { error?: string };
+    if (error) throw new Error(`The embedded Postgres did not do it: ${error}`);
+  };
   return {
     ...answer,
+    halt: (signal) => obey({ do: 'halt', signal }),
+    resume: () => obey({ do: 'resume' }),
     stop() {
       keeper.ref();
       keeper.stdin.end();

@@ -15,9 +15,12 @@ export class DamagedRows {
   }
 
   /** The job as it can be shown; a damaged one is reported. */
-  read = ({ job, damaged }: StoredJob): JobData => {
+  read = <S extends StoredJob | null>(stored: S): S extends null ? null : JobData => {
+    type Shown = S extends null ? null : JobData;
+    if (stored === null) return null as Shown;
+    const { job, damaged } = stored;
     if (damaged.length > 0) this.#report(job, damaged);
-    return job;
+    return job as Shown;
   };
 
   #report({ queueName, id }: JobData, damaged: readonly string[]): void {

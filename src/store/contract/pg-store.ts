@@ -24,11 +24,11 @@ import { readMetrics, requireMetrics } from '../read/metrics.js';
 import { getPausedNames, pauseName, resumeName } from '../read/pauses.js';
 import { listQueues } from '../read/queues.js';
 import { searchByName, searchByPayload, searchJobs } from '../read/search.js';
+import { type VerifyOptions, type Violation, verify } from '../read/verify/verify.js';
 import { clean } from '../remove/clean.js';
 import { truncateAll } from '../remove/delete-expired.js';
 import { drain } from '../remove/drain.js';
 import { obliterate } from '../remove/obliterate.js';
-import type { StoredJob } from '../rows/stored-job.js';
 import { Engine } from '../runtime/engine.js';
 import { type PgStoreOptions, resolveOptions } from '../runtime/options.js';
 import { cancelActive, failParent, notifyChildCompleted } from './core-steps.js';
@@ -76,22 +76,31 @@ export class PgStore implements StoreInterface {
     this.#leases.clear();
   }
 
+  /**
+   * Rows that contradict what always holds between the store's statements; none, unless they were changed by hand or this
+   * package has a fault. It reads every table as a whole, and changes nothing: for tests, and after a restore.
+   */
+  async verify(options: VerifyOptions = {}): Promise<Violation[]> {
+    return verify(this.#executor, options);
+  }
+
   get #executor() {
     return this.engine.executor;
   }
 
   async saveJob(queueName: string, job: NewJobData): Promise<string> {
-    const [id] = await saveJobs(this.engine, [{ queueName, job }]);
-    return id as string;
+    return (await saveJobs(this.engine, [{ queueName, job }]))[0] as string;
   }
 
   async saveBulk(queueName: string, jobs: NewJobData[]): Promise<string[]> {
-    const all = jobs.map((job) => ({ queueName, job }));
-    return saveJobs(this.engine, all);
+    return saveJobs(
+      this.engine,
+      jobs.map((job) => ({ queueName, job })),
+    );
   }
 
   async getJob(queueName: string, jobId: string): Promise<JobData | null> {
-    return this.#read(await getJob(this.#executor, queueName, jobId));
+    return this.#damagedRows.read(await getJob(this.#executor, queueName, jobId));
   }
 
   async updateJob(
@@ -108,11 +117,11 @@ export class PgStore implements StoreInterface {
   }
 
   async findByDeduplicationKey(queueName: string, key: string): Promise<JobData | null> {
-    return this.#read(await findByDeduplicationKey(this.#executor, queueName, key));
+    return this.#damagedRows.read(await findByDeduplicationKey(this.#executor, queueName, key));
   }
 
   async findJobById(jobId: string): Promise<JobData | null> {
-    return this.#read(await findJobById(this.#executor, jobId));
+    return this.#damagedRows.read(await findJobById(this.#executor, jobId));
   }
 
   async fetchNextJob(
@@ -122,16 +131,20 @@ export class PgStore implements StoreInterface {
     options: FetchOptions = {},
   ): Promise<JobData | null> {
     const lockMs = durationIn(lockDuration, 'lockDuration', 1, MAX_TIMER_MS);
-    const request = { ...options, queueName, workerId, lockDuration: lockMs, limit: 1 };
-    const [claimed] = await claimJobs(this.engine, request);
+    const [claimed] = await claimJobs(this.engine, { ...options, queueName, workerId, lockDuration: lockMs, limit: 1 });
     if (!claimed) return null;
     this.#leases.claimed(queueName, claimed.job.id, claimed.lease);
     return this.#damagedRows.read(claimed);
   }
 
   async extendLock(queueName: string, jobId: string, duration: Duration): Promise<boolean> {
-    const ms = durationIn(duration, 'duration', 1, MAX_TIMER_MS);
-    return extendLock(this.#executor, this.#leases, queueName, jobId, ms);
+    return extendLock(
+      this.#executor,
+      this.#leases,
+      queueName,
+      jobId,
+      durationIn(duration, 'duration', 1, MAX_TIMER_MS),
+    );
   }
 
   async releaseLock(queueName: string, jobId: string): Promise<void> {
@@ -192,10 +205,6 @@ export class PgStore implements StoreInterface {
 
   async retryJobs(queueName: string, state: 'failed' | 'completed'): Promise<number> {
     return this.#nowWaiting(queueName, (await retryJobs(this.#executor, queueName, state)).count);
-  }
-
-  #read(stored: StoredJob | null): JobData | null {
-    return stored && this.#damagedRows.read(stored);
   }
 
   #nowWaiting(queueName: string, count: number): number {

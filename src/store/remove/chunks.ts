@@ -75,6 +75,8 @@ const selectHorizon = statement(
   'horizon',
   [],
   (db) => sql`select ${columns(db.nextSeq, sql`extract(epoch from now()) * 1000`)}`,
+  // Each takes another `seq`, and none is any job's.
+  { repeatable: true },
 );
 
 /** A moment by the database: what is newer is not touched, so that work ends also while others add to it. */

@@ -1,0 +1,40 @@
+import type { Executor } from '../../../db/executor.js';
+import { integerIn } from '../../../model/options/names.js';
+import { readOptions } from '../../../model/options/option-object.js';
+import { FLOW_INVARIANTS } from './flow-invariants.js';
+import { JOB_INVARIANTS } from './job-invariants.js';
+import { TABLE_INVARIANTS } from './table-invariants.js';
+
+const INVARIANTS = [...JOB_INVARIANTS, ...FLOW_INVARIANTS, ...TABLE_INVARIANTS] as const;
+
+export type InvariantName = (typeof INVARIANTS)[number]['name'];
+
+export interface VerifyOptions {
+  /** Most violations of each invariant that are listed. Default 100. */
+  limit?: number;
+}
+
+/** A row for which an invariant does not hold. */
+export interface Violation {
+  readonly invariant: InvariantName;
+  readonly queueName: string;
+  /** A job's id, a schedule's key, a group's id; empty for a queue as a whole. */
+  readonly id: string;
+  /** The values that contradict each other. */
+  readonly detail: string;
+}
+
+const MAX_LIMIT = 1_000_000;
+
+/** Checks one invariant after the other, each in a statement, and so a snapshot, of its own. */
+export async function verify(executor: Executor, options: VerifyOptions = {}): Promise<Violation[]> {
+  readOptions(options, 'options', ['limit']);
+  const limit = integerIn(options.limit ?? 100, 'limit', 1, MAX_LIMIT);
+  const violations: Violation[] = [];
+  for (const { name, offenders } of INVARIANTS) {
+    for (const [queueName, id, detail] of (await executor.run(offenders, { limit })) as string[][]) {
+      violations.push({ invariant: name, queueName: queueName as string, id: id as string, detail: detail as string });
+    }
+  }
+  return violations;
+}
