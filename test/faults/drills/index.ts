@@ -11,6 +11,7 @@ import { schedules } from './schedules.js';
 import { statements } from './statements.js';
 import { stop } from './stop.js';
 import { terminate } from './terminate.js';
+import { values } from './values.js';
 
 /** In the order in which they run. */
 export const DRILLS: readonly Drill[] = [
@@ -26,4 +27,5 @@ export const DRILLS: readonly Drill[] = [
   flows,
   errors,
   migrations,
+  values,
 ];
