@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test } from 'vitest';
-import { BASE, fill, useDashboard } from './support.js';
+import { fill } from './fill.js';
+import { BASE, useDashboard } from './support.js';
 
 const dashboard = useDashboard();
 

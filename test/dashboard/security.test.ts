@@ -62,7 +62,7 @@ describe('a write', () => {
   });
 
   test('is offered by no read-only page', async () => {
-    const html = await dashboard.make({ readOnly: true }).html('/nothing');
+    const html = await dashboard.make({ readOnly: true }).html('/jobs?queue=safe');
     expect(html).toContain('Read-only');
     expect(html).not.toMatch(/data-verb|data-bulk|type="checkbox"/);
   });

@@ -86,6 +86,7 @@ function options(element: HTMLElement, colours: Colours): Chart.Options {
         font,
         grid: { show: false },
         space: 70,
+        size: 28,
         values: (_, ticks) => ticks.map((at) => clock(at)),
       },
       { ...axis, font, size: 44, space: 36, values: (_, ticks) => ticks.map((n) => (n % 1 ? '' : short(n))) },

@@ -69,7 +69,7 @@ export function Stat({
   );
 }
 
-export function Panel(props: { title: string; note?: Child; children?: Child; keyed?: string }) {
+export function Panel(props: { title: string; note?: Child; children?: Child; keyed?: string | undefined }) {
   return (
     <section class="panel" data-key={props.keyed} aria-label={props.title}>
       <header>
@@ -88,10 +88,11 @@ export function Empty({ children }: { children?: Child }) {
 /** A button that the script makes a verb of; without write access there is none. */
 export function Verb(props: {
   view: View;
-  to: 'job' | 'queue';
+  to: 'jobs' | 'queue';
   body: object;
-  confirm?: string;
-  kind?: 'danger' | 'primary';
+  /** What is asked before. */
+  confirm?: string | undefined;
+  kind?: 'danger' | 'primary' | undefined;
   children?: Child;
 }) {
   if (!props.view.writable) return null;

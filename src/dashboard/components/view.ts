@@ -36,6 +36,7 @@ export class Links {
   job = (queue: string, id: string): string => this.#to('/job', { queue, id });
   find = (): string => `${this.base}/find`;
   schedules = (queue?: string, after?: string): string => this.#to('/schedules', { queue, after });
+  flow = (queue: string, id: string): string => this.#to('/flow', { queue, id });
   flows = (after?: string): string => this.#to('/flows', { after });
 
   filtered(filter: JobFilter, cursor: Cursor | null): string {

@@ -4,8 +4,10 @@ import { eventStream } from '../live/stream.js';
 import { type Problem, ProblemPage } from '../pages/problem.js';
 import { assetResponse } from '../routes/assets.js';
 import { type Context, viewOf } from '../routes/context.js';
-import * as pages from '../routes/pages.js';
+import { flowPage, flowsPage, jobPage, placeOfJob } from '../routes/job-pages.js';
+import { jobsPage, overviewPage } from '../routes/pages.js';
 import { problemOf } from '../routes/problems.js';
+import { queuePage, schedulesPage } from '../routes/queue-pages.js';
 import { jobVerb, queueVerb } from '../routes/verbs.js';
 import { consentTo } from '../security/access.js';
 import { NOT_STORED } from '../security/headers.js';
@@ -37,10 +39,15 @@ export function buildApp(context: Context, basePath: string): Hono {
     return next();
   });
 
-  app.get('/', async (call) => page(call, await pages.overviewPage(context)));
-  app.get('/jobs', async (call) => page(call, await pages.jobsPage(context, call.req.query())));
+  app.get('/', async (call) => page(call, await overviewPage(context)));
+  app.get('/jobs', async (call) => page(call, await jobsPage(context, call.req.query())));
+  app.get('/queue', async (call) => page(call, await queuePage(context, call.req.query())));
+  app.get('/job', async (call) => page(call, await jobPage(context, call.req.query())));
+  app.get('/schedules', async (call) => page(call, await schedulesPage(context, call.req.query())));
+  app.get('/flows', async (call) => page(call, await flowsPage(context, call.req.query())));
+  app.get('/flow', async (call) => page(call, await flowPage(context, call.req.query())));
   app.get('/find', async (call) => {
-    const place = await pages.placeOfJob(context, call.req.query());
+    const place = await placeOfJob(context, call.req.query());
     return place ? call.redirect(place, 303) : problem(call, notFound('No job has this id.'));
   });
   app.get('/events', ({ req }) => eventStream(context.hub, req.raw.signal));

@@ -8,6 +8,7 @@ const local = (ms: number | undefined): string => (ms === undefined ? '' : new D
 export function FilterBar({ view, filter, names }: { view: View; filter: JobFilter; names: readonly string[] }) {
   const { queue, state, name, text, value, since, until } = filter;
   const queues = names.includes(queue) ? names : [queue, ...names];
+  const isOpen = filter.path !== undefined || since !== undefined || until !== undefined;
   return (
     <form class="filters" action={`${view.links.base}/jobs`} aria-label="Filter" data-keep="">
       <label>
@@ -29,28 +30,33 @@ export function FilterBar({ view, filter, names }: { view: View; filter: JobFilt
         Text in the data
         <input name="text" value={text ?? ''} maxlength={500} />
       </label>
-      <label>
-        Path in the data
-        <input name="path" value={fieldsOf(filter)['path'] ?? ''} placeholder="user.id" maxlength={500} />
-      </label>
-      <label>
-        Value at the path
-        <input name="value" value={value ?? ''} placeholder="any" maxlength={500} />
-      </label>
-      <label>
-        From (UTC)
-        <input type="datetime-local" name="since" value={local(since)} />
-      </label>
-      <label>
-        To (UTC)
-        <input type="datetime-local" name="until" value={local(until)} />
-      </label>
       <div class="go">
         <button type="submit" class="primary">
           Filter
         </button>
         <a href={view.links.jobs({ queue, state })}>Clear</a>
       </div>
+      <details open={isOpen}>
+        <summary>More filters: value at a path, time</summary>
+        <div class="more">
+          <label>
+            Path in the data
+            <input name="path" value={fieldsOf(filter)['path'] ?? ''} placeholder="user.id" maxlength={500} />
+          </label>
+          <label>
+            Value at the path
+            <input name="value" value={value ?? ''} placeholder="any" maxlength={500} />
+          </label>
+          <label>
+            From (UTC)
+            <input type="datetime-local" name="since" value={local(since)} />
+          </label>
+          <label>
+            To (UTC)
+            <input type="datetime-local" name="until" value={local(until)} />
+          </label>
+        </div>
+      </details>
     </form>
   );
 }

@@ -124,11 +124,11 @@ function Totals({ queues, all }: OverviewData) {
           <Counted count={sum(state)} />
         </Stat>
       ))}
-      <Stat label="Completed per minute">{number(minute.completed)}</Stat>
-      <Stat label="Failed per minute">
+      <Stat label="Completed / min">{number(minute.completed)}</Stat>
+      <Stat label="Failed / min">
         <span class={minute.failed > 0 ? 'ink-failed' : undefined}>{number(minute.failed)}</span>
       </Stat>
-      <Stat label="Workers with leases">{number(queues.reduce((n, { summary }) => n + summary.workers, 0))}</Stat>
+      <Stat label="Busy workers">{number(queues.reduce((n, { summary }) => n + summary.workers, 0))}</Stat>
     </div>
   );
 }

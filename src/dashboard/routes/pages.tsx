@@ -1,5 +1,4 @@
-import { validateName, validateQueueName } from '../../model/options/names.js';
-import { findJobById } from '../../store/read/find.js';
+import { validateQueueName } from '../../model/options/names.js';
 import { Jobs } from '../pages/jobs.js';
 import { NoQueue } from '../pages/no-queue.js';
 import { Overview } from '../pages/overview.js';
@@ -58,11 +57,4 @@ export async function jobsPage(context: Context, fields: Fields) {
       }}
     />
   );
-}
-
-/** Where the job with this id is; undefined: there is none. */
-export async function placeOfJob(context: Context, fields: Fields): Promise<string | undefined> {
-  const id = validateName(fields['id']?.trim(), 'job id');
-  const found = await findJobById(context.store.engine.executor, id);
-  return found ? context.links.job(found.job.queueName, found.job.id) : undefined;
 }
