@@ -3,8 +3,11 @@ import { readQueueNames } from '../queries/overview.js';
 
 /** How often queues are looked for that are new, in ms. */
 const NEW_QUEUES = 15_000;
+/** How often it is checked whether notifications arrive, in ms: without a statement. */
+const CHECK = 1_000;
 
-export type Listener = (queueName: string) => void;
+/** Called with the queue in which something has happened; with null when notifications begin or cease to arrive. */
+export type Listener = (queueName: string | null) => void;
 
 /** The events of all queues, for as long as somebody looks at a page. */
 export class LiveHub {
@@ -13,6 +16,7 @@ export class LiveHub {
   readonly #closers = new Set<() => void>();
   readonly #subscribed = new Map<string, () => void>();
   #timer: NodeJS.Timeout | undefined;
+  #check: NodeJS.Timeout | undefined;
   #onClose: (() => void) | undefined;
 
   constructor(engine: Engine) {
@@ -41,6 +45,13 @@ export class LiveHub {
   #start(): void {
     this.#timer = setInterval(() => void this.#subscribe(), NEW_QUEUES);
     this.#timer.unref?.();
+    let listened = this.listens;
+    this.#check = setInterval(() => {
+      if (listened === this.listens) return;
+      listened = this.listens;
+      this.#tell(null);
+    }, CHECK);
+    this.#check.unref?.();
     this.#onClose = this.#engine.onClose(() => {
       for (const closed of [...this.#closers]) closed();
     });
@@ -49,6 +60,7 @@ export class LiveHub {
 
   #stop(): void {
     clearInterval(this.#timer);
+    clearInterval(this.#check);
     this.#timer = undefined;
     this.#onClose?.();
     for (const unsubscribe of this.#subscribed.values()) unsubscribe();
@@ -65,9 +77,13 @@ export class LiveHub {
 
   #follow(name: string): void {
     if (this.#timer === undefined || this.#subscribed.has(name)) return;
-    const tell = () => {
-      for (const listener of this.#listeners) listener(name);
-    };
-    this.#subscribed.set(name, this.#engine.notifier.on(name, tell));
+    this.#subscribed.set(
+      name,
+      this.#engine.notifier.on(name, () => this.#tell(name)),
+    );
+  }
+
+  #tell(name: string | null): void {
+    for (const listener of this.#listeners) listener(name);
   }
 }

@@ -6,7 +6,10 @@ const TOGETHER = 300;
 /** Shorter than any server or proxy takes for an idle connection: Bun closes one after 10 s. */
 const HEARTBEAT = 8_000;
 
-/** Server-sent events: `hello` once, then `change` with the queues in which something has happened. */
+/**
+ * Server-sent events: `hello`, which says whether events of other processes arrive, at first and when that changes; and
+ * `change` with the queues in which something has happened.
+ */
 export function eventStream(hub: LiveHub, signal: AbortSignal): Response {
   const encoder = new TextEncoder();
   let end = () => {};
@@ -29,6 +32,10 @@ export function eventStream(hub: LiveHub, signal: AbortSignal): Response {
         heartbeat.unref?.();
         const remove = hub.add(
           (queueName) => {
+            if (queueName === null) {
+              send(message('hello', { listens: hub.listens }));
+              return;
+            }
             changed.add(queueName);
             timer ??= later(flush, TOGETHER);
           },
