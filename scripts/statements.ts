@@ -8,7 +8,7 @@ import { nearest } from '../src/model/options/did-you-mean.js';
 
 const source = resolve(import.meta.dirname, '../src');
 /** The rooms of src/ in which statements are declared. */
-const ROOMS = ['migrations', 'store', 'core'];
+const ROOMS = ['migrations', 'store', 'core', 'dashboard/queries'];
 const MAX_HINTS = 6;
 
 export type Statements = ReadonlyMap<string, Statement<string>>;

@@ -39,7 +39,8 @@ describe('the tarball', PATIENCE, () => {
     }
     const documents = ['README', 'ARCHITECTURE', 'CHANGELOG', 'CONTRIBUTING'].map((name) => `${name}.md`);
     expect(paths).toEqual(expect.arrayContaining([...documents, 'LICENSE', 'package.json']));
-    const folders = /^(src\/.*\.ts|dist\/.*\.(js|d\.ts)(\.map)?|docs\/.*\.md|examples\/.*|drizzle\/[^/]*\.sql)$/;
+    const folders =
+      /^(src\/.*\.(tsx?|css)|dist\/.*\.(js|d\.ts)(\.map)?|docs\/.*\.(md|png)|examples\/.*|drizzle\/[^/]*\.sql)$/;
     const others = paths.filter((path) => !folders.test(path) && !documents.includes(path));
     expect(others.sort()).toEqual(['LICENSE', 'package.json']);
     expect(paths.filter((path) => /node_modules|^examples\/.*\/dist\//.test(path))).toEqual([]);

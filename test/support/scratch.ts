@@ -120,6 +120,7 @@ export function dependencies(major: Major, ours: string): Record<string, string>
     '@types/node',
     '@electric-sql/pglite',
     '@neondatabase/serverless',
+    'hono',
     'ws',
     'tsx',
   ];

@@ -34,7 +34,7 @@ test.each(documents)('the links of %s lead somewhere', (document) => {
 
 /** Paths from the root, and from src/ where they begin with the name of a layer. */
 const PATH =
-  /(?<![\w./-])(?:(?:src|test|bench|scripts|drizzle|examples|(model|schema|db|migrations|store|core))\/[\w./-]*|\.ci\/\w+)/g;
+  /(?<![\w./-])(?:(?:src|test|bench|scripts|drizzle|examples|(model|schema|db|migrations|store|core|dashboard))\/[\w./-]*|\.ci\/\w+)/g;
 
 test.each(['ARCHITECTURE.md', 'CONTRIBUTING.md'])('every path in %s exists', (document) => {
   const paths = [...read(document).matchAll(PATH)].map(([path, layer]) => (layer ? `src/${path}` : path));
@@ -48,7 +48,7 @@ test('ARCHITECTURE.md names what is in the files that it sends its readers to', 
   for (const [place, name, file] of places) expect(read(`src/${file}`), place).toMatch(new RegExp(`\\b${name}\\b`));
 });
 
-test.each(['store', 'core'])('ARCHITECTURE.md lists every room of %s', (layer) => {
+test.each(['store', 'core', 'dashboard'])('ARCHITECTURE.md lists every room of %s', (layer) => {
   const rooms = readdirSync(join(root, 'src', layer)).filter((name) =>
     statSync(join(root, 'src', layer, name)).isDirectory(),
   );

@@ -1,10 +1,10 @@
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, relative, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
 
 /** Imports run to the left only, types included: whoever opens a folder need not know those to its right. */
-const LAYERS = ['model', 'schema', 'db', 'migrations', 'store', 'core', 'index.ts'];
+const LAYERS = ['model', 'schema', 'db', 'migrations', 'store', 'core', 'dashboard', 'index.ts'];
 
 /** The same inside a layer. Rooms of one group do not know each other's order. */
 const ROOMS: Record<string, string[][]> = {
@@ -21,13 +21,22 @@ const ROOMS: Record<string, string[][]> = {
     ['schedules'],
     ['contract'],
   ],
+  dashboard: [
+    ['assets', 'security', 'queries'],
+    ['components'],
+    ['live', 'verbs', 'client'],
+    ['pages'],
+    ['routes'],
+    ['handler'],
+    ['index.ts'],
+  ],
   core: [['event-bus.ts'], ['job'], ['queue'], ['worker'], ['define.ts'], ['close-on-signals.ts'], ['index.ts']],
 };
 
 const src = fileURLToPath(new URL('../../src', import.meta.url));
 
 const files = readdirSync(src, { recursive: true, encoding: 'utf8' })
-  .filter((file) => file.endsWith('.ts'))
+  .filter((file) => /\.tsx?$/.test(file))
   .map((file) => file.replaceAll(sep, '/'));
 const layerOf = (file: string) => file.split('/')[0] as string;
 const roomOf = (file: string) => file.split('/')[1] as string;
@@ -36,11 +45,14 @@ const roomOf = (file: string) => file.split('/')[1] as string;
 const imports = new Map(
   files.map((file) => {
     const text = readFileSync(join(src, file), 'utf8');
-    const targets = [...text.matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g)].map((match) =>
-      relative(src, resolve(dirname(join(src, file)), match[1] as string))
-        .replaceAll(sep, '/')
-        .replace(/\.js$/, '.ts'),
-    );
+    const targets = [...text.matchAll(/(?:from|import)\s*\(?\s*'(\.[^']+)'/g)]
+      .map((match) =>
+        relative(src, resolve(dirname(join(src, file)), match[1] as string))
+          .replaceAll(sep, '/')
+          .replace(/\.js$/, '.ts'),
+      )
+      // A component is a .tsx file; who imports it says .js all the same.
+      .map((target) => (existsSync(join(src, target)) ? target : `${target}x`));
     return [file, targets] as const;
   }),
 );

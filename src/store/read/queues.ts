@@ -38,21 +38,31 @@ function endedJobs(db: Tables, state: JobState): SQL {
     0::bigint as scheduled offset 0`;
 }
 
-/** The names by a skip scan of each state's index: a few probes per queue, however many jobs it has. */
+/**
+ * `q(name)`, a recursive table of the queues that have jobs, ended by a null: by a skip scan of each state's index, a few
+ * probes per queue, however many jobs it has.
+ */
+export function queueNames(db: Tables): SQL {
+  const j = alias(db.jobs, 'j');
+  const first = (after: SQLWrapper) =>
+    sql`least(${sql.join(
+      JOB_STATES.map(
+        (state) => sql`(select ${j.queueName} from ${db.jobs} as ${j} where ${inState(j, state)}${after}
+            order by ${j.queueName} limit 1)`,
+      ),
+      sql`, `,
+    )})`;
+  return sql`q(name) as (
+        select ${first(sql``)}
+        union all
+        select ${first(sql` and ${j.queueName} > q.name`)} from q where q.name is not null)`;
+}
+
 const selectQueues = statement(
   'list queues',
   [],
   (db) => {
-    const j = alias(db.jobs, 'j');
     const n = alias(db.pausedNames, 'n');
-    const first = (after: SQLWrapper) =>
-      sql`least(${sql.join(
-        JOB_STATES.map(
-          (state) => sql`(select ${j.queueName} from ${db.jobs} as ${j} where ${inState(j, state)}${after}
-            order by ${j.queueName} limit 1)`,
-        ),
-        sql`, `,
-      )})`;
     const name = (i: number) => sql.raw(`s${i}`);
     const each = (of: (table: SQLWrapper) => SQL, separator: SQLWrapper) =>
       sql.join(
@@ -64,10 +74,7 @@ const selectQueues = statement(
         sql`cross join lateral (${state === 'completed' || state === 'failed' ? endedJobs(db, state) : liveJobs(db, state)}) ${name(i)}`,
     );
     return sql`
-      with recursive q(name) as (
-        select ${first(sql``)}
-        union all
-        select ${first(sql` and ${j.queueName} > q.name`)} from q where q.name is not null)
+      with recursive ${queueNames(db)}
       select ${columns(
         sql`q.name`,
         ...JOB_STATES.map((_, i) => sql`${name(i)}.n`),

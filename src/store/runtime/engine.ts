@@ -109,6 +109,11 @@ export class Engine {
     return db && postgresJsClient(db)?.options.max;
   }
 
+  /** Whether events of other processes arrive. */
+  get listening(): boolean {
+    return this.#connection.listening;
+  }
+
   get connected(): boolean {
     return this.#connection.connected;
   }
