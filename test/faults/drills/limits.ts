@@ -51,7 +51,7 @@ export const limits: Drill = {
       }
     });
     await until(() => crew.allReady(), { timeout: 30_000 });
-    const end = performance.now() + bench.size(30_000, 3_600_000);
+    const end = performance.now() + bench.size(20_000, 3_600_000);
     let killed = 0;
     while (performance.now() < end) {
       await sleep(random.int(300, 900));

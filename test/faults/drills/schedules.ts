@@ -43,7 +43,7 @@ export const schedules: Drill = {
     const queue = new Queue('beside', { store });
     await until(() => crew.allReady(), { timeout: 30_000 });
     const from = await oracle.now();
-    const end = performance.now() + bench.size(30_000, 3_600_000);
+    const end = performance.now() + bench.size(20_000, 3_600_000);
     let killed = 0;
     while (performance.now() < end) {
       await sleep(random.int(150, 600));
