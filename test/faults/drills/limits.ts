@@ -65,7 +65,7 @@ export const limits: Drill = {
     await until(() => crew.allReady(), { timeout: 30_000 });
     await sleep(LEASE + 1_000);
     const calm = await oracle.now();
-    await sleep(3_000);
+    await sleep(6_000);
     feeding.on = false;
     await Promise.all(feeds);
     await crew.dismiss();
