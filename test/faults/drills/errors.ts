@@ -9,8 +9,8 @@ import type { Task } from '../support/worker.process.js';
 /** Of statements; half of these end their connection. */
 const CODES = ['53300', '57P01', '57P03', '25006', '40001', '40P01', '55P03', '57014'];
 const SHARE = 0.05;
-/** What a caller is told: lost or cancelled, or by SQLSTATE what concerns the moment. */
-const REPORTS = ['CONNECTION', 'PG_25006', 'PG_40001', 'PG_40P01', 'PG_55P03'];
+/** What a caller is told: a statement that may have taken effect or was cancelled, and a lock. All else is repeated. */
+const REPORTS = ['CONNECTION', 'PG_55P03'];
 /** A statement is repeated for about 3 s where that is safe. */
 const LONGEST = 6_000;
 

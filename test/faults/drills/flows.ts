@@ -43,7 +43,7 @@ export const flows: Drill = {
       }
     })();
     const trees = random.fork('trees');
-    const count = bench.size(200, 20_000);
+    const count = bench.size(100, 20_000);
     for (let i = 0; i < count; i++) {
       await producer.add(tree(trees, model, 0));
       if (i % 10 === 0) await sleep(20);

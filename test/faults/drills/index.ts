@@ -1,6 +1,7 @@
 import type { Drill } from '../support/drill.js';
 import { clocks } from './clocks.js';
 import { errors } from './errors.js';
+import { failover } from './failover.js';
 import { flows } from './flows.js';
 import { kill } from './kill.js';
 import { limits } from './limits.js';
@@ -28,4 +29,5 @@ export const DRILLS: readonly Drill[] = [
   errors,
   migrations,
   values,
+  failover,
 ];

@@ -51,7 +51,7 @@ export const limits: Drill = {
       }
     });
     await until(() => crew.allReady(), { timeout: 30_000 });
-    const end = performance.now() + bench.size(30_000, 3_600_000);
+    const end = performance.now() + bench.size(20_000, 3_600_000);
     let killed = 0;
     while (performance.now() < end) {
       await sleep(random.int(300, 900));
@@ -65,7 +65,7 @@ export const limits: Drill = {
     await until(() => crew.allReady(), { timeout: 30_000 });
     await sleep(LEASE + 1_000);
     const calm = await oracle.now();
-    await sleep(3_000);
+    await sleep(6_000);
     feeding.on = false;
     await Promise.all(feeds);
     await crew.dismiss();

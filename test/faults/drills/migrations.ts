@@ -22,7 +22,7 @@ export const migrations: Drill = {
   title:
     '64 processes migrate one empty database at once, some are killed meanwhile: no failed start, nothing half-done',
   async run(bench) {
-    const rounds = bench.size(5, 100);
+    const rounds = bench.size(2, 100);
     const wanted = await shape(bench.sql);
     const times: number[] = [];
     const refused: Record<string, number> = {};

@@ -45,7 +45,7 @@ export const network: Drill = {
     });
     await until(() => crews.every((crew) => crew.allReady()), { timeout: 20_000 });
 
-    const rounds = bench.size(10, 100);
+    const rounds = bench.size(6, 100);
     const [least, most] = [5_000, bench.long ? 60_000 : 10_000];
     await freezeInTurn(bench, networks, rounds, [least, most]);
     const longest = Math.max(...load.times);

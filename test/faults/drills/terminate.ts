@@ -15,7 +15,7 @@ export const terminate: Drill = {
   title: 'pg_terminate_backend of random backends: nothing lost, no process ends, back within 2 s',
   async run(bench) {
     const { oracle, random, sql } = bench;
-    const terminations = bench.size(200, 10_000);
+    const terminations = bench.size(150, 10_000);
     const options = { concurrency: 8, lockDuration: LEASE, stalledInterval: 500, maxStalledCount: 1_000 };
     const errors: Record<string, number> = {};
     const crew = bench.crew({

@@ -93,7 +93,7 @@ export const values: Drill = {
     worker.on('error', () => {});
     const refused: Record<string, number> = {};
     const sent = new Map<string, Item>();
-    const count = bench.size(20_000, 500_000);
+    const count = bench.size(10_000, 500_000);
     for (let n = 0; n < count; n += BATCH) {
       const items = fc.sample(item, { numRuns: BATCH, seed: random.int(0, 2 ** 31 - 1) }) as Item[];
       await Promise.all(items.map((one) => add(bench, queue, one, sent, refused)));

@@ -9,6 +9,8 @@ export interface Network {
   thaw(): void;
   /** One-way delay in ms, and the share of pieces that are lost and sent again. */
   slow(delay: number, loss: number): void;
+  /** The address belongs to another server: new connections go to it, those there are stay where they are. */
+  retarget(target: string): void;
   close(): Promise<void>;
 }
 
@@ -17,7 +19,7 @@ const RETRANSMISSION = 200;
 
 /** A TCP proxy whose network delays, loses (as TCP shows it: what follows waits for the retransmission) or goes dead. */
 export async function startNetwork(target: string, random: Random): Promise<Network> {
-  const { hostname, port } = new URL(target);
+  let { hostname, port } = new URL(target);
   const sockets = new Set<Socket>();
   let [frozen, delay, loss] = [false, 0, 0];
   const pipe = (from: Socket, to: Socket, pair: { dead: boolean }) => {
@@ -61,6 +63,9 @@ export async function startNetwork(target: string, random: Random): Promise<Netw
     slow: (ms, share) => {
       delay = ms;
       loss = share;
+    },
+    retarget: (other) => {
+      ({ hostname, port } = new URL(other));
     },
     async close() {
       for (const socket of sockets) socket.destroy();
