@@ -137,7 +137,8 @@ describe('a job', () => {
     });
     const site = dashboard.make();
     for (const path of ['/job?queue=huge&id=row-1', '/jobs?queue=huge&state=failed', '/jobs?queue=huge&text=data']) {
-      expect((await site.html(path)).length, path).toBeLessThan(62_000);
+      // Its files are 36 KB: it has no chart.
+      expect((await site.html(path)).length, path).toBeLessThan(110_000);
     }
   });
 });
