@@ -53,7 +53,8 @@ async function run(): Promise<void> {
   const began = performance.now();
   const ok = await refresh();
   const took = performance.now() - began;
-  earliest = performance.now() + Math.max(PAUSE, 3 * took);
+  // A failure takes as long as the server tries for, which says nothing about what the page costs.
+  earliest = performance.now() + (ok ? Math.max(PAUSE, 3 * took) : PAUSE);
   show(ok ? (events ? 'live' : 'polling') : 'offline');
   schedule(ok ? interval() : 2_000);
 }
