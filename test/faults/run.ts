@@ -38,6 +38,9 @@ process.on('uncaughtException', (error) => escaped.push(error));
 
 const server = await startEmbedded({ version: process.env['PG_VERSION'] });
 const worker = await bundleWorker();
+// Also when it is interrupted: server and workers end with this process by themselves.
+process.on('exit', () => worker.remove());
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(1));
 console.log(
   `Postgres ${server.version}, Node ${process.version}, ${cpus().length} cores, seed ${seed}, ${args.long ? 'long' : 'short'} form`,
 );
@@ -45,7 +48,6 @@ let failed = 0;
 try {
   for (const drill of chosen) if (!(await runDrill(drill))) failed++;
 } finally {
-  worker.remove();
   await server.stop();
 }
 console.log(failed === 0 ? `all ${chosen.length} drills passed` : `${failed} of ${chosen.length} drills FAILED`);

@@ -38,7 +38,7 @@ export const flows: Drill = {
     const state = { killing: true };
     const killing = (async () => {
       while (state.killing) {
-        await sleep(random.int(400, 900));
+        await sleep(random.int(800, 1_600));
         if (crew.killOne()) killed++;
       }
     })();

@@ -1,5 +1,5 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Queue } from '../../../src/index.js';
-import { randomPause } from '../../support/pauses.js';
 import { until } from '../../support/until.js';
 import type { Bench, Drill } from '../support/drill.js';
 import { seconds, some } from '../support/figures.js';
@@ -36,7 +36,7 @@ export const kill: Drill = {
     let killed = 0;
     for (let due = 0; killed < kills; due += (jobs * 0.99) / kills) {
       await until(async () => (await oracle.runs()) >= due, { timeout: 120_000, what: `${due} runs` });
-      await randomPause(20);
+      await sleep(random.int(0, 20));
       if (await until(() => crew.killOne(), { timeout: 20_000, what: 'a worker to kill' })) killed++;
     }
     const last = performance.now();
