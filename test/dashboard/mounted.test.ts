@@ -1,4 +1,5 @@
 /** The dashboard in servers, as docs/dashboard.md mounts it. */
+import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import express from 'express';
@@ -100,4 +101,12 @@ describe.each(SERVERS)('in %s', (_, start) => {
     left.abort();
     await expect.poll(() => dashboard.store.engine.notifier.channels()).toEqual([]);
   });
+});
+
+test.each([
+  `app.all('/admin/queues/*', (c) => dashboard(c.req.raw));`,
+  `app.use('/admin/queues', toNodeListener(dashboard));`,
+  'createServer(toNodeListener(dashboard)).listen(3000);',
+])('docs/dashboard.md says the same: %s', (line) => {
+  expect(readFileSync('docs/dashboard.md', 'utf8')).toContain(line);
 });

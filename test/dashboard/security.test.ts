@@ -136,6 +136,12 @@ const q = encodeURIComponent(HOSTILE);
 test.each([
   '/',
   `/jobs?queue=${q}`,
+  `/queue?queue=${q}`,
+  `/job?queue=${q}&id=${q}`,
+  `/flow?queue=${q}&id=${q}`,
+  `/schedules?queue=${q}&after=${q}`,
+  `/flows?after=${q}`,
+  `/jobs?queue=${q}&after=${q}`,
   `/jobs?queue=${q}&name=${q}&text=${q}&path=${q}&value=${q}`,
   `/nothing/${q}`,
   `/find?id=${q}x`,

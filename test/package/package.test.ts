@@ -22,11 +22,11 @@ const doorsOf = (major: string) =>
     .map((door) => door.replace('.', '@conveyor/store-pg'));
 
 /**
- * Measured in bytes: 437,000 of code in dist/**\/*.js; 470,000 for the packed tarball, most of it the sources and the
- * source maps.
+ * Measured in bytes: 809,000 of code in dist/**\/*.js, of which the dashboard is 208,000, which nobody else loads;
+ * 875,000 for the packed tarball, most of it the sources, the source maps and the pictures of the documents.
  */
-const MAX_CODE_BYTES = 650 * 1024;
-const MAX_TARBALL_BYTES = 700 * 1024;
+const MAX_CODE_BYTES = 850 * 1024;
+const MAX_TARBALL_BYTES = 950 * 1024;
 const PATIENCE = { timeout: 240_000 };
 
 describe('the tarball', PATIENCE, () => {

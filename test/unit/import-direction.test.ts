@@ -97,6 +97,11 @@ it('no file imports itself by way of others', () => {
   expect(cycles).toEqual([]);
 });
 
+it('nothing but the dashboard needs what only it needs', () => {
+  const needs = files.filter((file) => /from '(?:hono|uplot)[/']/.test(readFileSync(join(src, file), 'utf8')));
+  expect(new Set(needs.map(layerOf))).toEqual(new Set(['dashboard']));
+});
+
 it('only db and migrations know the driver', () => {
   const drivers = files.filter((file) => /from 'postgres'/.test(readFileSync(join(src, file), 'utf8'))).map(layerOf);
   expect(['db', 'migrations']).toEqual(expect.arrayContaining([...new Set(drivers)]));

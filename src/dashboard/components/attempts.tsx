@@ -1,10 +1,15 @@
 import type { AttemptRecord, JobData } from '../../model/job.js';
+import { beginning, newest } from './cut.js';
 import { Panel, Time } from './parts.js';
 import { duration } from './relative.js';
 import type { View } from './view.js';
 
 /** Of more attempts only the newest are shown. */
-const MAX_ATTEMPTS = 25;
+const MAX_ATTEMPTS = 10;
+/** Characters of one attempt. */
+const MAX_ERROR = 500;
+const MAX_STACK = 1_500;
+const MAX_LOG = 1_500;
 
 const dateOf = (text: string | null): Date | null => (text ? new Date(text) : null);
 
@@ -77,22 +82,19 @@ function Attempt({ view, record }: { view: View; record: AttemptRecord }) {
         </span>
         {took !== null && took >= 0 ? <span class="quiet">took {duration(took)}</span> : null}
       </div>
-      {error ? <div class="reason">{error}</div> : null}
+      {error ? <div class="reason">{beginning(error, MAX_ERROR)}</div> : null}
       {stacktrace ? (
         <details>
           <summary>Stack</summary>
-          <pre tabindex={0}>{stacktrace}</pre>
+          <pre tabindex={0}>{beginning(stacktrace, MAX_STACK)}</pre>
         </details>
       ) : null}
       {Array.isArray(logs) && logs.length > 0 ? (
         <details>
           <summary>{logs.length === 1 ? '1 line logged' : `${logs.length} lines logged`}</summary>
-          <pre tabindex={0}>{logs.slice(-MAX_LINES).join('\n')}</pre>
+          <pre tabindex={0}>{newest(logs, MAX_LOG)}</pre>
         </details>
       ) : null}
     </li>
   );
 }
-
-/** Lines of one attempt. */
-const MAX_LINES = 100;

@@ -1,24 +1,20 @@
+import { beginning } from './cut.js';
 import { Empty, Panel } from './parts.js';
 
 /** Longer ones are cut: a page stays small whatever a payload holds. */
-const MAX_CHARACTERS = 12_000;
+const MAX_CHARACTERS = 6_000;
 
 /** A value as indented JSON. */
 export function Json({ title, value, keyed }: { title: string; value: unknown; keyed: string }) {
   if (value === null || value === undefined) return null;
   const text = JSON.stringify(value, null, 2) ?? '';
-  const rest = text.length - MAX_CHARACTERS;
   return (
-    <Panel
-      title={title}
-      keyed={keyed}
-      note={rest > 0 ? `${rest.toLocaleString('en')} more characters are not shown` : undefined}
-    >
+    <Panel title={title} keyed={keyed}>
       {text === '{}' || text === '[]' ? (
         <Empty>Empty</Empty>
       ) : (
         <div class="body">
-          <pre tabindex={0}>{rest > 0 ? `${text.slice(0, MAX_CHARACTERS)}…` : text}</pre>
+          <pre tabindex={0}>{beginning(text, MAX_CHARACTERS)}</pre>
         </div>
       )}
     </Panel>

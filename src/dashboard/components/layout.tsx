@@ -9,6 +9,8 @@ export interface PageProps {
   readonly queue?: string | undefined;
   /** Read anew so often, in ms: for what no event tells. */
   readonly poll?: number | undefined;
+  /** It has a chart, or may come to have one. */
+  readonly charts?: boolean | undefined;
   /** The page could not be made, and this is why. */
   readonly error?: string | undefined;
   readonly children?: Child;
@@ -16,7 +18,7 @@ export interface PageProps {
 
 const SECTIONS = ['overview', 'jobs', 'schedules', 'flows'] as const;
 
-export function Page({ view, title, section, queue, poll, error, children }: PageProps) {
+export function Page({ view, title, section, queue, poll, charts, error, children }: PageProps) {
   const { links, writable, now } = view;
   const addresses = {
     overview: links.overview(),
@@ -33,7 +35,7 @@ export function Page({ view, title, section, queue, poll, error, children }: Pag
         <title>{`${title} · Conveyor`}</title>
         <link rel="icon" href={links.asset('icon.svg')} type="image/svg+xml" />
         <link rel="stylesheet" href={links.asset('dashboard.css')} />
-        <script src={links.asset('uplot.js')} defer></script>
+        {charts ? <script src={links.asset('uplot.js')} defer></script> : null}
         <script src={links.asset('dashboard.js')} defer></script>
       </head>
       <body data-base={links.base}>

@@ -34,6 +34,7 @@ export class Links {
   queue = (queue: string): string => this.#to('/queue', { queue });
   jobs = ({ queue, state }: JobsLink): string => this.#to('/jobs', { queue, state });
   job = (queue: string, id: string): string => this.#to('/job', { queue, id });
+  json = (queue: string, id: string): string => this.#to('/job.json', { queue, id });
   find = (): string => `${this.base}/find`;
   schedules = (queue?: string, after?: string): string => this.#to('/schedules', { queue, after });
   flow = (queue: string, id: string): string => this.#to('/flow', { queue, id });

@@ -4,7 +4,7 @@ import { eventStream } from '../live/stream.js';
 import { type Problem, ProblemPage } from '../pages/problem.js';
 import { assetResponse } from '../routes/assets.js';
 import { type Context, viewOf } from '../routes/context.js';
-import { flowPage, flowsPage, jobPage, placeOfJob } from '../routes/job-pages.js';
+import { flowPage, flowsPage, jobJson, jobPage, placeOfJob } from '../routes/job-pages.js';
 import { jobsPage, overviewPage } from '../routes/pages.js';
 import { problemOf } from '../routes/problems.js';
 import { queuePage, schedulesPage } from '../routes/queue-pages.js';
@@ -43,6 +43,9 @@ export function buildApp(context: Context, basePath: string): Hono {
   app.get('/jobs', async (call) => page(call, await jobsPage(context, call.req.query())));
   app.get('/queue', async (call) => page(call, await queuePage(context, call.req.query())));
   app.get('/job', async (call) => page(call, await jobPage(context, call.req.query())));
+  app.get('/job.json', async (call) =>
+    call.body(await jobJson(context, call.req.query()), 200, { ...NOT_STORED, 'content-type': 'application/json' }),
+  );
   app.get('/schedules', async (call) => page(call, await schedulesPage(context, call.req.query())));
   app.get('/flows', async (call) => page(call, await flowsPage(context, call.req.query())));
   app.get('/flow', async (call) => page(call, await flowPage(context, call.req.query())));
@@ -50,7 +53,10 @@ export function buildApp(context: Context, basePath: string): Hono {
     const place = await placeOfJob(context, call.req.query());
     return place ? call.redirect(place, 303) : problem(call, notFound('No job has this id.'));
   });
-  app.get('/events', ({ req }) => eventStream(context.hub, req.raw.signal));
+  app.get('/events', ({ req }) =>
+    // Nobody would read what HEAD starts.
+    req.raw.method === 'HEAD' ? new Response(null) : eventStream(context.hub, req.raw.signal),
+  );
   app.post('/api/jobs', async (call) => call.json(await jobVerb(context, await bodyOf(call)), 200, NOT_STORED));
   app.post('/api/queue', async (call) => call.json(await queueVerb(context, await bodyOf(call)), 200, NOT_STORED));
 

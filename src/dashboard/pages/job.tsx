@@ -1,5 +1,6 @@
 import type { JobData } from '../../model/job.js';
 import { Timeline } from '../components/attempts.js';
+import { beginning, newest } from '../components/cut.js';
 import { FlowList } from '../components/flow-tree.js';
 import { Json } from '../components/json.js';
 import { Page } from '../components/layout.js';
@@ -20,6 +21,11 @@ export interface JobDetails {
 /** While a job runs its logs grow, which no event tells. */
 const RUNNING_POLL = 1_500;
 
+/** Characters. */
+const MAX_REASON = 2_000;
+const MAX_STACK = 6_000;
+const MAX_LOG = 8_000;
+
 const QUESTIONS: Partial<Record<JobVerb, string>> = {
   cancel: 'Cancel this job?',
   remove: 'Remove this job? It cannot be brought back.',
@@ -33,7 +39,7 @@ export function JobPage({ view, data }: { view: View; data: JobDetails }) {
       view={view}
       title={`${name} ${id}`}
       section="jobs"
-      queue={queueName}
+      queue={tree ? undefined : queueName}
       poll={job.state === 'active' ? RUNNING_POLL : undefined}
     >
       <div class="head">
@@ -49,6 +55,9 @@ export function JobPage({ view, data }: { view: View; data: JobDetails }) {
           </span>
         ) : null}
         <div class="actions">
+          <a class="button" href={view.links.json(queueName, id)}>
+            JSON
+          </a>
           {verbsOf(job.state).map((verb) => (
             <Verb
               view={view}
@@ -65,7 +74,7 @@ export function JobPage({ view, data }: { view: View; data: JobDetails }) {
       {job.state === 'failed' && job.failedReason ? (
         <Panel title="Why it failed" keyed="reason">
           <div class="body">
-            <p class="reason">{job.failedReason}</p>
+            <p class="reason">{beginning(job.failedReason, MAX_REASON)}</p>
             <Stacks job={job} />
           </div>
         </Panel>
@@ -98,21 +107,17 @@ function Stacks({ job }: { job: JobData }) {
   return (
     <details open>
       <summary>Stack of the last failure</summary>
-      <pre tabindex={0}>{last}</pre>
+      <pre tabindex={0}>{beginning(last, MAX_STACK)}</pre>
     </details>
   );
 }
 
-/** Of a job's lines the newest, which is what somebody wants who watches it run. */
-const MAX_LINES = 200;
-
 function Logs({ lines }: { lines: readonly string[] }) {
   if (lines.length === 0) return null;
-  const note = lines.length > MAX_LINES ? `the newest ${MAX_LINES} of ${number(lines.length)} lines` : undefined;
   return (
-    <Panel title="Logs" note={note} keyed="logs">
+    <Panel title="Logs" note={lines.length === 1 ? '1 line' : `${number(lines.length)} lines`} keyed="logs">
       <div class="body">
-        <pre tabindex={0}>{lines.slice(-MAX_LINES).join('\n')}</pre>
+        <pre tabindex={0}>{newest(lines, MAX_LOG)}</pre>
       </div>
     </Panel>
   );

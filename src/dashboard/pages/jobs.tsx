@@ -171,7 +171,7 @@ function JobRow({ view, job, state }: { view: View; job: ListedJob; state: JobSt
           <State state={job.state} />
         </td>
       )}
-      <td class={`detail${job.state === 'failed' ? '' : ' mono'}`} title={detail}>
+      <td class={`detail${job.state === 'failed' ? '' : ' mono'}`} title={job.state === 'failed' ? detail : undefined}>
         {job.state === 'active' && job.progress > 0 ? (
           <progress value={job.progress} max="100" aria-label="Progress" />
         ) : null}
@@ -187,7 +187,7 @@ function JobRow({ view, job, state }: { view: View; job: ListedJob; state: JobSt
   );
 }
 
-const MAX_DATA = 160;
+const MAX_DATA = 120;
 
 function dataText(data: unknown): string {
   if (data === undefined) return '(large)';

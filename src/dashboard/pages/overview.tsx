@@ -20,7 +20,7 @@ const COLUMNS: readonly JobState[] = ['waiting', 'active', 'delayed', 'waiting-c
 export function Overview({ view, data }: { view: View; data: OverviewData }) {
   const { queues, all, metrics } = data;
   return (
-    <Page view={view} title="Overview" section="overview">
+    <Page view={view} title="Overview" section="overview" charts>
       <div class="head">
         <h1>Overview</h1>
         <span class="quiet">{queues.length === 1 ? '1 queue' : `${number(queues.length)} queues`}</span>

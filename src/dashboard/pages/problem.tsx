@@ -14,7 +14,7 @@ export function ProblemPage({ view, problem }: { view: View; problem: Problem })
   const { status, title, message, code } = problem;
   const mayPass = status >= 500;
   return (
-    <Page view={view} title={title} section={null} error={mayPass ? message : undefined}>
+    <Page view={view} title={title} section={null} charts error={mayPass ? message : undefined}>
       <div class="head">
         <h1>{title}</h1>
         {code ? <span class="tag bad">{code}</span> : null}

@@ -32,7 +32,7 @@ export function QueuePage({ view, data }: { view: View; data: QueueData }) {
   const { summary, counts, series, metrics, schedules } = data;
   const { name } = summary;
   return (
-    <Page view={view} title={name} section="overview" queue={name}>
+    <Page view={view} title={name} section="overview" queue={name} charts>
       <QueueHead view={view} queue={name} paused={summary.paused} tab="queue" />
       <div class="stats">
         {SHOWN.map((state) => (

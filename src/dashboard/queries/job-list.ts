@@ -98,7 +98,7 @@ export const selectPage: (shape: { state: JobState; filtered: boolean; data: boo
         const most = data ? MAX_SEARCHED_BYTES : MAX_PREVIEW_BYTES;
         const shown = [
           ...[j.id, j.name, j.state, j.attemptsMade, j.progress, j.priority, j.groupId, j.parentId, j.lockedBy],
-          ...[sql`${j.opts} ->> 'attempts'`, sql`left(${j.failedReason}, 300)`],
+          ...[sql`${j.opts} ->> 'attempts'`, sql`left(${j.failedReason}, 200)`],
           ...[j.createdAt, j.processedAt, j.delayUntil, j.completedAt, j.failedAt, j.cancelledAt].map(epochMs),
           sql`case when pg_column_size(${j.data}) <= ${literal(most)} then ${j.data} end`,
           ...placeOf(j, state),

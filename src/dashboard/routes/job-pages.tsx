@@ -1,4 +1,5 @@
 import { JobNotFoundError } from '../../model/errors.js';
+import type { JobData } from '../../model/job.js';
 import { validateName, validateQueueName } from '../../model/options/names.js';
 import { findJobById, getJob } from '../../store/read/find.js';
 import { FlowPage, Flows } from '../pages/flows.js';
@@ -15,10 +16,21 @@ export async function jobPage(context: Context, fields: Fields) {
   const [stored, tree] = await Promise.all([getJob(executor, queue, id), readFlowTree(executor, queue, id)]);
   if (!stored) throw new JobNotFoundError(id, queue);
   const { scheduleKey, stalledCount } = stored;
-  // Who wrote the hook may return less than was given.
-  const job = { ...stored.job, ...context.redact(stored.job) };
+  const job = shownJob(context, stored.job);
   return <JobPage view={viewOf(context)} data={{ job, scheduleKey, stalledCount, tree }} />;
 }
+
+/** All of a job as the pages would show it, however large. */
+export async function jobJson(context: Context, fields: Fields): Promise<string> {
+  const queue = validateQueueName(fields['queue']);
+  const id = validateName(fields['id'], 'job id');
+  const stored = await getJob(context.store.engine.executor, queue, id);
+  if (!stored) throw new JobNotFoundError(id, queue);
+  return JSON.stringify(shownJob(context, stored.job), null, 2);
+}
+
+// Who wrote the hook may return less than was given.
+const shownJob = ({ redact }: Context, job: JobData): JobData => ({ ...job, ...redact(job) });
 
 /** Where the job with this id is; undefined: there is none. */
 export async function placeOfJob(context: Context, fields: Fields): Promise<string | undefined> {
