@@ -34,6 +34,10 @@ describe('a write', () => {
     ['of another origin', { 'sec-fetch-site': '', origin: 'https://evil.test' }],
     ['of an opaque origin', { 'sec-fetch-site': '', origin: 'null' }],
     ['of another port', { 'sec-fetch-site': '', origin: `${HOST}:8080` }],
+    [
+      'of an opaque origin, behind a proxy that tells no host',
+      { 'sec-fetch-site': '', origin: 'null', 'x-forwarded-host': ' ' },
+    ],
     ['with neither of both', { 'sec-fetch-site': '', origin: '' }],
     ['as a form sends it', { 'content-type': 'application/x-www-form-urlencoded' }],
     ['as text', { 'content-type': 'text/plain' }],

@@ -4,12 +4,13 @@ import { Counted, Empty, number, Panel, STATE_WORDS, Stat, Time, Verb } from '..
 import { duration } from '../components/relative.js';
 import type { View } from '../components/view.js';
 import type { Counts } from '../queries/estimates.js';
-import { GROUP_COUNT_CAP, type GroupUse } from '../queries/groups.js';
+import type { GroupUse } from '../queries/groups.js';
 import type { QueueSummary } from '../queries/overview.js';
 import type { Latency, RateUse, WorkerLeases } from '../queries/queue.js';
 import type { SchedulePage } from '../queries/schedules.js';
 import type { Throughput } from '../queries/throughput.js';
 import { QueueHead } from './queue-head.js';
+import { Groups, Workers } from './queue-tables.js';
 import { ScheduleTable } from './schedule-table.js';
 
 export interface QueueData {
@@ -46,7 +47,7 @@ export function QueuePage({ view, data }: { view: View; data: QueueData }) {
       <ThroughputChart series={series} metrics={metrics} />
       <div class="split">
         <Speed view={view} {...data} />
-        <Workers view={view} {...data} />
+        <Workers view={view} workers={data.workers} />
       </div>
       <Panel title="Schedules" note={schedules.hasMore ? 'the first by key' : undefined} keyed="schedules">
         {schedules.schedules.length === 0 ? (
@@ -55,7 +56,7 @@ export function QueuePage({ view, data }: { view: View; data: QueueData }) {
           <ScheduleTable view={view} schedules={schedules.schedules} withQueue={false} />
         )}
       </Panel>
-      <Groups view={view} {...data} />
+      <Groups view={view} groups={data.groups} />
     </Page>
   );
 }
@@ -106,94 +107,6 @@ function Speed({ view, summary, latency, rate, pausedNames }: { view: View } & Q
             </>
           ) : null}
         </dl>
-      </div>
-    </Panel>
-  );
-}
-
-function Workers({ view, workers }: { view: View } & QueueData) {
-  return (
-    <Panel title="Workers" note="those that hold a lease now" keyed="workers">
-      {workers.length === 0 ? (
-        <Empty>No worker holds a job of this queue.</Empty>
-      ) : (
-        <div class="scroll">
-          <table class="cards">
-            <thead>
-              <tr>
-                <th scope="col">Worker</th>
-                <th scope="col" class="number">
-                  Jobs
-                </th>
-                <th scope="col" class="when">
-                  Longest since
-                </th>
-                <th scope="col" class="when">
-                  Lease ends
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {workers.map((worker) => (
-                <tr data-key={worker.id}>
-                  <td class="name-cell mono">{worker.id}</td>
-                  <td class="number" data-label="Jobs">
-                    {number(worker.leases)}
-                    {worker.expired > 0 ? <span class="ink-failed"> {number(worker.expired)} stalled</span> : null}
-                  </td>
-                  <td class="when" data-label="Longest since">
-                    <Time at={worker.oldest} view={view} />
-                  </td>
-                  <td class="when" data-label="Lease ends">
-                    <Time at={worker.until} view={view} />
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
-      )}
-    </Panel>
-  );
-}
-
-function Groups({ view, groups }: { view: View } & QueueData) {
-  if (groups.length === 0) return null;
-  return (
-    <Panel title="Groups" note="with waiting or active jobs, the first 50 by name" keyed="groups">
-      <div class="scroll">
-        <table class="cards">
-          <thead>
-            <tr>
-              <th scope="col">Group</th>
-              <th scope="col" class="number">
-                Waiting
-              </th>
-              <th scope="col" class="number">
-                Active
-              </th>
-              <th scope="col" class="when">
-                Last served
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {groups.map((group) => (
-              <tr data-key={group.id}>
-                <td class="name-cell">{group.id}</td>
-                <td class="number" data-label="Waiting">
-                  {group.waiting > GROUP_COUNT_CAP ? `${number(GROUP_COUNT_CAP)}+` : number(group.waiting)}
-                </td>
-                <td class="number" data-label="Active">
-                  {number(group.active)}
-                </td>
-                <td class="when" data-label="Last served">
-                  <Time at={group.lastServedAt} view={view} none="never" />
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
       </div>
     </Panel>
   );

@@ -9,9 +9,9 @@ export function foreignWrite(request: Request): string | null {
   if (site !== null && site !== 'same-origin') return 'A write must come from the same origin.';
   const origin = request.headers.get('origin');
   if (origin !== null) {
-    return hostsOf(request).includes(hostOf(origin) ?? '')
-      ? null
-      : 'The origin of a write must be that of the dashboard.';
+    const host = hostOf(origin);
+    const isOwn = host !== undefined && hostsOf(request).includes(host);
+    return isOwn ? null : 'The origin of a write must be that of the dashboard.';
   }
   return site === 'same-origin' ? null : 'A write must have an Origin or a Sec-Fetch-Site.';
 }
@@ -25,5 +25,6 @@ function hostsOf(request: Request): (string | undefined)[] {
 }
 
 function hostOf(origin: string): string | undefined {
-  return URL.canParse(origin) ? new URL(origin).host : undefined;
+  // Empty for what has no host, such as `data:`.
+  return URL.canParse(origin) ? new URL(origin).host || undefined : undefined;
 }
