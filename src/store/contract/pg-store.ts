@@ -12,6 +12,7 @@ import type {
   StoreInterface,
   UpdateJobOptions,
 } from '../../model/store-interface.js';
+import type { VerifyOptions, Violation } from '../../model/violation.js';
 import { promoteAll, promoteDue } from '../change/promote.js';
 import { retryJobs } from '../change/retry-jobs.js';
 import { claimJobs } from '../claim/dispatch.js';
@@ -24,7 +25,7 @@ import { readMetrics, requireMetrics } from '../read/metrics.js';
 import { getPausedNames, pauseName, resumeName } from '../read/pauses.js';
 import { listQueues } from '../read/queues.js';
 import { searchByName, searchByPayload, searchJobs } from '../read/search.js';
-import { type VerifyOptions, type Violation, verify } from '../read/verify/verify.js';
+import { verify } from '../read/verify/verify.js';
 import { clean } from '../remove/clean.js';
 import { truncateAll } from '../remove/delete-expired.js';
 import { drain } from '../remove/drain.js';

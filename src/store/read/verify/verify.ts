@@ -1,28 +1,13 @@
 import type { Executor } from '../../../db/executor.js';
 import { integerIn } from '../../../model/options/names.js';
 import { readOptions } from '../../../model/options/option-object.js';
+import type { InvariantName, VerifyOptions, Violation } from '../../../model/violation.js';
 import { FLOW_INVARIANTS } from './flow-invariants.js';
+import type { Invariant } from './invariant.js';
 import { JOB_INVARIANTS } from './job-invariants.js';
 import { TABLE_INVARIANTS } from './table-invariants.js';
 
-const INVARIANTS = [...JOB_INVARIANTS, ...FLOW_INVARIANTS, ...TABLE_INVARIANTS] as const;
-
-export type InvariantName = (typeof INVARIANTS)[number]['name'];
-
-export interface VerifyOptions {
-  /** Most violations of each invariant that are listed. Default 100. */
-  limit?: number;
-}
-
-/** A row for which an invariant does not hold. */
-export interface Violation {
-  readonly invariant: InvariantName;
-  readonly queueName: string;
-  /** A job's id, a schedule's key, a group's id; empty for a queue as a whole. */
-  readonly id: string;
-  /** The values that contradict each other. */
-  readonly detail: string;
-}
+const INVARIANTS: readonly Invariant<InvariantName>[] = [...JOB_INVARIANTS, ...FLOW_INVARIANTS, ...TABLE_INVARIANTS];
 
 const MAX_LIMIT = 1_000_000;
 
