@@ -2,6 +2,7 @@ import { sql } from 'drizzle-orm';
 import type { Executor } from '../../db/executor.js';
 import { columns, statement } from '../../db/statement.js';
 import { alias } from '../../db/tables.js';
+import { isoTime } from '../../db/time.js';
 import type { JobState } from '../../model/job.js';
 import type { ParentChange } from '../rules/cascade.js';
 import { allCompleted, completeStatement, encodeCompleted, isMixed } from './complete.js';
@@ -114,8 +115,10 @@ const selectSettled = statement(
   ['batch'],
   (db, p) => {
     const j = alias(db.jobs, 'j');
-    const asIntended = sql`(case i.kind when 'completed' then ${j.state} = 'completed'
-      when 'failed' then ${j.state} = 'failed' and ${j.failedReason} = i.reason
+    // A crash of the server may undo a claim. The next one then has the same number, but began at another time.
+    const sameAttempt = sql`(i.started_at is null or ${isoTime(j.processedAt)} = i.started_at)`;
+    const asIntended = sql`(case i.kind when 'completed' then ${j.state} = 'completed' and ${sameAttempt}
+      when 'failed' then ${j.state} = 'failed' and ${j.failedReason} = i.reason and ${sameAttempt}
       else ${j.state} in ('waiting', 'delayed') end)`;
     return sql`select ${columns(sql`i.ordinality`, j.state, sql`${j.cancelledAt} is not null`)}
       from rows from (jsonb_to_recordset(${p.batch}::jsonb) as (${sql.raw(SETTLEMENT_COLUMNS)})) with ordinality i
