@@ -162,6 +162,7 @@ it('gives back what it took ahead when the jobs turn out to be long', async () =
 it('a job that it lost and took again while it waited for a slot runs once', async () => {
   const store = await play.open();
   const queue = play.queue<string>(store);
+  const statements = countStatements(store);
   const ran: unknown[] = [];
   const open = deferred();
   const run = async ({ data }: { data: unknown }) => {
@@ -179,6 +180,8 @@ it('a job that it lost and took again while it waited for a slot runs once', asy
     where id = ${next.id} and state = 'active'`;
   store.engine.notifier.wake(queue.name);
   await until(async () => (await rowOf(play, next))?.['lease'] === 3);
+  // The worker knows of it, too.
+  await until(() => statements.answered(/^claim/) === statements.count(/^claim/));
   open.resolve();
   await next.waitUntilFinished();
   await worker.close();

@@ -139,13 +139,8 @@ export class PgStore implements StoreInterface {
   }
 
   async extendLock(queueName: string, jobId: string, duration: Duration): Promise<boolean> {
-    return extendLock(
-      this.#executor,
-      this.#leases,
-      queueName,
-      jobId,
-      durationIn(duration, 'duration', 1, MAX_TIMER_MS),
-    );
+    const ms = durationIn(duration, 'duration', 1, MAX_TIMER_MS);
+    return extendLock(this.#executor, this.#leases, queueName, jobId, ms);
   }
 
   async releaseLock(queueName: string, jobId: string): Promise<void> {
